@@ -1,0 +1,128 @@
+// Package runtime starts, watches and stops the containers of pods.
+//
+// Executor is the seam: the agent says what should run, fully resolved (environment expanded,
+// mounts and layers as paths, numeric user), and an executor makes it so. runtime/oci is the
+// embedded one (libcontainer); runtime/sim has no processes, for nodes by the thousand. Both pass
+// the suite in runtime/runtimetest.
+//
+// It must not know: the API server, pods' desired state, restart policies, or how images are pulled.
+package runtime
+
+import (
+	"context"
+	"io"
+	"os"
+	"syscall"
+	"time"
+)
+
+// Executor runs sandboxes and containers on this node. All methods are safe for concurrent use,
+// idempotent where a retry makes sense, and return once the kernel has done what was asked.
+type Executor interface {
+	// StartSandbox makes the pod's namespaces (network, IPC, UTS) and its cgroup and keeps them
+	// alive without the agent. Called again for a living sandbox it returns that one.
+	StartSandbox(ctx context.Context, spec SandboxSpec) (Sandbox, error)
+	// RemoveSandbox kills whatever is left in the pod, and removes its containers, namespaces,
+	// cgroups and mounts. Removing what is not there is no error.
+	RemoveSandbox(ctx context.Context, podUID string) error
+	// StartContainer creates and starts a container; its state is on disk before it runs.
+	StartContainer(ctx context.Context, spec ContainerSpec) (Container, error)
+	// Signal sends sig to the container's init process; SIGKILL goes to every process in it.
+	Signal(ctx context.Context, containerID string, sig syscall.Signal) error
+	// RemoveContainer deletes a container that has exited, with its writable layer. Logs stay.
+	RemoveContainer(ctx context.Context, containerID string) error
+	// Exec runs a command in a running container and waits for it. A non-zero exit code is no error.
+	Exec(ctx context.Context, containerID string, spec ExecSpec) (exitCode int, err error)
+	// List tells what exists, also what an earlier agent left: running, and exited but not removed.
+	List(ctx context.Context) ([]Sandbox, error)
+	// Exits delivers every container's end once, also those that happened while no agent ran
+	// (after the first List). The channel is closed when the executor is.
+	Exits() <-chan Container
+}
+
+// SandboxSpec is a pod's frame.
+type SandboxSpec struct {
+	PodUID, Namespace, Name string
+	Hostname                string // in the UTS namespace; ignored with HostNetwork
+	HostNetwork             bool
+	HostPID, HostIPC        bool
+	Resources               Resources // of the whole pod; zero values mean no limit
+	Sysctls                 map[string]string
+}
+
+// Sandbox is a living (or dead and not yet removed) pod frame.
+type Sandbox struct {
+	PodUID, Namespace, Name string
+	NetNS                   string // a path, /proc/PID/ns/net; the host's with HostNetwork; "" if the sandbox is dead
+	Created                 time.Time
+	Containers              []Container
+}
+
+// Resources are limits and weights in the kernel's own terms. Zero means unset.
+type Resources struct {
+	CPUShares   uint64 // cgroup v1 shares, 2..262144 (v2 weight is derived)
+	CPUQuota    int64  // microseconds a CPUPeriod
+	CPUPeriod   uint64 // microseconds, 100000 if CPUQuota is set
+	MemoryBytes int64
+	PidsMax     int64
+	OOMScoreAdj int
+}
+
+// ContainerSpec is a container, resolved. ID is chosen by the caller and unique on the node.
+type ContainerSpec struct {
+	ID, PodUID, Name string
+	Attempt          int      // 0 is the first start
+	Layers           []string // unpacked layer directories, lowest first
+	Args             []string // entrypoint and arguments; Args[0] is looked up in PATH of Env
+	Env              []string // K=V
+	Cwd              string   // "" is /
+	UID, GID         uint32
+	AdditionalGIDs   []uint32
+	Mounts           []Mount
+	Resources        Resources
+	ReadOnlyRootfs   bool
+	Privileged       bool
+	NoNewPrivileges  bool
+	CapAdd, CapDrop  []string // names as in Kubernetes: NET_ADMIN; ALL is known
+	TTY, Stdin       bool
+	// LogPath is the CRI-format log file; its directory exists.
+	LogPath string
+}
+
+// Mount binds a host path into the container. Source "" with FSType tmpfs mounts a tmpfs.
+type Mount struct {
+	Source, Target string
+	FSType         string // "" is a bind mount
+	ReadOnly       bool
+	SizeBytes      int64 // tmpfs only
+}
+
+// Container is a container's state.
+type Container struct {
+	ID, PodUID, Name string
+	Attempt          int
+	Running          bool
+	PID              int // of its init process on the host, while running
+	Started          time.Time
+	// Set when it has ended. ExitCode is 128+n after signal n; -1 when it could not be learnt.
+	Finished  time.Time
+	ExitCode  int
+	Signal    int
+	OOMKilled bool
+}
+
+// ExecSpec is one command in a container. Nil streams are /dev/null. With TTY, Stdout carries both
+// streams and Resize the terminal's sizes until closed.
+type ExecSpec struct {
+	Args   []string
+	Stdin  io.Reader
+	Stdout io.Writer
+	Stderr io.Writer
+	TTY    bool
+	Resize <-chan WindowSize
+	// Files, where set, are handed to the process as they are, without a copying goroutine.
+	StdinFile, StdoutFile, StderrFile *os.File
+}
+
+// WindowSize of a terminal, in character cells.
+type WindowSize struct{ Width, Height uint16 }

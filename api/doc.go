@@ -1,0 +1,14 @@
+// Package api is the vocabulary of Peapod: the table of kinds, and the words in which the other
+// packages speak about objects.
+//
+// A kind is one file: its names, defaulting, validation, printer columns, selectable fields and
+// subresources, registered with Register from that file's init. The Go types are Kubernetes' own
+// (k8s.io/api); the v1 types are also registered as the internal version, so every conversion is
+// the identity.
+//
+// The package also holds the two shapes that state takes on its way through the cluster: PodRecord
+// (how the store keeps a pod) and Change (one committed change, as a watcher sees it). The changes
+// that writers ask for are in api/ops.
+//
+// It must not know: Raft, HTTP, disks, nodes, or any package of this module but internal ones.
+package api

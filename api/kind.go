@@ -1,0 +1,113 @@
+package api
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// Kind is everything that Peapod knows about one built-in resource. Function fields may be nil,
+// which means that the generic behaviour is right for the kind.
+type Kind struct {
+	GroupVersion schema.GroupVersion
+	Name         string // the kind, "ReplicaSet"
+	Resource     string // the plural, "replicasets"
+	Singular     string
+	ShortNames   []string
+	Categories   []string
+	// ClusterScoped kinds have no namespace.
+	ClusterScoped bool
+
+	New     func() runtime.Object
+	NewList func() runtime.Object
+
+	// Default fills in, in place, what the API reference says an absent field means. It is called
+	// on every decode, so it must be idempotent.
+	Default func(obj runtime.Object)
+	// PrepareForCreate and the two after it clear or keep fields that the caller may not write.
+	// The generic strategy has already wiped status on create, kept status on update, kept
+	// everything but status (and metadata) on a status update, and counted the generation.
+	PrepareForCreate       func(obj runtime.Object)
+	PrepareForUpdate       func(obj, old runtime.Object)
+	PrepareForStatusUpdate func(obj, old runtime.Object)
+	// Validate reports every fault of a new object (metadata is already checked generically).
+	Validate             func(obj runtime.Object) field.ErrorList
+	ValidateUpdate       func(obj, old runtime.Object) field.ErrorList
+	ValidateStatusUpdate func(obj, old runtime.Object) field.ErrorList
+	// ValidateName checks metadata.name; nil means a DNS-1123 subdomain.
+	ValidateName func(name string, prefix bool) []string
+	// Warnings are shown to the user as "Warning:" lines; old is nil on create.
+	Warnings func(obj, old runtime.Object) []string
+
+	// Columns and Row make the table that kubectl shows; Row has one cell a column.
+	Columns []metav1.TableColumnDefinition
+	Row     func(obj runtime.Object, now time.Time) []any
+
+	// FieldLabels are the selectable fields beside metadata.name and metadata.namespace, and
+	// Fields gives their values (without those two).
+	FieldLabels []string
+	Fields      func(obj runtime.Object) fields.Set
+
+	// HasStatus serves /status; HasGeneration counts metadata.generation on changes of the spec.
+	HasStatus     bool
+	HasGeneration bool
+	// Scale serves /scale.
+	Scale *ScaleAccess
+	// TTLSeconds is how long an object lives after its last write; 0 is for ever.
+	TTLSeconds uint64
+	// CreateOnUpdate lets PUT create (leases, events and their like in Kubernetes do).
+	CreateOnUpdate bool
+	// OrphanByDefault keeps dependents when no propagation policy is given.
+	OrphanByDefault bool
+}
+
+// ScaleAccess reads and writes the replica count behind the scale subresource (autoscaling/v1).
+type ScaleAccess struct {
+	Get func(obj runtime.Object) (spec, status int32, selector string)
+	Set func(obj runtime.Object, replicas int32)
+}
+
+// GroupResource is the kind's key in the store.
+func (k *Kind) GroupResource() schema.GroupResource {
+	return schema.GroupResource{Group: k.GroupVersion.Group, Resource: k.Resource}
+}
+
+// GroupVersionKind is the kind's name on the wire.
+func (k *Kind) GroupVersionKind() schema.GroupVersionKind { return k.GroupVersion.WithKind(k.Name) }
+
+var kinds = map[schema.GroupResource]*Kind{}
+
+// Register adds a kind to the table and to the Scheme; called from init functions only.
+func Register(k *Kind) {
+	gr := k.GroupResource()
+	if kinds[gr] != nil {
+		panic(fmt.Sprintf("api: kind %s registered twice", gr))
+	}
+	kinds[gr] = k
+	addToScheme(k)
+}
+
+// Kinds lists the table in a fixed order: core first, then by group and resource.
+func Kinds() []*Kind {
+	out := make([]*Kind, 0, len(kinds))
+	for _, k := range kinds {
+		out = append(out, k)
+	}
+	slices.SortFunc(out, func(a, b *Kind) int {
+		if c := strings.Compare(a.GroupVersion.Group, b.GroupVersion.Group); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Resource, b.Resource)
+	})
+	return out
+}
+
+// KindFor finds a kind by its resource; nil if there is none.
+func KindFor(gr schema.GroupResource) *Kind { return kinds[gr] }

@@ -1,0 +1,47 @@
+package api
+
+import (
+	"fmt"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientscheme "k8s.io/client-go/kubernetes/scheme"
+)
+
+// Scheme knows every type of k8s.io/api; kinds of the table are in it as internal version too.
+var Scheme = newScheme()
+
+// Codecs and ParameterCodec encode and decode over Scheme.
+var (
+	Codecs         = serializer.NewCodecFactory(Scheme)
+	ParameterCodec = runtime.NewParameterCodec(Scheme)
+)
+
+func newScheme() *runtime.Scheme {
+	s := runtime.NewScheme()
+	utilruntime.Must(clientscheme.AddToScheme(s))
+	metav1.AddToGroupVersion(s, schema.GroupVersion{Version: "v1"})
+	s.AddUnversionedTypes(schema.GroupVersion{Version: "v1"},
+		&metav1.Status{}, &metav1.APIVersions{}, &metav1.APIGroupList{}, &metav1.APIGroup{}, &metav1.APIResourceList{})
+	return s
+}
+
+// addToScheme registers the kind as its own internal version, its defaulting and its field labels.
+func addToScheme(k *Kind) {
+	internal := schema.GroupVersion{Group: k.GroupVersion.Group, Version: runtime.APIVersionInternal}
+	Scheme.AddKnownTypes(internal, k.New(), k.NewList())
+	if k.Default != nil {
+		Scheme.AddTypeDefaultingFunc(k.New(), func(o any) { k.Default(o.(runtime.Object)) })
+	}
+	labels := append([]string{"metadata.name", "metadata.namespace"}, k.FieldLabels...)
+	utilruntime.Must(Scheme.AddFieldLabelConversionFunc(k.GroupVersionKind(), func(label, value string) (string, string, error) {
+		if slices.Contains(labels, label) {
+			return label, value, nil
+		}
+		return "", "", fmt.Errorf("field label not supported: %s", label)
+	}))
+}

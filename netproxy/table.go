@@ -1,0 +1,64 @@
+package netproxy
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Table is everything that the proxy and the DNS server need to know. A table is immutable;
+// a new state of the cluster is a new table, handed over with Swap.
+type Table struct {
+	NodeName      string
+	ClusterDomain string       // "cluster.local"
+	NodeAddresses []netip.Addr // where NodePorts listen, beside loopback
+	Services      []Service
+	Pods          []PodName // for pod records; may be empty
+}
+
+// Service is one service with its virtual addresses. Headless services have none.
+type Service struct {
+	Namespace, Name string
+	VIPs            []netip.Addr
+	ExternalName    string
+	Headless        bool
+	Ports           []Port
+	// AffinityTimeout is the time for which a client address sticks to an endpoint; 0 is no affinity.
+	AffinityTimeout time.Duration
+	// InternalLocal and ExternalLocal keep traffic on endpoints of this node.
+	InternalLocal, ExternalLocal bool
+	PublishNotReady              bool
+}
+
+// Port of a service.
+type Port struct {
+	Name      string
+	Protocol  Protocol
+	Port      uint16
+	NodePort  uint16 // 0 is none
+	Endpoints []Endpoint
+}
+
+// Endpoint is one backend of a port.
+type Endpoint struct {
+	Address     netip.AddrPort
+	Hostname    string // for DNS records of headless services
+	Node        string
+	Ready       bool // takes new connections
+	Serving     bool // ready but for termination
+	Terminating bool
+}
+
+// PodName names a pod's address.
+type PodName struct {
+	Namespace, Hostname, Subdomain string
+	Address                        netip.Addr
+}
+
+// Protocol of a port.
+type Protocol uint8
+
+// Protocols.
+const (
+	TCP Protocol = iota
+	UDP
+)

@@ -1,0 +1,127 @@
+// Package wire names the methods that agents and servers call on one another over rpc, and their
+// messages. Messages are msgpack; API objects travel in them as protobuf bytes, ops in the
+// encoding of api/ops. A new field is added at the end of its struct; a field's meaning never changes.
+//
+// It must not know: how a message is carried or who may send it.
+package wire
+
+// Methods that an agent calls on a server.
+const (
+	// MethodHeartbeat is a stream: the agent writes a Heartbeat every HeartbeatInterval, the server answers
+	// each with a HeartbeatReply. Agents keep one to every server.
+	MethodHeartbeat = "agent.Heartbeat"
+	// MethodRegister announces the node (request Register, reply Registered). Idempotent.
+	MethodRegister = "agent.Register"
+	// MethodWatch is a stream: request WatchRequest, then the server writes Event after Event.
+	MethodWatch = "agent.Watch"
+	// MethodGet reads one object (request GetRequest, reply GetReply). A node may read only what its pods name.
+	MethodGet = "agent.Get"
+	// MethodWrite proposes ops (request WriteRequest, reply WriteReply). A node may write only its own
+	// pods' statuses and final deletions, its Node object's status, and events.
+	MethodWrite = "agent.Write"
+)
+
+// Methods between servers.
+const (
+	MethodPropose   = "server.Propose"   // WriteRequest -> WriteReply, by the leader
+	MethodReadIndex = "server.ReadIndex" // ReadIndexRequest -> ReadIndexReply, by the leader
+	MethodAddServer = "server.AddServer" // AddServerRequest -> Empty, by the leader
+)
+
+// MethodNodeHTTP is called by a server on an agent: the stream then carries HTTP/1.1 requests
+// (logs, exec, attach, port-forward, stats) that the agent's handler serves.
+const MethodNodeHTTP = "node.HTTP"
+
+// Empty is a message without content.
+type Empty struct{}
+
+// Heartbeat of an agent. Sequence counts up from 1.
+type Heartbeat struct{ Sequence uint64 }
+
+// HeartbeatReply tells the agent who leads and which servers there are.
+type HeartbeatReply struct {
+	Sequence uint64
+	Leader   string // server name, "" if unknown
+	Servers  []ServerAddress
+	// LeaderContact says that this server has heard from a quorum-backed leader within the election timeout.
+	LeaderContact bool
+}
+
+// ServerAddress is a server's name and its rpc address host:port.
+type ServerAddress struct{ Name, Address string }
+
+// Register carries the Node object (protobuf corev1.Node) as the agent would like it to be:
+// labels, addresses, capacity, allocatable, nodeInfo. Conditions and podCIDR are the servers'.
+type Register struct{ Node []byte }
+
+// Registered is the cluster's answer.
+type Registered struct {
+	ServiceCIDR   string
+	ClusterCIDR   string // all pods
+	DNSAddress    string // the cluster DNS VIP
+	ClusterDomain string
+	Servers       []ServerAddress
+	APIEndpoints  []string // host:port of every API server
+}
+
+// WatchRequest asks for objects: the node's own pods, and all nodes, services and endpointslices.
+// Resources are group resources as strings ("pods", "endpointslices.discovery.k8s.io").
+type WatchRequest struct{ Resources []string }
+
+// Event of a watch. First come all objects that exist (EventPut), then one EventSynced for
+// all resources, then changes. A new watch starts over: what is not in it is gone.
+type Event struct {
+	Type            EventType
+	Resource        string
+	Namespace, Name string
+	UID             string
+	Object          []byte // protobuf; nil for EventDeleted and EventSynced
+	Revision        uint64
+}
+
+// EventType of a watch.
+type EventType uint8
+
+// Types of events.
+const (
+	EventPut EventType = iota + 1
+	EventDeleted
+	EventSynced
+)
+
+// GetRequest names an object.
+type GetRequest struct{ Resource, Namespace, Name string }
+
+// GetReply has the object as protobuf; Found is false if there is none (or the node may not see it: Denied).
+type GetReply struct {
+	Found, Denied bool
+	Object        []byte
+	Revision      uint64
+}
+
+// WriteRequest carries ops as encoded by ops.Encode.
+type WriteRequest struct {
+	Ops []byte
+}
+
+// WriteReply has results as encoded by ops.EncodeResults, and the log index at which they were applied.
+// Error is set instead when nothing was proposed. NotLeader asks the caller to try Leader.
+type WriteReply struct {
+	Results   []byte
+	Index     uint64
+	Error     string
+	NotLeader bool
+	Leader    ServerAddress
+}
+
+// ReadIndexRequest asks the leader for an index that is at least as new as every acknowledged write.
+type ReadIndexRequest struct{}
+
+// ReadIndexReply is confirmed by a quorum.
+type ReadIndexReply struct {
+	Index     uint64
+	NotLeader bool
+}
+
+// AddServerRequest adds a voter.
+type AddServerRequest struct{ Name, Address string }
