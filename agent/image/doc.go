@@ -1,0 +1,19 @@
+// Package image keeps the node's container images: it pulls them from registries, loads them from
+// archives, imports root file systems, and hands out directories that overlayfs can mount.
+//
+// The flow: a reference is made canonical (ref.go), its manifest and configuration are fetched from
+// the first mirror that has them (pull.go) or read from an archive (load.go, rootfs.go), and ingest.go
+// brings in what is missing: blobs, each verified by its digest, and layers, each unpacked once into
+// a directory named by its diff ID (unpack.go). Only when all of it is on disk does index.json name
+// the image, so whatever a crash leaves half done is nameless, and Open clears it away.
+//
+// On disk:
+//
+//	oci-layout, index.json   an OCI image layout; every name of an image is one entry of the index
+//	blobs/sha256/HEX         manifests, configurations, layers as they were delivered
+//	layers/HEX/              unpacked layers by diff ID: whiteouts are 0/0 character devices and
+//	                         opaque directories carry trusted.overlay.opaque, as overlayfs wants
+//	tmp/                     whatever is not finished; emptied by Open
+//
+// It must not know: pods, pull policies, back-off, which containers run (callers say what is in use).
+package image

@@ -1,0 +1,45 @@
+package image
+
+import "time"
+
+// Limits bound what a stranger's image may cost the node. A zero field means its default.
+type Limits struct {
+	LayerBytes   int64 // one layer, unpacked
+	LayerEntries int   // tar entries of one layer
+	ArchiveBytes int64 // an archive given to Load or ImportRootfs, decompressed
+}
+
+const (
+	defaultLayerBytes   = 64 << 30
+	defaultLayerEntries = 2_000_000
+	defaultArchiveBytes = 128 << 30
+
+	manifestBytesMax = 4 << 20  // registries themselves stop at 4 MiB
+	configBytesMax   = 8 << 20  // a configuration with its history
+	accountBytesMax  = 4 << 20  // /etc/passwd or /etc/group of an image
+	xattrBytesMax    = 64 << 10 // the kernel's own limit for one attribute
+	pathBytesMax     = 4096     // PATH_MAX
+	layersMax        = 500      // overlayfs stops at 500 lower directories
+	nestedIndexMax   = 4        // an index in an index in an index...
+	symlinksMax      = 40       // the kernel's own limit of links in one path
+
+	layersAtOnce     = 3 // downloads of one pull; more gains nothing against one registry
+	blobAttempts     = 3 // of one layer's download, each from its start
+	dialTimeout      = 10 * time.Second
+	headerTimeout    = 30 * time.Second
+	progressInterval = 100 * time.Millisecond
+)
+
+// withDefaults fills what was left zero.
+func (l Limits) withDefaults() Limits {
+	if l.LayerBytes == 0 {
+		l.LayerBytes = defaultLayerBytes
+	}
+	if l.LayerEntries == 0 {
+		l.LayerEntries = defaultLayerEntries
+	}
+	if l.ArchiveBytes == 0 {
+		l.ArchiveBytes = defaultArchiveBytes
+	}
+	return l
+}
