@@ -8,6 +8,8 @@ import (
 // Table is everything that the proxy and the DNS server need to know. A table is immutable;
 // a new state of the cluster is a new table, handed over with Swap.
 type Table struct {
+	// Generation tells tables apart; Proxy.Generation returns that of the table in force.
+	Generation    uint64
 	NodeName      string
 	ClusterDomain string       // "cluster.local"
 	NodeAddresses []netip.Addr // where NodePorts listen, beside loopback

@@ -1,0 +1,92 @@
+package netproxy
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// anyIP is the route that makes the service range local, so that sockets can be bound to any address of it and
+// pods behind a bridge reach them.
+type anyIP struct {
+	route netlink.Route
+	ours  bool
+}
+
+// addAnyIP adds the route, or puts it in the place of one with another source address. It returns nil for no prefix.
+func addAnyIP(cidr netip.Prefix, source netip.Addr) (*anyIP, error) {
+	if !cidr.IsValid() {
+		return nil, nil
+	}
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return nil, fmt.Errorf("finding the loopback device: %w", err)
+	}
+	if err := netlink.LinkSetUp(lo); err != nil {
+		return nil, fmt.Errorf("setting the loopback device up (are we root?): %w", err)
+	}
+	a := &anyIP{route: localRoute(lo.Attrs().Index, cidr.Masked(), source)}
+	there, err := a.present()
+	if err != nil {
+		return nil, err
+	}
+	if there {
+		return a, nil
+	}
+	a.ours = true
+	if err := netlink.RouteReplace(&a.route); err != nil {
+		return nil, fmt.Errorf("adding the local route of the service range %s with source %s (the source must be an address of this node): %w",
+			cidr, source, err)
+	}
+	return a, nil
+}
+
+func localRoute(lo int, cidr netip.Prefix, source netip.Addr) netlink.Route {
+	r := netlink.Route{
+		LinkIndex: lo,
+		Dst:       &net.IPNet{IP: cidr.Addr().AsSlice(), Mask: net.CIDRMask(cidr.Bits(), cidr.Addr().BitLen())},
+		Type:      unix.RTN_LOCAL,
+		Table:     unix.RT_TABLE_LOCAL,
+		Scope:     netlink.SCOPE_HOST,
+	}
+	// The source keeps the node's own connections from coming from the virtual address itself.
+	if source.IsValid() && source.Is4() == cidr.Addr().Is4() {
+		r.Src = source.AsSlice()
+	}
+	return r
+}
+
+// present reports whether just this route is there already.
+func (a *anyIP) present() (bool, error) {
+	family := netlink.FAMILY_V4
+	if a.route.Dst.IP.To4() == nil {
+		family = netlink.FAMILY_V6
+	}
+	found, err := netlink.RouteListFiltered(family, &a.route,
+		netlink.RT_FILTER_DST|netlink.RT_FILTER_TABLE|netlink.RT_FILTER_OIF|netlink.RT_FILTER_TYPE)
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		return false, fmt.Errorf("reading the local routes: %w", err)
+	}
+	for _, r := range found {
+		if r.Src.Equal(a.route.Src) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// remove takes the route away if addAnyIP added it.
+func (a *anyIP) remove() error {
+	if a == nil || !a.ours {
+		return nil
+	}
+	a.ours = false
+	if err := netlink.RouteDel(&a.route); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("removing the local route of the service range: %w", err)
+	}
+	return nil
+}

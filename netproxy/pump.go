@@ -1,0 +1,208 @@
+package netproxy
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// step is the outcome of one move of bytes.
+type step uint8
+
+const (
+	onward step = iota // there may be more to do
+	halted             // nothing more until an event
+	broken             // the connection is to be closed
+)
+
+// pump relays from side s to the other until nothing more can be read or written, or its turn is over.
+// It reports false if the connection broke.
+func (c *conn) pump(l *loop, s int) bool {
+	for budget := pumpBudget; ; {
+		out := c.flush(s)
+		if out == onward {
+			out = c.refill(l, s, &budget)
+		}
+		if out != onward {
+			return out == halted
+		}
+		if budget <= 0 {
+			l.again = append(l.again, resume{c, s})
+			return true
+		}
+	}
+}
+
+// flush sends what was read before, then the end if it was read too.
+func (c *conn) flush(s int) step {
+	from, to := &c.side[s], c.side[1-s].fd
+	for from.piped > 0 {
+		n, e := rawSplice(from.pipe.r, to, from.piped)
+		if e != 0 {
+			return stepOf(e)
+		}
+		from.piped -= n
+	}
+	if len(from.pending) > 0 {
+		n, e := rawSend(to, from.pending)
+		if e != 0 {
+			return stepOf(e)
+		}
+		from.pending = from.pending[n:]
+		if len(from.pending) > 0 {
+			return halted
+		}
+		from.pending = nil
+	}
+	if !from.ended {
+		return onward
+	}
+	if !from.passed {
+		from.passed = true
+		if !c.side[1-s].passed { // else closing both sockets says it
+			rawShutdownWrite(to)
+		}
+	}
+	return halted
+}
+
+// refill reads from side s, if it may have something: through the loop's buffer, or by splice once
+// the direction has shown that it carries bulk.
+func (c *conn) refill(l *loop, s int, budget *int) step {
+	from := &c.side[s]
+	if !from.ready {
+		l.returnPipe(from)
+		return halted
+	}
+	if from.full >= spliceAfter && l.lendPipe(from) {
+		*budget -= spliceCost
+		return c.refillPipe(l, s)
+	}
+	*budget--
+	return c.copyOn(l, s)
+}
+
+func (c *conn) refillPipe(l *loop, s int) step {
+	from := &c.side[s]
+	n, e := rawSplice(from.fd, from.pipe.w, pipeBytes)
+	switch {
+	case e == syscall.EAGAIN:
+		from.ready, from.full = false, 0
+		return onward
+	case e != 0:
+		return stepOf(e)
+	case n == 0:
+		from.ended = true
+		return onward
+	}
+	from.piped = n
+	c.count(l, s, n)
+	return onward
+}
+
+// copyOn reads once and sends at once; what the other side does not take is kept.
+func (c *conn) copyOn(l *loop, s int) step {
+	from := &c.side[s]
+	n, e := rawRead(from.fd, l.buf)
+	switch {
+	case e == syscall.EAGAIN:
+		from.ready = false
+		return onward
+	case e != 0:
+		return stepOf(e)
+	case n == 0:
+		from.ended = true
+		return onward
+	}
+	c.count(l, s, n)
+	from.noteRead(n, len(l.buf))
+	sent, e := rawSend(c.side[1-s].fd, l.buf[:n])
+	if e != 0 {
+		if e != syscall.EAGAIN && e != syscall.EINTR {
+			return broken
+		}
+		sent = 0
+	}
+	if sent == n {
+		return onward
+	}
+	from.pending = append([]byte(nil), l.buf[sent:n]...)
+	if e == syscall.EINTR {
+		return onward
+	}
+	return halted
+}
+
+// noteRead learns from the size of a read. A short one emptied the socket: the read that would say so is spared,
+// unless an end is behind it, for which no further edge would come.
+func (from *side) noteRead(n, size int) {
+	if n == size {
+		if from.full < spliceAfter {
+			from.full++
+		}
+		return
+	}
+	from.full = 0
+	from.ready = from.hung
+}
+
+func (c *conn) count(l *loop, s, n int) {
+	if s == client {
+		c.stats(l).bytesIn.Add(uint64(n))
+		return
+	}
+	c.stats(l).bytesOut.Add(uint64(n))
+}
+
+func stepOf(e syscall.Errno) step {
+	switch e {
+	case syscall.EAGAIN:
+		return halted
+	case syscall.EINTR:
+		return onward
+	}
+	return broken
+}
+
+// pipe is a kernel buffer through which bytes pass from socket to socket uncopied.
+type pipe struct{ r, w int }
+
+func (p *pipe) close() {
+	rawClose(p.r)
+	rawClose(p.w)
+}
+
+// lendPipe gives a direction a pipe, pooled or new. Without one (descriptors may have run out) it goes on
+// copying.
+func (l *loop) lendPipe(from *side) bool {
+	if from.pipe != nil {
+		return true
+	}
+	if n := len(l.pipes); n > 0 {
+		from.pipe, l.pipes = l.pipes[n-1], l.pipes[:n-1]
+		return true
+	}
+	var fds [2]int
+	if unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC) != nil {
+		from.full = 0
+		return false
+	}
+	_, _ = unix.FcntlInt(uintptr(fds[0]), unix.F_SETPIPE_SZ, pipeBytes) // refused, it is only smaller
+	from.pipe = &pipe{fds[0], fds[1]}
+	return true
+}
+
+// returnPipe takes the pipe back from a direction that rests. One with bytes left in it cannot be used again.
+func (l *loop) returnPipe(from *side) {
+	p := from.pipe
+	if p == nil {
+		return
+	}
+	from.pipe = nil
+	if from.piped == 0 && len(l.pipes) < pipesPooled {
+		l.pipes = append(l.pipes, p)
+		return
+	}
+	from.piped = 0
+	p.close()
+}

@@ -1,0 +1,232 @@
+package netproxy
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+)
+
+type serviceName struct{ namespace, name string }
+
+// serviceState is a service as it is in force.
+type serviceState struct {
+	spec    Service
+	ports   map[TargetName]*portState
+	round   uint64 // the Swap that saw it last
+	partial bool   // a listener could not be opened: the next Swap tries again
+}
+
+type portState struct {
+	target *target
+	keys   map[listenKey]bool // those that are open
+}
+
+// state is the table in force with its sockets. It belongs to Swap.
+type state struct {
+	node      string
+	addresses []netip.Addr // of node ports
+	services  map[serviceName]*serviceState
+	groups    map[listenKey][]*listener // a listener a loop
+	round     uint64
+}
+
+// wanted is a listener to open once all that are to be closed are known.
+type wanted struct {
+	key     listenKey
+	service *serviceState
+	port    *portState
+}
+
+// update is the difference that one Swap makes.
+type update struct {
+	remove  [][]*listener
+	want    []wanted
+	lost    bool
+	dropped []*target
+}
+
+// diff brings the bookkeeping to a new table and returns what the loops have to do. It costs little for services that
+// did not change, above all if the new table shares its slices with the old one.
+func (s *state) diff(t *Table, loops int) *update {
+	u := &update{}
+	s.round++
+	addresses := nodePortAddresses(t.NodeAddresses)
+	moved := t.NodeName != s.node || !slices.Equal(addresses, s.addresses)
+	s.node, s.addresses = t.NodeName, addresses
+	for i := range t.Services {
+		svc := &t.Services[i]
+		name := serviceName{svc.Namespace, svc.Name}
+		st := s.services[name]
+		if st == nil {
+			st = &serviceState{ports: map[TargetName]*portState{}}
+			s.services[name] = st
+		} else if !moved && !st.partial && sameService(&st.spec, svc) {
+			st.spec, st.round = *svc, s.round
+			continue
+		}
+		st.spec, st.round, st.partial = *svc, s.round, false
+		s.diffService(u, st, loops)
+	}
+	s.dropUnseen(u)
+	return u
+}
+
+func (s *state) dropUnseen(u *update) {
+	for name, st := range s.services {
+		if st.round == s.round {
+			continue
+		}
+		for _, p := range st.ports {
+			s.dropPort(u, p)
+		}
+		delete(s.services, name)
+	}
+}
+
+func (s *state) dropPort(u *update, p *portState) {
+	u.lost = p.target.drop() || u.lost
+	u.dropped = append(u.dropped, p.target)
+	for k := range p.keys {
+		s.unlisten(u, p, k)
+	}
+}
+
+func (s *state) unlisten(u *update, p *portState, k listenKey) {
+	u.remove = append(u.remove, s.groups[k])
+	delete(s.groups, k)
+	delete(p.keys, k)
+}
+
+func (s *state) diffService(u *update, st *serviceState, loops int) {
+	seen := map[TargetName]bool{}
+	for i := range st.spec.Ports {
+		port := &st.spec.Ports[i]
+		name := TargetName{st.spec.Namespace, st.spec.Name, port.Port, port.Protocol}
+		if seen[name] {
+			continue
+		}
+		seen[name] = true
+		p := st.ports[name]
+		if p == nil {
+			p = &portState{target: newTarget(name, loops), keys: map[listenKey]bool{}}
+			st.ports[name] = p
+		}
+		u.lost = p.target.update(&st.spec, port, s.node) || u.lost
+		s.diffKeys(u, st, p, port)
+	}
+	for name, p := range st.ports {
+		if !seen[name] {
+			s.dropPort(u, p)
+			delete(st.ports, name)
+		}
+	}
+}
+
+func (s *state) diffKeys(u *update, st *serviceState, p *portState, port *Port) {
+	keys := s.keys(&st.spec, port, p.target.set.Load())
+	for k := range p.keys {
+		if !keys[k] {
+			s.unlisten(u, p, k)
+		}
+	}
+	for k := range keys {
+		if !p.keys[k] {
+			u.want = append(u.want, wanted{k, st, p})
+		}
+	}
+}
+
+// keys are the addresses that a port should listen on: none in a scope without endpoints, so that the kernel refuses.
+func (s *state) keys(svc *Service, port *Port, set *endpointSet) map[listenKey]bool {
+	keys := map[listenKey]bool{}
+	if len(set.by[internal]) > 0 && !svc.Headless && port.Port != 0 {
+		for _, vip := range svc.VIPs {
+			keys[listenKey{netip.AddrPortFrom(vip.Unmap(), port.Port), port.Protocol, internal}] = true
+		}
+	}
+	if len(set.by[external]) > 0 && port.NodePort != 0 {
+		for _, a := range s.addresses {
+			keys[listenKey{netip.AddrPortFrom(a, port.NodePort), port.Protocol, external}] = true
+		}
+	}
+	return keys
+}
+
+// open opens the wanted listeners. It returns those to add and an error for each that could not be opened.
+func (s *state) open(want []wanted, loops int) (add [][]*listener, failed []error) {
+	for _, w := range want {
+		if s.groups[w.key] != nil {
+			w.service.partial = true
+			failed = append(failed, &takenError{w.key, w.port.target.name, s.groups[w.key][0].target.name})
+			continue
+		}
+		group, err := listen(w.key, w.port.target, loops)
+		if err != nil {
+			w.service.partial = true
+			failed = append(failed, err)
+			continue
+		}
+		s.groups[w.key] = group
+		w.port.keys[w.key] = true
+		add = append(add, group)
+	}
+	return add, failed
+}
+
+// takenError says that two services of a table ask for one address.
+type takenError struct {
+	key       listenKey
+	for_, has TargetName
+}
+
+func (e *takenError) Error() string {
+	return "listening on " + e.key.String() + " for " + e.for_.Namespace + "/" + e.for_.Name +
+		": already held by service " + e.has.Namespace + "/" + e.has.Name + "; change the port of one of them"
+}
+
+// nodePortAddresses adds loopback, sorts and removes doubles.
+func nodePortAddresses(node []netip.Addr) []netip.Addr {
+	all := []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}
+	for _, a := range node {
+		if a.IsValid() {
+			all = append(all, a.Unmap())
+		}
+	}
+	slices.SortFunc(all, netip.Addr.Compare)
+	return slices.Compact(all)
+}
+
+func sameService(a, b *Service) bool {
+	return a.Headless == b.Headless && a.AffinityTimeout == b.AffinityTimeout &&
+		a.InternalLocal == b.InternalLocal && a.ExternalLocal == b.ExternalLocal &&
+		a.PublishNotReady == b.PublishNotReady && slices.Equal(a.VIPs, b.VIPs) && samePorts(a.Ports, b.Ports)
+}
+
+func samePorts(a, b []Port) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	if len(a) > 0 && &a[0] == &b[0] {
+		return true // tables are immutable, so a shared slice is an unchanged one
+	}
+	return slices.EqualFunc(a, b, func(x, y Port) bool {
+		return x.Name == y.Name && x.Protocol == y.Protocol && x.Port == y.Port && x.NodePort == y.NodePort &&
+			slices.Equal(x.Endpoints, y.Endpoints)
+	})
+}
+
+// barrier hands a change to every loop and returns when all have it behind them.
+func barrier(loops []*loop, running bool, ask func(id int) *change) {
+	var done sync.WaitGroup
+	for _, l := range loops {
+		c := ask(l.id)
+		if !running {
+			l.apply(c)
+			continue
+		}
+		done.Add(1)
+		c.done = done.Done
+		l.post(c)
+	}
+	done.Wait()
+}

@@ -1,0 +1,143 @@
+package netproxy
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// backend is one endpoint of one port. It outlives the tables that name it, so that its count of
+// connections does too.
+type backend struct {
+	addr   netip.AddrPort
+	sa     sockaddr
+	active atomic.Int64 // connections and sessions, dials included
+	avoid  atomic.Int64 // loop clock until which it is passed over
+	gone   atomic.Bool  // takes no new traffic in any scope
+}
+
+func (b *backend) healthy(now int64) bool { return b.avoid.Load() <= now }
+
+// endpointSet is what one port relays to: a list a scope. It never changes once published.
+type endpointSet struct {
+	by       [scopes][]*backend
+	affinity time.Duration
+}
+
+// target is one service port with its endpoints and counters. Loops read it, Swap writes it.
+type target struct {
+	name  TargetName
+	set   atomic.Pointer[endpointSet]
+	stats []counters // one a loop, so that no cache line is shared
+
+	mu     sync.Mutex
+	sticky map[netip.Addr]sticky // guarded by mu; nil without affinity
+}
+
+// sticky is the endpoint that a client address keeps until a time of the loops' clock.
+type sticky struct {
+	to    *backend
+	until int64
+}
+
+func newTarget(name TargetName, loops int) *target {
+	t := &target{name: name, stats: make([]counters, loops)}
+	t.set.Store(&endpointSet{})
+	return t
+}
+
+// update publishes the endpoints of a new table and reports whether one of the old was lost.
+func (t *target) update(s *Service, p *Port, node string) (lost bool) {
+	old := t.set.Load()
+	known := map[netip.AddrPort]*backend{}
+	for _, list := range old.by {
+		for _, b := range list {
+			known[b.addr] = b
+		}
+	}
+	next := &endpointSet{affinity: s.AffinityTimeout}
+	kept := map[netip.AddrPort]*backend{}
+	for sc := range scopes {
+		for _, e := range eligible(s, p, node, sc) {
+			next.by[sc] = append(next.by[sc], keep(kept, known, e.Address))
+		}
+	}
+	t.set.Store(next)
+	for a, b := range known {
+		if kept[a] == nil {
+			b.gone.Store(true)
+			lost = true
+		}
+	}
+	return lost
+}
+
+// keep returns the backend of an address: the one made for the other scope, the last table's, or a new one.
+func keep(kept, known map[netip.AddrPort]*backend, a netip.AddrPort) *backend {
+	b := kept[a]
+	if b == nil {
+		b = known[a]
+	}
+	if b == nil {
+		b = &backend{addr: a, sa: newSockaddr(a)}
+	}
+	kept[a] = b
+	return b
+}
+
+// drop marks every endpoint gone; the target's service has left the table.
+func (t *target) drop() (lost bool) {
+	for _, list := range t.set.Swap(&endpointSet{}).by {
+		for _, b := range list {
+			b.gone.Store(true)
+			lost = true
+		}
+	}
+	return lost
+}
+
+// choose returns an endpoint for a client, the same one as before if the service asks for that.
+func (t *target) choose(sc scope, client netip.Addr, tried []*backend, now int64) *backend {
+	set := t.set.Load()
+	if set.affinity == 0 {
+		return choose(set.by[sc], tried, now)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	b := t.sticky[client].to
+	fresh := b != nil && t.sticky[client].until > now && contains(set.by[sc], b) && !contains(tried, b)
+	if !fresh {
+		b = choose(set.by[sc], tried, now)
+	}
+	if b != nil {
+		t.remember(client, b, now, now+int64(set.affinity))
+	}
+	return b
+}
+
+// remember notes a client's endpoint. It is called with mu held. When the table of clients is full the expired are
+// dropped, and one other if none was: a forgotten client is merely balanced anew.
+func (t *target) remember(client netip.Addr, b *backend, now, until int64) {
+	if t.sticky == nil {
+		t.sticky = map[netip.Addr]sticky{}
+	}
+	if _, known := t.sticky[client]; !known && len(t.sticky) >= affinityMax {
+		t.forget(now)
+	}
+	t.sticky[client] = sticky{to: b, until: until}
+}
+
+func (t *target) forget(now int64) {
+	for a, s := range t.sticky {
+		if s.until <= now {
+			delete(t.sticky, a)
+		}
+	}
+	for a := range t.sticky {
+		if len(t.sticky) < affinityMax {
+			return
+		}
+		delete(t.sticky, a)
+	}
+}
