@@ -31,6 +31,7 @@ const (
 	sweepInterval    = time.Second            // how late an idle session may be noticed
 	affinityMax      = 65_536                 // clients remembered by one port
 	listenBacklog    = 4096
+	ampleShare       = 4        // this share of all descriptors may go to listeners of which every loop has one
 	bufferBytes      = 64 << 10 // the buffer that all connections of a loop share
 	pipeBytes        = 1 << 20
 	pipesPooled      = 32 // idle pipes kept by a loop

@@ -29,18 +29,24 @@ type listener struct {
 	fd     int
 }
 
-// listen opens a socket for every loop; all or none.
-func listen(k listenKey, t *target, loops int) ([]*listener, error) {
-	group := make([]*listener, 0, loops)
-	for range loops {
+// listen opens a key's sockets for the loops that shall have one; all or none. The result has an entry
+// a loop, nil for the others.
+func listen(k listenKey, t *target, loops int, has func(loop int) bool) ([]*listener, error) {
+	group := make([]*listener, loops)
+	for i := range loops {
+		if !has(i) {
+			continue
+		}
 		fd, err := openListener(k)
 		if err != nil {
-			for _, ln := range group {
-				rawClose(ln.fd)
+			for _, ln := range group[:i] {
+				if ln != nil {
+					rawClose(ln.fd)
+				}
 			}
 			return nil, fmt.Errorf("listening on %s: %w", k, err)
 		}
-		group = append(group, &listener{key: k, target: t, fd: fd})
+		group[i] = &listener{key: k, target: t, fd: fd}
 	}
 	return group, nil
 }

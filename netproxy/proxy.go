@@ -65,6 +65,7 @@ func New(c Config) (*Proxy, error) {
 	p := &Proxy{log: c.Logger}
 	p.state.services = map[serviceName]*serviceState{}
 	p.state.groups = map[listenKey][]*listener{}
+	p.state.ample = int(min(files.Cur, 1<<30) / ampleShare)
 	start := time.Now()
 	for i := range n {
 		l, err := newLoop(i, n, limits, start)
@@ -133,7 +134,9 @@ func (p *Proxy) Swap(t *Table) {
 func column(groups [][]*listener, id int) []*listener {
 	out := make([]*listener, 0, len(groups))
 	for _, g := range groups {
-		out = append(out, g[id])
+		if g[id] != nil {
+			out = append(out, g[id])
+		}
 	}
 	return out
 }

@@ -26,8 +26,10 @@ type state struct {
 	node      string
 	addresses []netip.Addr // of node ports
 	services  map[serviceName]*serviceState
-	groups    map[listenKey][]*listener // a listener a loop
+	groups    map[listenKey][]*listener // an entry a loop; nil where it has none
 	round     uint64
+	sockets   int // listeners open
+	ample     int // listeners up to which each loop gets its own for every key
 }
 
 // wanted is a listener to open once all that are to be closed are known.
@@ -93,6 +95,7 @@ func (s *state) dropPort(u *update, p *portState) {
 
 func (s *state) unlisten(u *update, p *portState, k listenKey) {
 	u.remove = append(u.remove, s.groups[k])
+	s.sockets -= count(s.groups[k])
 	delete(s.groups, k)
 	delete(p.keys, k)
 }
@@ -155,22 +158,46 @@ func (s *state) keys(svc *Service, port *Port, set *endpointSet) map[listenKey]b
 // open opens the wanted listeners. It returns those to add and an error for each that could not be opened.
 func (s *state) open(want []wanted, loops int) (add [][]*listener, failed []error) {
 	for _, w := range want {
-		if s.groups[w.key] != nil {
-			w.service.partial = true
-			failed = append(failed, &takenError{w.key, w.port.target.name, s.groups[w.key][0].target.name})
-			continue
-		}
-		group, err := listen(w.key, w.port.target, loops)
+		group, err := s.openOne(w, loops)
 		if err != nil {
 			w.service.partial = true
 			failed = append(failed, err)
 			continue
 		}
 		s.groups[w.key] = group
+		s.sockets += count(group)
 		w.port.keys[w.key] = true
 		add = append(add, group)
 	}
 	return add, failed
+}
+
+// openOne gives each loop a socket for the key; once listeners use up the descriptors set apart for that, only one loop
+// gets one, each in its turn.
+func (s *state) openOne(w wanted, loops int) ([]*listener, error) {
+	if group := s.groups[w.key]; group != nil {
+		return nil, &takenError{w.key, w.port.target.name, owner(group)}
+	}
+	scarce := s.sockets+loops > s.ample
+	return listen(w.key, w.port.target, loops, func(i int) bool { return !scarce || i == s.sockets%loops })
+}
+
+func count(group []*listener) (n int) {
+	for _, ln := range group {
+		if ln != nil {
+			n++
+		}
+	}
+	return n
+}
+
+func owner(group []*listener) TargetName {
+	for _, ln := range group {
+		if ln != nil {
+			return ln.target.name
+		}
+	}
+	return TargetName{}
 }
 
 // takenError says that two services of a table ask for one address.

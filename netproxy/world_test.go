@@ -79,7 +79,8 @@ const (
 	nodePort = nodeIP + ":30080"
 )
 
-// serve accepts connections on addr until the test ends or the returned function is called.
+// serve accepts connections on addr until the test ends or the returned function is called. Like a good server it takes
+// what is queued before it stops listening: closing earlier would reset clients that are connected already.
 func serve(t testing.TB, addr string, handle func(*net.TCPConn)) (stop func()) {
 	t.Helper()
 	l, err := net.Listen("tcp", addr)
@@ -87,7 +88,10 @@ func serve(t testing.TB, addr string, handle func(*net.TCPConn)) (stop func()) {
 		t.Fatal(err)
 	}
 	var all sync.WaitGroup
+	stopped := make(chan struct{})
 	all.Go(func() {
+		defer close(stopped)
+		defer l.Close()
 		for {
 			c, err := l.Accept()
 			if err != nil {
@@ -99,7 +103,10 @@ func serve(t testing.TB, addr string, handle func(*net.TCPConn)) (stop func()) {
 			})
 		}
 	})
-	stop = sync.OnceFunc(func() { _ = l.Close() })
+	stop = sync.OnceFunc(func() {
+		_ = l.(*net.TCPListener).SetDeadline(time.Now().Add(50 * time.Millisecond))
+		<-stopped
+	})
 	t.Cleanup(func() { stop(); all.Wait() })
 	return stop
 }
