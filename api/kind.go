@@ -58,6 +58,9 @@ type Kind struct {
 	// HasStatus serves /status; HasGeneration counts metadata.generation on changes of the spec.
 	HasStatus     bool
 	HasGeneration bool
+	// KeepStatusOnCreate tells the generic strategy not to wipe the status that a creator brings
+	// (a node's agent registers the node with its status).
+	KeepStatusOnCreate bool
 	// Scale serves /scale.
 	Scale *ScaleAccess
 	// TTLSeconds is how long an object lives after its last write; 0 is for ever.

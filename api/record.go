@@ -3,6 +3,7 @@ package api
 import (
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -144,6 +145,18 @@ type Change struct {
 	Namespace, Name string
 	Old, New        runtime.Object
 	OldPod, NewPod  *PodRecord
+
+	shared atomic.Pointer[sync.Map]
+}
+
+// Shared is a place for what the change's watchers need only compute once: the typed pod, one
+// encoding a media type. It is made when first asked for and lives as long as the change.
+func (c *Change) Shared() *sync.Map {
+	if m := c.shared.Load(); m != nil {
+		return m
+	}
+	c.shared.CompareAndSwap(nil, new(sync.Map))
+	return c.shared.Load()
 }
 
 // Deleted says whether the change removed the object.

@@ -1,0 +1,48 @@
+package api
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// wire is what every type of k8s.io/api can do: write itself as protobuf and read itself back.
+// Its Marshal sorts map keys, so equal objects have equal bytes.
+type wire interface {
+	runtime.Object
+	Marshal() ([]byte, error)
+	Unmarshal([]byte) error
+}
+
+// Encode gives the object's own protobuf bytes: no envelope, and no kind or apiVersion (the caller
+// keeps the resource beside the bytes). Equal objects give equal bytes.
+func Encode(obj runtime.Object) ([]byte, error) {
+	w, ok := obj.(wire)
+	if !ok {
+		return nil, fmt.Errorf("encoding %T: the type has no protobuf form", obj)
+	}
+	b, err := w.Marshal()
+	if err != nil {
+		return nil, fmt.Errorf("encoding %T: %w", obj, err)
+	}
+	return b, nil
+}
+
+// Decode reads what Encode wrote for an object of a registered resource. Nothing is defaulted: the
+// object was whole when it was stored.
+func Decode(gr schema.GroupResource, b []byte) (runtime.Object, error) {
+	k := KindFor(gr)
+	if k == nil {
+		return nil, fmt.Errorf("decoding %s: no such kind is registered", gr)
+	}
+	obj := k.New()
+	w, ok := obj.(wire)
+	if !ok {
+		return nil, fmt.Errorf("decoding %s: the type has no protobuf form", gr)
+	}
+	if err := w.Unmarshal(b); err != nil {
+		return nil, fmt.Errorf("decoding %s: %w", gr, err)
+	}
+	return obj, nil
+}

@@ -1,0 +1,207 @@
+package api
+
+import (
+	"fmt"
+	"slices"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/validation"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/labels"
+	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+func validateJob(j *batchv1.Job) (errs field.ErrorList) {
+	s, spec := &j.Spec, field.NewPath("spec")
+	if s.CompletionMode != nil && *s.CompletionMode == batchv1.IndexedCompletion && valueOf(s.Completions) > 0 {
+		// The longest pod name ends in the last index; it is a host name, so it is a label.
+		longest := fmt.Sprintf("%s-%d", j.Name, *s.Completions-1)
+		for _, msg := range utilvalidation.IsDNS1123Label(longest) {
+			errs = append(errs, field.Invalid(field.NewPath("metadata", "name"), j.Name,
+				fmt.Sprintf("will not able to create pod with invalid DNS label: %s: %s", longest, msg)))
+		}
+	}
+	errs = append(errs, validateJobCounts(s, spec)...)
+	errs = append(errs, validateJobModes(s, spec)...)
+	if s.Selector == nil {
+		errs = append(errs, field.Required(spec.Child("selector"), ""))
+	} else {
+		errs = append(errs, metavalidation.ValidateLabelSelector(s.Selector, metavalidation.LabelSelectorValidationOptions{}, spec.Child("selector"))...)
+		errs = append(errs, templateMatches(s.Selector, &s.Template, spec)...)
+	}
+	errs = append(errs, validateJobTemplate(&s.Template, spec.Child("template"))...)
+	if s.PodFailurePolicy != nil {
+		errs = append(errs, validatePodFailurePolicy(s, spec.Child("podFailurePolicy"))...)
+	}
+	return errs
+}
+
+// templateMatches: a stamp whose pods it does not select would stamp for ever.
+func templateMatches(selector *metav1.LabelSelector, t *corev1.PodTemplateSpec, spec *field.Path) field.ErrorList {
+	s, err := metav1.LabelSelectorAsSelector(selector)
+	if err != nil || s.Matches(labels.Set(t.Labels)) {
+		return nil // a selector of bad form is reported where it stands
+	}
+	return field.ErrorList{field.Invalid(spec.Child("template", "metadata", "labels"), t.Labels, "`selector` does not match template `labels`")}
+}
+
+func validateJobCounts(s *batchv1.JobSpec, spec *field.Path) (errs field.ErrorList) {
+	count := func(name string, p *int32) {
+		if p != nil {
+			errs = append(errs, nonnegative(int64(*p), spec.Child(name))...)
+		}
+	}
+	count("parallelism", s.Parallelism)
+	count("completions", s.Completions)
+	if s.ActiveDeadlineSeconds != nil {
+		errs = append(errs, nonnegative(*s.ActiveDeadlineSeconds, spec.Child("activeDeadlineSeconds"))...)
+	}
+	count("backoffLimit", s.BackoffLimit)
+	count("ttlSecondsAfterFinished", s.TTLSecondsAfterFinished)
+	count("backoffLimitPerIndex", s.BackoffLimitPerIndex)
+	count("maxFailedIndexes", s.MaxFailedIndexes)
+	return errs
+}
+
+func validateJobModes(s *batchv1.JobSpec, spec *field.Path) (errs field.ErrorList) {
+	indexed := false
+	if m := s.CompletionMode; m != nil {
+		errs = append(errs, oneOf(*m, spec.Child("completionMode"), batchv1.NonIndexedCompletion, batchv1.IndexedCompletion)...)
+		indexed = *m == batchv1.IndexedCompletion
+	}
+	if indexed {
+		if s.Completions == nil {
+			errs = append(errs, field.Required(spec.Child("completions"), "when completion mode is Indexed"))
+		}
+		if n := valueOf(s.Parallelism); n > jobParallelismIndexedMax {
+			errs = append(errs, field.Invalid(spec.Child("parallelism"), n,
+				fmt.Sprintf("must be less than or equal to %d when completion mode is Indexed", jobParallelismIndexedMax)))
+		}
+	} else {
+		if n := s.BackoffLimitPerIndex; n != nil {
+			errs = append(errs, field.Invalid(spec.Child("backoffLimitPerIndex"), *n, "requires indexed completion mode"))
+		}
+		if s.SuccessPolicy != nil {
+			errs = append(errs, field.Invalid(spec.Child("successPolicy"), *s.SuccessPolicy, "requires indexed completion mode"))
+		}
+	}
+	if s.MaxFailedIndexes != nil && s.BackoffLimitPerIndex == nil {
+		errs = append(errs, field.Required(spec.Child("backoffLimitPerIndex"), "when maxFailedIndexes is specified"))
+	}
+	if p := s.PodReplacementPolicy; p != nil {
+		path := spec.Child("podReplacementPolicy")
+		if s.PodFailurePolicy != nil {
+			errs = append(errs, oneOf(*p, path, batchv1.Failed)...)
+		} else {
+			errs = append(errs, oneOf(*p, path, batchv1.Failed, batchv1.TerminatingOrFailed)...)
+		}
+	}
+	if m := s.ManagedBy; m != nil {
+		errs = append(errs, utilvalidation.IsDomainPrefixedPath(spec.Child("managedBy"), *m)...)
+		if len(*m) > subdomainCharactersMax {
+			errs = append(errs, field.TooLongMaxLength(spec.Child("managedBy"), *m, subdomainCharactersMax))
+		}
+	}
+	return errs
+}
+
+func validateJobTemplate(t *corev1.PodTemplateSpec, path *field.Path) field.ErrorList {
+	errs := validateTemplate(t, path)
+	policy := path.Child("spec", "restartPolicy")
+	switch t.Spec.RestartPolicy {
+	case corev1.RestartPolicyAlways, "":
+		return append(errs, field.Required(policy, fmt.Sprintf("valid values: %q, %q", corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)))
+	}
+	return append(errs, oneOf(t.Spec.RestartPolicy, policy, corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)...)
+}
+
+func validatePodFailurePolicy(s *batchv1.JobSpec, path *field.Path) (errs field.ErrorList) {
+	if s.Template.Spec.RestartPolicy != corev1.RestartPolicyNever {
+		errs = append(errs, field.Invalid(field.NewPath("spec", "template", "spec", "restartPolicy"), s.Template.Spec.RestartPolicy,
+			fmt.Sprintf("only %q is supported when podFailurePolicy is specified", corev1.RestartPolicyNever)))
+	}
+	for i := range s.PodFailurePolicy.Rules {
+		r, at := &s.PodFailurePolicy.Rules[i], path.Child("rules").Index(i)
+		errs = append(errs, requiredOneOf(r.Action, at.Child("action"), batchv1.PodFailurePolicyActionCount,
+			batchv1.PodFailurePolicyActionFailIndex, batchv1.PodFailurePolicyActionFailJob, batchv1.PodFailurePolicyActionIgnore)...)
+		switch {
+		case r.OnExitCodes != nil && len(r.OnPodConditions) > 0:
+			errs = append(errs, field.Invalid(at, field.OmitValueType{}, "specifying both OnExitCodes and OnPodConditions is not supported"))
+		case r.OnExitCodes == nil && len(r.OnPodConditions) == 0:
+			errs = append(errs, field.Invalid(at, field.OmitValueType{}, "specifying one of OnExitCodes and OnPodConditions is required"))
+		case r.OnExitCodes != nil:
+			errs = append(errs, validateOnExitCodes(r.OnExitCodes, &s.Template.Spec, at.Child("onExitCodes"))...)
+		}
+	}
+	return errs
+}
+
+func validateOnExitCodes(r *batchv1.PodFailurePolicyOnExitCodesRequirement, pod *corev1.PodSpec, path *field.Path) field.ErrorList {
+	errs := requiredOneOf(r.Operator, path.Child("operator"), batchv1.PodFailurePolicyOnExitCodesOpIn, batchv1.PodFailurePolicyOnExitCodesOpNotIn)
+	if n := r.ContainerName; n != nil && !hasContainer(pod, *n) {
+		errs = append(errs, field.Invalid(path.Child("containerName"), *n, "must be one of the container or initContainer names in the pod template"))
+	}
+	values := path.Child("values")
+	if len(r.Values) == 0 {
+		errs = append(errs, field.Invalid(values, r.Values, "at least one value is required"))
+	}
+	for i, v := range r.Values {
+		if slices.Contains(r.Values[:i], v) {
+			errs = append(errs, field.Duplicate(values.Index(i), v))
+		} else if i > 0 && r.Values[i-1] > v {
+			errs = append(errs, field.Invalid(values, r.Values, "must be ordered"))
+		}
+		if v == 0 && r.Operator == batchv1.PodFailurePolicyOnExitCodesOpIn {
+			errs = append(errs, field.Invalid(values.Index(i), v, "must not be 0 for the In operator"))
+		}
+	}
+	return errs
+}
+
+func hasContainer(s *corev1.PodSpec, name string) bool {
+	is := func(c corev1.Container) bool { return c.Name == name }
+	return slices.ContainsFunc(s.Containers, is) || slices.ContainsFunc(s.InitContainers, is)
+}
+
+func validateJobUpdate(j, old *batchv1.Job) field.ErrorList {
+	errs := validateJob(j)
+	spec := field.NewPath("spec")
+	if !elasticIndexed(j, old) {
+		errs = append(errs, validation.ValidateImmutableField(j.Spec.Completions, old.Spec.Completions, spec.Child("completions"))...)
+	}
+	errs = append(errs, validation.ValidateImmutableField(j.Spec.Selector, old.Spec.Selector, spec.Child("selector"))...)
+	errs = append(errs, validateJobTemplateUpdate(j, old, spec.Child("template"))...)
+	errs = append(errs, validation.ValidateImmutableField(j.Spec.CompletionMode, old.Spec.CompletionMode, spec.Child("completionMode"))...)
+	errs = append(errs, validation.ValidateImmutableField(j.Spec.PodFailurePolicy, old.Spec.PodFailurePolicy, spec.Child("podFailurePolicy"))...)
+	errs = append(errs, validation.ValidateImmutableField(j.Spec.BackoffLimitPerIndex, old.Spec.BackoffLimitPerIndex, spec.Child("backoffLimitPerIndex"))...)
+	errs = append(errs, validation.ValidateImmutableField(j.Spec.ManagedBy, old.Spec.ManagedBy, spec.Child("managedBy"))...)
+	return append(errs, validation.ValidateImmutableField(j.Spec.SuccessPolicy, old.Spec.SuccessPolicy, spec.Child("successPolicy"))...)
+}
+
+// elasticIndexed: an indexed job may grow and shrink if both numbers move as one.
+func elasticIndexed(j, old *batchv1.Job) bool {
+	return valueOf(j.Spec.CompletionMode) == batchv1.IndexedCompletion &&
+		j.Spec.Completions != nil && j.Spec.Parallelism != nil && old.Spec.Completions != nil &&
+		*j.Spec.Completions == *j.Spec.Parallelism
+}
+
+// validateJobTemplateUpdate: while a job is suspended and has not begun, where its pods may run
+// can still be said.
+func validateJobTemplateUpdate(j, old *batchv1.Job, path *field.Path) field.ErrorList {
+	template := old.Spec.Template.DeepCopy()
+	if isTrue(old.Spec.Suspend) && old.Status.StartTime == nil {
+		from, to := &j.Spec.Template, template
+		to.Labels, to.Annotations = from.Labels, from.Annotations
+		to.Spec.NodeSelector, to.Spec.Tolerations = from.Spec.NodeSelector, from.Spec.Tolerations
+		to.Spec.SchedulingGates = from.Spec.SchedulingGates
+		if to.Spec.Affinity == nil || from.Spec.Affinity == nil {
+			to.Spec.Affinity = from.Spec.Affinity
+		} else {
+			to.Spec.Affinity.NodeAffinity = from.Spec.Affinity.NodeAffinity
+		}
+	}
+	return validation.ValidateImmutableField(j.Spec.Template, *template, path)
+}

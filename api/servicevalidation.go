@@ -1,0 +1,266 @@
+package api
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+var protocols = sets.New(corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP)
+
+// required reports an absent value, and oneOf one that is not of a set.
+func oneOf[T ~string](v T, path *field.Path, allowed ...T) field.ErrorList {
+	if slices.Contains(allowed, v) {
+		return nil
+	}
+	slices.Sort(allowed)
+	return field.ErrorList{field.NotSupported(path, v, allowed)}
+}
+
+func requiredOneOf[T ~string](v T, path *field.Path, allowed ...T) field.ErrorList {
+	if v == "" {
+		return field.ErrorList{field.Required(path, "")}
+	}
+	return oneOf(v, path, allowed...)
+}
+
+// faults makes one Invalid of every message.
+func faults(path *field.Path, v any, msgs []string) (errs field.ErrorList) {
+	for _, m := range msgs {
+		errs = append(errs, field.Invalid(path, v, m))
+	}
+	return errs
+}
+
+func validateService(svc *corev1.Service) (errs field.ErrorList) {
+	s, spec := &svc.Spec, field.NewPath("spec")
+	errs = append(errs, validateServiceType(s, spec)...)
+	errs = append(errs, validateServicePorts(s, spec.Child("ports"))...)
+	errs = append(errs, metavalidation.ValidateLabels(s.Selector, spec.Child("selector"))...)
+	errs = append(errs, validateAffinity(s, spec)...)
+	for i, ip := range s.ExternalIPs {
+		errs = append(errs, validateOuterIP(ip, spec.Child("externalIPs").Index(i))...)
+	}
+	errs = append(errs, validateTrafficPolicies(s, spec)...)
+	errs = append(errs, validateLoadBalancer(s, spec)...)
+	return append(errs, validateClusterIPs(s, spec)...)
+}
+
+func validateServiceType(s *corev1.ServiceSpec, spec *field.Path) (errs field.ErrorList) {
+	if len(s.Ports) == 0 && !headless(s) && s.Type != corev1.ServiceTypeExternalName {
+		errs = append(errs, field.Required(spec.Child("ports"), ""))
+	}
+	none := spec.Child("clusterIPs").Index(0)
+	switch s.Type {
+	case corev1.ServiceTypeLoadBalancer:
+		for i := range s.Ports {
+			if s.Ports[i].Port == 10250 {
+				errs = append(errs, field.Invalid(spec.Child("ports").Index(i), s.Ports[i].Port, "may not expose port 10250 externally since it is used by kubelet"))
+			}
+		}
+		if headless(s) {
+			errs = append(errs, field.Invalid(none, corev1.ClusterIPNone, "may not be set to 'None' for LoadBalancer services"))
+		}
+	case corev1.ServiceTypeNodePort:
+		if headless(s) {
+			errs = append(errs, field.Invalid(none, corev1.ClusterIPNone, "may not be set to 'None' for NodePort services"))
+		}
+	case corev1.ServiceTypeExternalName:
+		if s.ClusterIP != "" || len(s.ClusterIPs) > 0 {
+			errs = append(errs, field.Forbidden(spec.Child("clusterIPs"), "may not be set when `type` is 'ExternalName'"))
+		}
+		name := spec.Child("externalName")
+		if s.ExternalName == "" {
+			errs = append(errs, field.Required(name, ""))
+		} else {
+			errs = append(errs, faults(name, s.ExternalName, validation.IsDNS1123Subdomain(strings.TrimSuffix(s.ExternalName, ".")))...)
+		}
+	}
+	return append(errs, requiredOneOf(s.Type, spec.Child("type"), corev1.ServiceTypeClusterIP, corev1.ServiceTypeNodePort,
+		corev1.ServiceTypeLoadBalancer, corev1.ServiceTypeExternalName)...)
+}
+
+func validateServicePorts(s *corev1.ServiceSpec, ports *field.Path) (errs field.ErrorList) {
+	type key struct {
+		protocol corev1.Protocol
+		port     int32
+	}
+	names, seen, nodePorts := sets.New[string](), sets.New[key](), sets.New[key]()
+	for i := range s.Ports {
+		p, path := &s.Ports[i], ports.Index(i)
+		errs = append(errs, validateServicePort(p, path, len(s.Ports) > 1)...)
+		if p.Name != "" && names.Has(p.Name) {
+			errs = append(errs, field.Duplicate(path.Child("name"), p.Name))
+		}
+		names.Insert(p.Name)
+		if k := (key{p.Protocol, p.Port}); seen.Has(k) {
+			errs = append(errs, field.Duplicate(path, corev1.ServicePort{Protocol: p.Protocol, Port: p.Port}))
+		} else {
+			seen.Insert(k)
+		}
+		if p.NodePort == 0 {
+			continue
+		}
+		errs = append(errs, faults(path.Child("nodePort"), p.NodePort, validation.IsValidPortNum(int(p.NodePort)))...)
+		if !hasNodePorts(s.Type) {
+			errs = append(errs, field.Forbidden(path.Child("nodePort"), fmt.Sprintf("may not be used when `type` is '%s'", s.Type)))
+		}
+		if k := (key{p.Protocol, p.NodePort}); nodePorts.Has(k) {
+			errs = append(errs, field.Duplicate(path.Child("nodePort"), p.NodePort))
+		} else {
+			nodePorts.Insert(k)
+		}
+	}
+	return errs
+}
+
+func validateServicePort(p *corev1.ServicePort, path *field.Path, named bool) (errs field.ErrorList) {
+	switch {
+	case p.Name != "":
+		errs = append(errs, faults(path.Child("name"), p.Name, validation.IsDNS1123Label(p.Name))...)
+	case named:
+		errs = append(errs, field.Required(path.Child("name"), ""))
+	}
+	errs = append(errs, faults(path.Child("port"), p.Port, validation.IsValidPortNum(int(p.Port)))...)
+	errs = append(errs, requiredOneOf(p.Protocol, path.Child("protocol"), sets.List(protocols)...)...)
+	errs = append(errs, validatePortRef(p.TargetPort, path.Child("targetPort"))...)
+	if p.AppProtocol != nil {
+		errs = append(errs, faults(path.Child("appProtocol"), *p.AppProtocol, validation.IsQualifiedName(*p.AppProtocol))...)
+	}
+	return errs
+}
+
+// validatePortRef checks a number or the name of a container's port.
+func validatePortRef(p intstr.IntOrString, path *field.Path) field.ErrorList {
+	if p.Type == intstr.Int {
+		return faults(path, p.IntValue(), validation.IsValidPortNum(p.IntValue()))
+	}
+	return faults(path, p.StrVal, validation.IsValidPortName(p.StrVal))
+}
+
+func validateAffinity(s *corev1.ServiceSpec, spec *field.Path) field.ErrorList {
+	errs := requiredOneOf(s.SessionAffinity, spec.Child("sessionAffinity"), corev1.ServiceAffinityClientIP, corev1.ServiceAffinityNone)
+	config := spec.Child("sessionAffinityConfig")
+	switch {
+	case s.SessionAffinity == corev1.ServiceAffinityNone && s.SessionAffinityConfig != nil:
+		errs = append(errs, field.Forbidden(config, "must not be set when session affinity is None"))
+	case s.SessionAffinity == corev1.ServiceAffinityClientIP:
+		timeout := config.Child("clientIP", "timeoutSeconds")
+		if s.SessionAffinityConfig == nil || s.SessionAffinityConfig.ClientIP == nil || s.SessionAffinityConfig.ClientIP.TimeoutSeconds == nil {
+			errs = append(errs, field.Required(config, "when session affinity type is ClientIP"))
+		} else if n := *s.SessionAffinityConfig.ClientIP.TimeoutSeconds; n <= 0 || n > sessionAffinitySecondsMax {
+			errs = append(errs, field.Invalid(timeout, n, fmt.Sprintf("must be greater than 0 and less than %d", sessionAffinitySecondsMax)))
+		}
+	}
+	return errs
+}
+
+func validateTrafficPolicies(s *corev1.ServiceSpec, spec *field.Path) (errs field.ErrorList) {
+	external := spec.Child("externalTrafficPolicy")
+	switch {
+	case !externallyReachable(s):
+		if s.ExternalTrafficPolicy != "" {
+			errs = append(errs, field.Invalid(external, s.ExternalTrafficPolicy, "may only be set for externally-accessible services"))
+		}
+	default:
+		errs = append(errs, requiredOneOf(s.ExternalTrafficPolicy, external,
+			corev1.ServiceExternalTrafficPolicyCluster, corev1.ServiceExternalTrafficPolicyLocal)...)
+	}
+	if p := s.InternalTrafficPolicy; p != nil {
+		errs = append(errs, oneOf(*p, spec.Child("internalTrafficPolicy"),
+			corev1.ServiceInternalTrafficPolicyCluster, corev1.ServiceInternalTrafficPolicyLocal)...)
+	} else if s.Type != corev1.ServiceTypeExternalName {
+		errs = append(errs, field.Required(spec.Child("internalTrafficPolicy"), ""))
+	}
+	if p := s.TrafficDistribution; p != nil {
+		errs = append(errs, oneOf(*p, spec.Child("trafficDistribution"), corev1.ServiceTrafficDistributionPreferClose,
+			corev1.ServiceTrafficDistributionPreferSameZone, corev1.ServiceTrafficDistributionPreferSameNode)...)
+	}
+	port := spec.Child("healthCheckNodePort")
+	switch {
+	case s.HealthCheckNodePort == 0:
+	case !needsHealthCheckPort(s):
+		errs = append(errs, field.Invalid(port, s.HealthCheckNodePort, "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"))
+	default:
+		errs = append(errs, faults(port, s.HealthCheckNodePort, validation.IsValidPortNum(int(s.HealthCheckNodePort)))...)
+	}
+	return errs
+}
+
+func validateLoadBalancer(s *corev1.ServiceSpec, spec *field.Path) (errs field.ErrorList) {
+	balanced := s.Type == corev1.ServiceTypeLoadBalancer
+	const only = "may only be used when `type` is 'LoadBalancer'"
+	if len(s.LoadBalancerSourceRanges) > 0 && !balanced {
+		errs = append(errs, field.Forbidden(spec.Child("LoadBalancerSourceRanges"), only))
+	}
+	for i, cidr := range s.LoadBalancerSourceRanges {
+		errs = append(errs, validation.IsValidCIDRForLegacyField(spec.Child("loadBalancerSourceRanges").Index(i), strings.TrimSpace(cidr), false, nil)...)
+	}
+	allocate := spec.Child("allocateLoadBalancerNodePorts")
+	switch {
+	case balanced && s.AllocateLoadBalancerNodePorts == nil:
+		errs = append(errs, field.Required(allocate, ""))
+	case !balanced && s.AllocateLoadBalancerNodePorts != nil:
+		errs = append(errs, field.Forbidden(allocate, only))
+	}
+	if c := s.LoadBalancerClass; c != nil {
+		path := spec.Child("loadBalancerClass")
+		if !balanced {
+			errs = append(errs, field.Forbidden(path, only))
+		}
+		errs = append(errs, faults(path, *c, validation.IsQualifiedName(*c))...)
+	}
+	return errs
+}
+
+func validateClusterIPs(s *corev1.ServiceSpec, spec *field.Path) (errs field.ErrorList) {
+	path := spec.Child("clusterIPs")
+	for i, f := range s.IPFamilies {
+		errs = append(errs, oneOf(f, spec.Child("ipFamilies").Index(i), corev1.IPv4Protocol, corev1.IPv6Protocol)...)
+		if slices.Contains(s.IPFamilies[:i], f) {
+			errs = append(errs, field.Duplicate(spec.Child("ipFamilies").Index(i), f))
+		}
+	}
+	if p := s.IPFamilyPolicy; p != nil {
+		errs = append(errs, oneOf(*p, spec.Child("ipFamilyPolicy"), corev1.IPFamilyPolicySingleStack,
+			corev1.IPFamilyPolicyPreferDualStack, corev1.IPFamilyPolicyRequireDualStack)...)
+	}
+	if len(s.ClusterIPs) > 0 && s.ClusterIPs[0] != s.ClusterIP {
+		errs = append(errs, field.Invalid(path, s.ClusterIPs, "first value must match `clusterIP`"))
+	}
+	if len(s.ClusterIPs) > 1 && slices.Contains(s.ClusterIPs, corev1.ClusterIPNone) {
+		return append(errs, field.Invalid(path, s.ClusterIPs, "'None' must be the first and only value"))
+	}
+	if len(s.ClusterIPs) > 2 {
+		return append(errs, field.Invalid(path, s.ClusterIPs, "may only hold up to 2 values"))
+	}
+	for i, ip := range s.ClusterIPs {
+		if ip != corev1.ClusterIPNone {
+			errs = append(errs, validation.IsValidIPForLegacyField(path.Index(i), ip, false, nil)...)
+		}
+	}
+	return errs
+}
+
+// validateServiceUpdate also guards the address: others may have cached or routed it.
+func validateServiceUpdate(svc, old *corev1.Service) (errs field.ErrorList) {
+	s, o := &svc.Spec, &old.Spec
+	if s.Type != corev1.ServiceTypeExternalName && o.Type != corev1.ServiceTypeExternalName {
+		for i := range o.ClusterIPs {
+			if i == 0 && (len(s.ClusterIPs) == 0 || s.ClusterIPs[0] != o.ClusterIPs[0]) {
+				errs = append(errs, field.Invalid(field.NewPath("spec", "clusterIPs").Index(0), s.ClusterIPs, "may not change once set"))
+			}
+		}
+	}
+	if o.Type == corev1.ServiceTypeLoadBalancer && s.Type == o.Type && valueOf(s.LoadBalancerClass) != valueOf(o.LoadBalancerClass) {
+		errs = append(errs, field.Invalid(field.NewPath("spec", "loadBalancerClass"), s.LoadBalancerClass, "may not change once set"))
+	}
+	return append(errs, validateService(svc)...)
+}
