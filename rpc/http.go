@@ -53,4 +53,3 @@ func (l *oneConn) Close() error {
 func (l *oneConn) Addr() net.Addr { return &net.TCPAddr{} }
 
 var _ net.Listener = (*oneConn)(nil)
-

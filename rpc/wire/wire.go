@@ -123,5 +123,5 @@ type ReadIndexReply struct {
 	NotLeader bool
 }
 
-// AddServerRequest adds a voter.
-type AddServerRequest struct{ Name, Address string }
+// AddServerRequest adds a voter, or notes its new addresses (host:port).
+type AddServerRequest struct{ Name, Address, API string }
