@@ -1,0 +1,51 @@
+# Peapod: `make help` lists the targets.
+SHELL   := /bin/bash
+GO      ?= go
+BIN     := peapod
+TAGS    := netgo,osusergo
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -linkmode external -extldflags -static -X github.com/peapod-sh/peapod/internal/version.Version=$(VERSION)
+
+export CGO_ENABLED := 1
+
+.PHONY: help build demo demo-down test unit e2e race lint bench generate deps clean
+
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build ./peapod, one static binary
+	$(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN) .
+
+demo: build ## Start a lab of 3 servers and 3 clients, run the examples, and say what to try next
+	./$(BIN) lab demo
+
+demo-down: ## Stop the demo's lab and leave nothing behind
+	@if [ -x ./$(BIN) ]; then ./$(BIN) lab down; else echo "nothing to stop: ./$(BIN) was not built"; fi
+
+deps: ## Install what the tests need (Debian packages)
+	@e2e/install-deps
+
+test: deps build unit e2e ## Everything: unit, property, golden and end-to-end tests
+
+unit: ## Unit, property and golden tests
+	$(GO) test -tags $(TAGS) $$($(GO) list ./... | grep -v /e2e)
+
+e2e: build ## End-to-end tests on the real binary, with the real kubectl
+	cd e2e && $(GO) build -trimpath -o ../bin/kubectl ./kubectl && $(GO) test -count=1 -timeout 15m ./...
+
+race: ## Unit tests under the race detector
+	$(GO) test -race -tags $(TAGS) $$($(GO) list ./... | grep -v /e2e)
+
+lint: ## gofmt, go vet, and the architecture test
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet -tags $(TAGS) ./...
+	$(GO) test ./internal/archtest
+
+bench: build ## Print the speed table of docs/RECORDS.md
+	cd e2e && $(GO) run ./bench
+
+generate: ## Make generated files anew
+	$(GO) generate ./...
+
+clean: ## Remove what was built
+	rm -rf $(BIN) bin

@@ -1,0 +1,13 @@
+package fsm
+
+// Limits of what the state keeps in memory beside the objects themselves.
+const (
+	// ringEventsMax is how many recent changes a table keeps for watchers that resume.
+	ringEventsMax = 8192
+	// ringEventsKeep is how many of them survive a Trim although they are old.
+	ringEventsKeep = 256
+	// tailEventsMax is how many changes may wait in a Tail before it is cut off.
+	tailEventsMax = 1 << 20
+	// snapshotItemBytesMax refuses a snapshot whose one item claims to be larger: it is damaged.
+	snapshotItemBytesMax = 64 << 20
+)

@@ -1,0 +1,330 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/uuid"
+
+	"github.com/peapod-sh/peapod/api"
+	"github.com/peapod-sh/peapod/api/ops"
+	"github.com/peapod-sh/peapod/fsm"
+	"github.com/peapod-sh/peapod/rpc"
+	"github.com/peapod-sh/peapod/rpc/wire"
+)
+
+var nodesResource = schema.GroupResource{Resource: "nodes"}
+
+// registerMethods puts what peers may call on this server into the table.
+func (s *Server) registerMethods(m *rpc.Methods) {
+	rpc.RegisterStream(m, wire.MethodHeartbeat, rpc.Nodes, s.heartbeat)
+	rpc.Register(m, wire.MethodRegister, rpc.Nodes, s.register)
+	rpc.RegisterStream(m, wire.MethodWatch, rpc.Nodes, s.watchNode)
+	rpc.Register(m, wire.MethodGet, rpc.Nodes, s.getForNode)
+	rpc.Register(m, wire.MethodWrite, rpc.Nodes, s.writeForNode)
+	rpc.Register(m, wire.MethodRenew, rpc.Anyone, s.renew)
+	rpc.Register(m, wire.MethodPropose, rpc.Servers, s.proposeForServer)
+	rpc.Register(m, wire.MethodReadIndex, rpc.Servers, s.readIndexForServer)
+	rpc.Register(m, wire.MethodAddServer, rpc.Servers, s.addServer)
+}
+
+// heartbeat notes each sign of life and answers with who leads. A stream that ends otherwise than by
+// the node's own word is a broken connection.
+func (s *Server) heartbeat(_ context.Context, from rpc.Caller, _ *wire.Empty, stream *rpc.Stream) error {
+	s.watchman.connected(from.Name)
+	defer s.watchman.broken(from.Name)
+	for {
+		var beat wire.Heartbeat
+		if err := stream.Recv(&beat); err != nil {
+			return err
+		}
+		s.watchman.heartbeat(from.Name)
+		reply := wire.HeartbeatReply{Sequence: beat.Sequence, Leader: s.consensus.leader(), Servers: s.meta.servers()}
+		reply.LeaderContact = reply.Leader != ""
+		if err := stream.Send(&reply); err != nil {
+			return err
+		}
+	}
+}
+
+// register makes or refreshes the caller's Node object.
+func (s *Server) register(ctx context.Context, from rpc.Caller, q *wire.Register) (*wire.Registered, error) {
+	network, err := s.meta.network()
+	if err != nil {
+		return nil, rpc.Errorf(rpc.CodeUnavailable, "%v", err)
+	}
+	want := &corev1.Node{}
+	if err := want.Unmarshal(q.Node); err != nil {
+		return nil, rpc.Errorf(rpc.CodeInvalid, "the Node object: %v", err)
+	}
+	if want.Name != from.Name {
+		return nil, rpc.Errorf(rpc.CodeDenied, "%s may not register node %q", from.Peer, want.Name)
+	}
+	if err := s.putNode(ctx, want); err != nil {
+		return nil, err
+	}
+	return &wire.Registered{
+		ServiceCIDR: network.ServiceCIDR.String(), ClusterCIDR: network.ClusterCIDR.String(), DNSAddress: network.DNSVIP().String(),
+		ClusterDomain: network.Domain, Servers: s.meta.servers(), APIEndpoints: s.meta.apis(),
+	}, nil
+}
+
+// nodeWriteTries bounds the races with the controllers that a registration may lose.
+const nodeWriteTries = 8
+
+func (s *Server) putNode(ctx context.Context, want *corev1.Node) error {
+	for range nodeWriteTries {
+		if err := s.store.Barrier(ctx); err != nil {
+			return err
+		}
+		put := &ops.Put{Resource: nodesResource}
+		if old, ok := s.state.Get(nodesResource, "", want.Name); ok {
+			merged, changed := mergeNode(old.(*corev1.Node), want)
+			if !changed {
+				return nil
+			}
+			put.Object, put.Expect = merged, revisionOf(old)
+		} else {
+			put.Object, put.Expect = newNode(want, metav1.NewTime(s.now())), ops.Absent
+		}
+		results, err := s.store.Propose(ctx, put)
+		if err != nil {
+			return err
+		}
+		if results[0].OK() {
+			return nil
+		}
+	}
+	return rpc.Errorf(rpc.CodeUnavailable, "node %s is being changed by others; register again", want.Name)
+}
+
+func newNode(want *corev1.Node, now metav1.Time) *corev1.Node {
+	n := want.DeepCopy()
+	n.UID, n.CreationTimestamp, n.ResourceVersion, n.Generation = types.UID(uuid.NewUUID()), now, "", 0
+	n.Spec.PodCIDR, n.Spec.PodCIDRs = "", nil
+	return n
+}
+
+// mergeNode takes over what the node says of itself and keeps what others say of it: its labels and
+// annotations are added to those that are there, conditions are replaced by type.
+func mergeNode(old, want *corev1.Node) (*corev1.Node, bool) {
+	n := old.DeepCopy()
+	changed := mergeMap(&n.Labels, want.Labels)
+	changed = mergeMap(&n.Annotations, want.Annotations) || changed
+	conditions := n.Status.Conditions
+	for _, c := range want.Status.Conditions {
+		i := slices.IndexFunc(conditions, func(x corev1.NodeCondition) bool { return x.Type == c.Type })
+		switch {
+		case i < 0:
+			conditions = append(conditions, c)
+		case conditions[i].Status == c.Status && conditions[i].Reason == c.Reason:
+		default:
+			conditions[i] = c
+		}
+	}
+	status := want.Status.DeepCopy()
+	status.Conditions = conditions
+	if status.VolumesAttached == nil {
+		status.VolumesAttached = n.Status.VolumesAttached
+	}
+	n.Status = *status
+	return n, changed || !apiEqual(&old.Status, status)
+}
+
+func mergeMap(into *map[string]string, from map[string]string) (changed bool) {
+	for k, v := range from {
+		if got, ok := (*into)[k]; ok && got == v {
+			continue
+		}
+		if *into == nil {
+			*into = map[string]string{}
+		}
+		(*into)[k], changed = v, true
+	}
+	return changed
+}
+
+// watchNode streams what the caller's node must do and know: its own pods, and whole tables that any
+// node may read.
+func (s *Server) watchNode(ctx context.Context, from rpc.Caller, q *wire.WatchRequest, stream *rpc.Stream) error {
+	wanted := map[schema.GroupResource]bool{}
+	for _, r := range q.Resources {
+		gr := schema.ParseGroupResource(r)
+		if gr != fsm.Pods && !nodeMayList[gr] {
+			return rpc.Errorf(rpc.CodeDenied, "a node may not watch %s", gr)
+		}
+		wanted[gr] = true
+	}
+	view, pods, tail := s.state.TailNode(from.Name, func(c *api.Change) bool { return wanted[c.Resource] })
+	defer tail.Close()
+	w := nodeWatch{stream: stream, node: from.Name}
+	for gr := range wanted {
+		if gr != fsm.Pods {
+			view.Table(gr).Ascend("", "", func(_, _ string, obj runtime.Object) bool { return w.put(gr, obj) == nil })
+		}
+	}
+	for _, p := range pods {
+		w.put(fsm.Pods, p.Pod())
+	}
+	if w.send(&wire.Event{Type: wire.EventSynced, Revision: view.Revision()}); w.err != nil {
+		return w.err
+	}
+	for {
+		changes, err := tail.Next(ctx)
+		if err != nil {
+			return err
+		}
+		for _, c := range changes {
+			if err := w.change(c); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// nodeMayList are the tables that every node reads whole.
+var nodeMayList = map[schema.GroupResource]bool{
+	nodesResource:          true,
+	{Resource: "services"}: true,
+	{Resource: "endpointslices", Group: "discovery.k8s.io"}: true,
+}
+
+// nodeWatch writes events and remembers its first error.
+type nodeWatch struct {
+	stream *rpc.Stream
+	node   string
+	err    error
+}
+
+func (w *nodeWatch) send(e *wire.Event) {
+	if w.err == nil {
+		w.err = w.stream.Send(e)
+	}
+}
+
+func (w *nodeWatch) put(gr schema.GroupResource, obj runtime.Object) error {
+	b, err := api.Encode(obj)
+	if err != nil {
+		w.err = err
+		return err
+	}
+	m := obj.(metav1.Object)
+	w.send(&wire.Event{Type: wire.EventPut, Resource: gr.String(), Namespace: m.GetNamespace(), Name: m.GetName(),
+		UID: string(m.GetUID()), Object: b, Revision: revisionOf(obj)})
+	return w.err
+}
+
+func (w *nodeWatch) change(c *api.Change) error {
+	switch {
+	case c.NewPod != nil && c.NewPod.Node == w.node:
+		return w.put(c.Resource, c.NewPod.Pod())
+	case c.New != nil:
+		return w.put(c.Resource, c.New)
+	}
+	e := &wire.Event{Type: wire.EventDeleted, Resource: c.Resource.String(), Namespace: c.Namespace, Name: c.Name, Revision: c.Revision}
+	if c.OldPod != nil {
+		e.UID = string(c.OldPod.UID)
+	} else if m, ok := c.Old.(metav1.Object); ok {
+		e.UID = string(m.GetUID())
+	}
+	w.send(e)
+	return w.err
+}
+
+// getForNode reads one object that the node's pods name.
+func (s *Server) getForNode(ctx context.Context, from rpc.Caller, q *wire.GetRequest) (*wire.GetReply, error) {
+	gr := schema.ParseGroupResource(q.Resource)
+	if err := s.store.Barrier(ctx); err != nil {
+		return nil, rpc.Errorf(rpc.CodeUnavailable, "%v", err)
+	}
+	if !s.nodeMayRead(from.Name, gr, q.Namespace, q.Name) {
+		return &wire.GetReply{Denied: true}, nil
+	}
+	obj, ok := s.state.Get(gr, q.Namespace, q.Name)
+	if !ok {
+		return &wire.GetReply{}, nil
+	}
+	b, err := api.Encode(obj)
+	if err != nil {
+		return nil, err
+	}
+	return &wire.GetReply{Found: true, Object: b, Revision: revisionOf(obj)}, nil
+}
+
+// writeForNode commits what the node may write.
+func (s *Server) writeForNode(ctx context.Context, from rpc.Caller, q *wire.WriteRequest) (*wire.WriteReply, error) {
+	list, err := ops.Decode(q.Ops)
+	if err != nil {
+		return nil, rpc.Errorf(rpc.CodeInvalid, "%v", err)
+	}
+	for _, op := range list {
+		if err := s.nodeMayWrite(from.Name, op); err != nil {
+			return nil, rpc.Errorf(rpc.CodeDenied, "%v", err)
+		}
+	}
+	a := s.proposer.submit(ctx, q.Ops, true)
+	if a.err != nil {
+		return nil, rpc.Errorf(rpc.CodeUnavailable, "%v", a.err)
+	}
+	return &wire.WriteReply{Results: ops.EncodeResults(a.results), Index: a.index}, nil
+}
+
+// proposeForServer commits what a follower forwards; it does not forward again.
+func (s *Server) proposeForServer(ctx context.Context, _ rpc.Caller, q *wire.WriteRequest) (*wire.WriteReply, error) {
+	if !s.consensus.Leading() {
+		return &wire.WriteReply{NotLeader: true}, nil
+	}
+	a := s.proposer.submit(ctx, q.Ops, false)
+	switch {
+	case a.err == errNotLeader:
+		return &wire.WriteReply{NotLeader: true}, nil
+	case a.err != nil:
+		return &wire.WriteReply{Error: a.err.Error()}, nil
+	}
+	return &wire.WriteReply{Results: ops.EncodeResults(a.results), Index: a.index}, nil
+}
+
+func (s *Server) readIndexForServer(ctx context.Context, _ rpc.Caller, _ *wire.ReadIndexRequest) (*wire.ReadIndexReply, error) {
+	if !s.leads() {
+		return &wire.ReadIndexReply{NotLeader: true}, nil
+	}
+	index, err := s.barrier.Index(ctx)
+	if err != nil {
+		return &wire.ReadIndexReply{NotLeader: true}, nil
+	}
+	return &wire.ReadIndexReply{Index: index}, nil
+}
+
+// leader is where to send what only a leader can do.
+func (s *Server) leader() (name, address string, err error) {
+	name = s.consensus.leader()
+	if name == "" || name == s.cfg.Name {
+		return "", "", ErrNoLeader
+	}
+	address, err = s.addressOf(name)
+	return name, address, err
+}
+
+// Forward sends a batch to the leader. A failure before anything was sent is errNotLeader, which may be
+// tried again; any other leaves the outcome unknown.
+func (s *Server) Forward(ctx context.Context, encoded []byte) (*wire.WriteReply, error) {
+	name, address, err := s.leader()
+	if err != nil {
+		return nil, errNotLeader
+	}
+	conn, err := s.pool.Conn(ctx, name, address)
+	if err != nil {
+		return nil, errNotLeader
+	}
+	reply := &wire.WriteReply{}
+	if err := conn.Call(ctx, wire.MethodPropose, &wire.WriteRequest{Ops: encoded}, reply); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+	}
+	return reply, nil
+}

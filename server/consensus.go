@@ -1,0 +1,168 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+	wal "github.com/hashicorp/raft-wal"
+
+	"github.com/peapod-sh/peapod/fsm"
+)
+
+// Raft's timing: a dead leader is replaced in about half a second, and no election was seen to
+// start under overload with these.
+const (
+	raftHeartbeat = 250 * time.Millisecond
+	raftElection  = 250 * time.Millisecond
+	raftLease     = 200 * time.Millisecond
+	raftCommit    = 25 * time.Millisecond
+
+	snapshotsKept     = 2
+	snapshotThreshold = 16384
+	snapshotInterval  = 30 * time.Second
+	trailingLogs      = 16384
+	raftAppendMax     = 64
+	raftPool          = 3
+	raftIOTimeout     = 5 * time.Second
+)
+
+// consensus is raft with its log, snapshots and transport.
+type consensus struct {
+	raft      *raft.Raft
+	log       *wal.WAL
+	transport *raft.NetworkTransport
+}
+
+type consensusConfig struct {
+	name      string // raft's server ID and address: where a name is, the layer's resolver knows
+	dir       string
+	bootstrap bool // make a new cluster of this server if the directory has none
+	layer     raft.StreamLayer
+	state     *fsm.FSM
+	logger    hclog.Logger
+}
+
+func openConsensus(c consensusConfig) (*consensus, error) {
+	dir := filepath.Join(c.dir, "log")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the log's directory: %w", err)
+	}
+	store, err := wal.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening the log in %s (is another server using this data directory, or is the disk full?): %w", dir, err)
+	}
+	snapshots, err := raft.NewFileSnapshotStoreWithLogger(c.dir, snapshotsKept, c.logger.Named("snapshot"))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the snapshots in %s: %w", c.dir, err), store.Close())
+	}
+	transport := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream: c.layer, MaxPool: raftPool, Timeout: raftIOTimeout, Logger: c.logger.Named("transport"),
+	})
+	conf := raftConfig(c)
+	if c.bootstrap {
+		if err := bootstrap(conf, c, store, snapshots, transport); err != nil {
+			return nil, errors.Join(err, store.Close())
+		}
+	}
+	r, err := raft.NewRaft(conf, replica{c.state}, store, store, snapshots, transport)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("starting raft: %w", err), store.Close())
+	}
+	return &consensus{r, store, transport}, nil
+}
+
+func raftConfig(c consensusConfig) *raft.Config {
+	conf := raft.DefaultConfig()
+	conf.LocalID = raft.ServerID(c.name)
+	conf.HeartbeatTimeout, conf.ElectionTimeout = raftHeartbeat, raftElection
+	conf.LeaderLeaseTimeout, conf.CommitTimeout = raftLease, raftCommit
+	conf.SnapshotThreshold, conf.SnapshotInterval, conf.TrailingLogs = snapshotThreshold, snapshotInterval, trailingLogs
+	conf.MaxAppendEntries = raftAppendMax
+	conf.BatchApplyCh = true
+	conf.Logger = c.logger
+	return conf
+}
+
+func bootstrap(conf *raft.Config, c consensusConfig, store *wal.WAL, snapshots raft.SnapshotStore, transport raft.Transport) error {
+	has, err := raft.HasExistingState(store, store, snapshots)
+	if err != nil {
+		return fmt.Errorf("reading the log: %w", err)
+	}
+	if has {
+		return nil
+	}
+	members := raft.Configuration{Servers: []raft.Server{{ID: conf.LocalID, Address: raft.ServerAddress(c.name)}}}
+	if err := raft.BootstrapCluster(conf, store, store, snapshots, transport, members); err != nil {
+		return fmt.Errorf("making a new cluster: %w", err)
+	}
+	return nil
+}
+
+// Apply is the proposer's way into raft.
+func (c *consensus) Apply(entry []byte, timeout time.Duration) raft.ApplyFuture {
+	return c.raft.Apply(entry, timeout)
+}
+
+// Leading says whether this server leads.
+func (c *consensus) Leading() bool { return c.raft.State() == raft.Leader }
+
+// leader is the name of who leads as far as this server knows; "" if nobody.
+func (c *consensus) leader() string {
+	_, id := c.raft.LeaderWithID()
+	return string(id)
+}
+
+// confirm asks a quorum whether we still lead, and returns the index that reads must have seen.
+// A leader that has not yet committed in its own term does not know every earlier commit: it waits.
+func (c *consensus) confirm(ctx context.Context) (uint64, error) {
+	index := c.raft.CommitIndex()
+	if err := c.raft.VerifyLeader().Error(); err != nil {
+		return 0, errNotLeader
+	}
+	return index, ctx.Err()
+}
+
+// members are the names of the servers that vote.
+func (c *consensus) members() ([]string, error) {
+	f := c.raft.GetConfiguration()
+	if err := f.Error(); err != nil {
+		return nil, fmt.Errorf("reading the members: %w", err)
+	}
+	var out []string
+	for _, m := range f.Configuration().Servers {
+		out = append(out, string(m.ID))
+	}
+	return out, nil
+}
+
+// add makes a server a voter, if it is not one.
+func (c *consensus) add(name string) error {
+	members, err := c.members()
+	if err != nil || slices.Contains(members, name) {
+		return err
+	}
+	if err := c.raft.AddVoter(raft.ServerID(name), raft.ServerAddress(name), 0, proposeTimeout).Error(); err != nil {
+		return fmt.Errorf("adding server %s: %w", name, err)
+	}
+	return nil
+}
+
+// remove takes a server's vote away.
+func (c *consensus) remove(name string) error {
+	if err := c.raft.RemoveServer(raft.ServerID(name), 0, proposeTimeout).Error(); err != nil {
+		return fmt.Errorf("removing server %s: %w", name, err)
+	}
+	return nil
+}
+
+// close stops raft and closes its files.
+func (c *consensus) close() error {
+	return errors.Join(c.raft.Shutdown().Error(), c.transport.Close(), c.log.Close())
+}

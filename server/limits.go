@@ -1,0 +1,35 @@
+package server
+
+import "time"
+
+// Limits of a server. Past them there is a clear error or back-pressure, never a silent loss.
+const (
+	// entryBytesMax bounds a log entry: raft's batches count entries, not bytes.
+	entryBytesMax = 256 << 10
+	// entryProposalsMax bounds the proposals that share an entry.
+	entryProposalsMax = 512
+	// entriesInFlightMax bounds entries handed to raft and not yet applied.
+	entriesInFlightMax = 64
+	// forwardsInFlightMax bounds batches on their way to the leader.
+	forwardsInFlightMax = 16
+	// proposalsWaitingMax bounds proposals not yet in an entry; past it Propose waits.
+	proposalsWaitingMax = 4096
+	// proposalBytesMax refuses a single proposal that could never be an entry.
+	proposalBytesMax = 8 << 20
+
+	// proposeTimeout is how long a write waits for a leader if its caller set no deadline.
+	proposeTimeout = 10 * time.Second
+	// retryPause is how long a write waits before it asks again who leads.
+	retryPause = 10 * time.Millisecond
+	// enqueueTimeout is raft's own bound for taking an entry over.
+	enqueueTimeout = 5 * time.Second
+
+	// trimInterval is how often old watch history is dropped.
+	trimInterval = time.Minute
+	// housekeepInterval is how often the leader brings slow things up to date.
+	housekeepInterval = 2 * time.Second
+	// expireEvery is after how many of these rounds it looks for objects whose time to live is over.
+	expireEvery = 15
+	// eventsPerNamespaceMax caps the events kept in a namespace.
+	eventsPerNamespaceMax = 5000
+)

@@ -1,0 +1,283 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/peapod-sh/peapod/api/ops"
+	"github.com/peapod-sh/peapod/rpc/wire"
+)
+
+// Errors of writing.
+var (
+	// ErrNoLeader means that no leader took the write in time; nothing was written.
+	ErrNoLeader = errors.New("the cluster has no leader now; the write was not made, try again")
+	// ErrUnknownOutcome means that the leader was lost with the write under way: it may have been made.
+	ErrUnknownOutcome = errors.New("the leader was lost while the write was under way; it may or may not have been made")
+	// ErrTooLarge means that a proposal can never be a log entry.
+	ErrTooLarge = fmt.Errorf("the write is larger than %d bytes", proposalBytesMax)
+
+	// errNotLeader means that this server does not lead, and that nothing was proposed.
+	errNotLeader = errors.New("not the leader")
+)
+
+// log is raft as the proposer needs it.
+type log interface {
+	Apply(entry []byte, timeout time.Duration) raft.ApplyFuture
+	Leading() bool
+}
+
+// forwarder sends an encoded list of ops to the leader.
+type forwarder interface {
+	Forward(ctx context.Context, encoded []byte) (*wire.WriteReply, error)
+}
+
+// proposer turns many small writes into few log entries, with several entries in flight. No lock
+// is held while raft works.
+type proposer struct {
+	log     log
+	forward forwarder
+	applied func(ctx context.Context, index uint64) error // waits until the local state has an index
+
+	in       chan *proposal
+	entries  chan entry    // in the order of raft.Apply
+	forwards chan struct{} // semaphore
+}
+
+// proposal is one caller's ops.
+type proposal struct {
+	encoded []byte
+	done    chan answer // capacity 1
+}
+
+type answer struct {
+	results []ops.Result
+	index   uint64
+	err     error
+}
+
+type entry struct {
+	future raft.ApplyFuture
+	parts  []*proposal
+}
+
+func newProposer(l log, f forwarder, applied func(context.Context, uint64) error) *proposer {
+	return &proposer{log: l, forward: f, applied: applied,
+		in:       make(chan *proposal, proposalsWaitingMax),
+		entries:  make(chan entry, entriesInFlightMax),
+		forwards: make(chan struct{}, forwardsInFlightMax),
+	}
+}
+
+// Propose commits ops and returns their results; the local state then has them. It asks again
+// while nobody leads, until ctx ends (or proposeTimeout, if ctx has no deadline).
+func (p *proposer) Propose(ctx context.Context, list ...ops.Op) ([]ops.Result, error) {
+	encoded, err := ops.Encode(list)
+	if err != nil {
+		return nil, err
+	}
+	a := p.submit(ctx, encoded, true)
+	return a.results, a.err
+}
+
+// submit is Propose for ops already encoded. Without retry it answers errNotLeader at once.
+func (p *proposer) submit(ctx context.Context, encoded []byte, retry bool) answer {
+	if len(encoded) > proposalBytesMax {
+		return answer{err: ErrTooLarge}
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, proposeTimeout)
+		defer cancel()
+	}
+	for {
+		a := p.once(ctx, encoded)
+		if !errors.Is(a.err, errNotLeader) || !retry {
+			return a
+		}
+		select {
+		case <-time.After(retryPause):
+		case <-ctx.Done():
+			return answer{err: ErrNoLeader}
+		}
+	}
+}
+
+func (p *proposer) once(ctx context.Context, encoded []byte) answer {
+	done, err := p.enqueue(ctx, encoded)
+	if err != nil {
+		return answer{err: ErrNoLeader}
+	}
+	select {
+	case a := <-done:
+		return a
+	case <-ctx.Done():
+		return answer{err: ErrUnknownOutcome}
+	}
+}
+
+// enqueue hands ops over without waiting, for a caller that has several in flight in order.
+func (p *proposer) enqueue(ctx context.Context, encoded []byte) (<-chan answer, error) {
+	w := &proposal{encoded: encoded, done: make(chan answer, 1)}
+	select {
+	case p.in <- w:
+		return w.done, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Run batches and hands over until ctx ends, and then answers whatever still waits.
+func (p *proposer) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	wg.Go(func() { p.complete() })
+	defer wg.Wait()
+	defer close(p.entries)
+	var carry *proposal
+	for {
+		parts, next := p.collect(ctx, carry)
+		if parts == nil {
+			return ctx.Err()
+		}
+		carry = next
+		if p.log.Leading() {
+			p.append(parts)
+		} else {
+			p.send(ctx, &wg, parts)
+		}
+	}
+}
+
+// collect waits for a proposal and takes what else is there, up to an entry's limits. A proposal
+// that did not fit is returned to start the next entry.
+func (p *proposer) collect(ctx context.Context, carry *proposal) (parts []*proposal, next *proposal) {
+	if carry == nil {
+		select {
+		case carry = <-p.in:
+		case <-ctx.Done():
+			return nil, nil
+		}
+	}
+	parts = []*proposal{carry}
+	size := len(carry.encoded)
+	for len(parts) < entryProposalsMax {
+		select {
+		case w := <-p.in:
+			if size += len(w.encoded); size > entryBytesMax {
+				return parts, w
+			}
+			parts = append(parts, w)
+		default:
+			return parts, nil
+		}
+	}
+	return parts, nil
+}
+
+func (p *proposer) append(parts []*proposal) {
+	joined, err := join(parts)
+	if err != nil {
+		answerAll(parts, answer{err: err})
+		return
+	}
+	p.entries <- entry{p.log.Apply(joined, enqueueTimeout), parts}
+}
+
+// complete answers the proposals of each entry when raft has applied it.
+func (p *proposer) complete() {
+	for e := range p.entries {
+		if err := e.future.Error(); err != nil {
+			answerAll(e.parts, answer{err: applyError(err)})
+			continue
+		}
+		results, _ := e.future.Response().([]ops.Result)
+		split(e.parts, results, e.future.Index())
+	}
+}
+
+// applyError tells what raft's error means for the writer.
+func applyError(err error) error {
+	switch {
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrEnqueueTimeout), errors.Is(err, raft.ErrLeadershipTransferInProgress):
+		return errNotLeader
+	case errors.Is(err, raft.ErrLeadershipLost), errors.Is(err, raft.ErrAbortedByRestore), errors.Is(err, raft.ErrRaftShutdown):
+		return ErrUnknownOutcome
+	}
+	return fmt.Errorf("writing to the log: %w", err)
+}
+
+// send forwards a batch to the leader in its own goroutine.
+func (p *proposer) send(ctx context.Context, wg *sync.WaitGroup, parts []*proposal) {
+	select {
+	case p.forwards <- struct{}{}:
+	case <-ctx.Done():
+		answerAll(parts, answer{err: ErrNoLeader})
+		return
+	}
+	wg.Go(func() {
+		defer func() { <-p.forwards }()
+		p.relay(ctx, parts)
+	})
+}
+
+func (p *proposer) relay(ctx context.Context, parts []*proposal) {
+	joined, err := join(parts)
+	if err != nil {
+		answerAll(parts, answer{err: err})
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, proposeTimeout)
+	defer cancel()
+	reply, err := p.forward.Forward(ctx, joined)
+	switch {
+	case err != nil:
+		answerAll(parts, answer{err: err})
+		return
+	case reply.NotLeader:
+		answerAll(parts, answer{err: errNotLeader})
+		return
+	case reply.Error != "":
+		answerAll(parts, answer{err: errors.New(reply.Error)})
+		return
+	}
+	results, err := ops.DecodeResults(reply.Results)
+	if err == nil {
+		err = p.applied(ctx, reply.Index)
+	}
+	if err != nil {
+		answerAll(parts, answer{err: fmt.Errorf("%w: %w", ErrUnknownOutcome, err)})
+		return
+	}
+	split(parts, results, reply.Index)
+}
+
+func join(parts []*proposal) ([]byte, error) {
+	if len(parts) == 1 {
+		return parts[0].encoded, nil
+	}
+	lists := make([][]byte, len(parts))
+	for i, w := range parts {
+		lists[i] = w.encoded
+	}
+	return ops.Join(lists)
+}
+
+// split hands each proposal the results of its own ops.
+func split(parts []*proposal, results []ops.Result, index uint64) {
+	for _, w := range parts {
+		n := min(ops.Count(w.encoded), len(results))
+		w.done <- answer{results: results[:n:n], index: index}
+		results = results[n:]
+	}
+}
+
+func answerAll(parts []*proposal, a answer) {
+	for _, w := range parts {
+		w.done <- a
+	}
+}

@@ -1,0 +1,213 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/peapod-sh/peapod/api"
+	"github.com/peapod-sh/peapod/api/ops"
+	"github.com/peapod-sh/peapod/fsm"
+	"github.com/peapod-sh/peapod/rpc/liveness"
+	"github.com/peapod-sh/peapod/sched/reconcile"
+)
+
+// term is one leadership: the controllers' engine, fed by a tail of the state. It is built when
+// the server begins to lead and is gone when it ends; nothing of it is used again.
+type term struct {
+	state    *fsm.FSM
+	proposer *proposer
+	engine   *reconcile.Engine
+	verdicts <-chan liveness.Transition
+	log      hclog.Logger
+	now      func() time.Time
+}
+
+// Run observes, decides and commits until ctx ends. Each round waits for its own writes, so that
+// the next decision sees them.
+func (t *term) Run(ctx context.Context) error {
+	view, tail := t.state.TailAll(func(*api.Change) bool { return true })
+	defer tail.Close()
+	for c := range view.Changes {
+		t.engine.Observe(*c)
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		if err := t.observe(tail); err != nil {
+			return err
+		}
+		list, next := t.engine.Step(t.now())
+		if len(list) > 0 {
+			if err := t.commit(ctx, list); err != nil {
+				return fmt.Errorf("committing the controllers' decisions: %w", err)
+			}
+			continue
+		}
+		resetTimer(timer, next, t.now())
+		select {
+		case <-tail.Ready():
+		case v := <-t.verdicts:
+			t.judge(v)
+		case <-timer.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// observe feeds what has been committed, and the verdicts that wait.
+func (t *term) observe(tail *fsm.Tail) error {
+	changes, err := tail.Take()
+	if err != nil {
+		return fmt.Errorf("following the state: %w", err)
+	}
+	for _, c := range changes {
+		t.engine.Observe(*c)
+	}
+	for {
+		select {
+		case v := <-t.verdicts:
+			t.judge(v)
+		default:
+			return nil
+		}
+	}
+}
+
+func (t *term) judge(v liveness.Transition) {
+	switch v.State {
+	case liveness.Dead:
+		t.log.Warn("node is dead", "node", v.Node)
+		t.engine.NodeDown(v.Node)
+	case liveness.Alive:
+		t.log.Info("node is alive", "node", v.Node)
+		t.engine.NodeUp(v.Node)
+	case liveness.Suspected:
+		t.log.Info("node is suspected", "node", v.Node)
+	}
+}
+
+// resetTimer sets the timer to next, or to nothing if next is zero.
+func resetTimer(timer *time.Timer, next, now time.Time) {
+	timer.Stop()
+	if !next.IsZero() {
+		timer.Reset(max(next.Sub(now), time.Millisecond))
+	}
+}
+
+// commit proposes ops in chunks, all in flight at once and in order, waits, and tells the engine
+// what did not apply.
+func (t *term) commit(ctx context.Context, list []ops.Op) error {
+	var pending []chunk
+	for _, part := range chunks(list) {
+		encoded, err := ops.Encode(part)
+		if err != nil {
+			return err
+		}
+		done, err := t.proposer.enqueue(ctx, encoded)
+		if err != nil {
+			return err
+		}
+		pending = append(pending, chunk{part, done})
+	}
+	for _, c := range pending {
+		select {
+		case a := <-c.done:
+			if a.err != nil {
+				return a.err
+			}
+			t.report(c.list, a.results)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+type chunk struct {
+	list []ops.Op
+	done <-chan answer
+}
+
+func (t *term) report(list []ops.Op, results []ops.Result) {
+	for i := range results {
+		for row, outcome := range results[i].Rows {
+			if outcome != ops.Applied {
+				t.log.Debug("a decision did not apply", "op", fmt.Sprintf("%T", list[i]), "row", row, "outcome", outcome, "detail", results[i].Detail)
+				t.engine.Failed(list[i], row, outcome)
+			}
+		}
+	}
+}
+
+// chunkRowsMax keeps a plan's entry near 30 KB, so that agents start the first pods while the last
+// are still on their way.
+const chunkRowsMax = 1000
+
+// chunks cuts a list into proposals: long pod ops by rows, the rest by count.
+func chunks(list []ops.Op) [][]ops.Op {
+	var out [][]ops.Op
+	var part []ops.Op
+	rows := 0
+	for _, op := range list {
+		for _, piece := range cut(op) {
+			n := rowCount(piece)
+			if rows+n > chunkRowsMax && len(part) > 0 {
+				out, part, rows = append(out, part), nil, 0
+			}
+			part, rows = append(part, piece), rows+n
+		}
+	}
+	if len(part) > 0 {
+		out = append(out, part)
+	}
+	return out
+}
+
+// objectRows is how many pod rows a whole object counts for in a chunk.
+const objectRows = 8
+
+func rowCount(op ops.Op) int {
+	switch o := op.(type) {
+	case *ops.PlanPods:
+		return len(o.Rows)
+	case *ops.PodStatuses:
+		return len(o.Rows) * objectRows
+	case *ops.DeletePods:
+		return len(o.Rows)
+	case *ops.BindPods:
+		return len(o.Rows)
+	}
+	return objectRows
+}
+
+// cut divides an op of many rows.
+func cut(op ops.Op) []ops.Op {
+	var out []ops.Op
+	switch o := op.(type) {
+	case *ops.PlanPods:
+		for rest := o.Rows; len(rest) > 0; {
+			n := min(len(rest), chunkRowsMax)
+			out = append(out, &ops.PlanPods{Template: o.Template, Created: o.Created, Rows: rest[:n]})
+			rest = rest[n:]
+		}
+	case *ops.DeletePods:
+		for rest := o.Rows; len(rest) > 0; {
+			n := min(len(rest), chunkRowsMax)
+			out = append(out, &ops.DeletePods{Now: o.Now, Rows: rest[:n]})
+			rest = rest[n:]
+		}
+	case *ops.PodStatuses:
+		for rest := o.Rows; len(rest) > 0; {
+			n := min(len(rest), chunkRowsMax/objectRows)
+			out = append(out, &ops.PodStatuses{Rows: rest[:n]})
+			rest = rest[n:]
+		}
+	default:
+		return []ops.Op{op}
+	}
+	return out
+}
