@@ -1,0 +1,17 @@
+// Package kube is the Kubernetes API façade: it serves the kinds of the table in package api over
+// HTTPS, with the handlers of k8s.io/apiserver and a storage of our own over the replicated state.
+//
+// The flow of a write: the chain (chain.go) authenticates and authorises, apiserver decodes and
+// defaults, admission (admission.go) checks the namespace, registry.Store runs the strategy made
+// from api.Kind (strategy.go), and the storage (storage.go) proposes one op with the revision that
+// the decision was made on. Reads wait for a barrier unless the client allows old data; lists and
+// watches read immutable snapshots and cursors (list.go, watch.go). What a client was promised
+// about an old revision (a consistent next page) is made again by undoing the changes since
+// (rewind.go), so no snapshot is kept for anybody.
+//
+// Pods' log, exec, attach and port-forward go to the pod's node over NodeTransport (stream.go).
+// OpenAPI documents are built when asked for and dropped when nobody asks any more (openapi.go).
+//
+// The package must not know: Raft, how ops are replicated or applied, the controllers, the node
+// agent's insides.
+package kube

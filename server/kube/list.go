@@ -1,0 +1,140 @@
+package kube
+
+import (
+	"context"
+	"reflect"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apiserver/pkg/storage"
+)
+
+// GetList fills list with the objects that the options select, in order of namespace and name.
+func (s *objectStorage) GetList(ctx context.Context, key string, opts storage.ListOptions, list runtime.Object) error {
+	if opts.Recursive && !strings.HasSuffix(key, "/") {
+		key += "/"
+	}
+	exact, from, err := storage.ValidateListOptions(key, s.APIObjectVersioner, opts)
+	if err != nil {
+		return err
+	}
+	snap, err := s.snapshot(ctx, uint64(exact), from, key, opts)
+	if err != nil {
+		return err
+	}
+	p := page{s: s, scope: s.scope(key, opts.Recursive), pred: opts.Predicate, all: opts.Predicate.Empty(), snap: snap}
+	if err := p.fill(list, from, key); err != nil {
+		return err
+	}
+	cont, remaining, err := storage.PrepareContinueToken(p.last, key, int64(snap.Revision()), p.rest+opts.Predicate.Limit, p.more, opts)
+	if err != nil {
+		return err
+	}
+	if p.uncounted {
+		remaining = nil
+	}
+	return s.UpdateList(list, snap.Revision(), cont, remaining)
+}
+
+// snapshot finds the state that a list must show: at the exact revision if there is one, else one
+// that is new enough. The message for a state that is gone carries a token with which a client
+// can go on from the same key at the newest revision.
+func (s *objectStorage) snapshot(ctx context.Context, exact uint64, from, key string, opts storage.ListOptions) (Snapshot, error) {
+	if exact > 0 {
+		if err := s.wait(ctx, exact); err != nil {
+			return nil, err
+		}
+		snap, err := rewind(s.store, s.gr, exact)
+		if err == nil {
+			return snap, nil
+		}
+		gone := apierrors.NewResourceExpired("the state of that revision is gone: list again without resourceVersion, or use the continue token of this message to go on with the newest state")
+		if opts.Predicate.Continue != "" {
+			gone.ErrStatus.ListMeta.Continue, _ = storage.EncodeContinue(from, key, -1)
+		}
+		return nil, gone
+	}
+	if err := s.ready(ctx, opts.ResourceVersion); err != nil {
+		return nil, err
+	}
+	return s.store.Snapshot(s.gr), nil
+}
+
+// page collects one page of a list.
+type page struct {
+	s     *objectStorage
+	scope scope
+	pred  storage.SelectionPredicate
+	all   bool // no selector
+	snap  Snapshot
+
+	last      string // key of the last object looked at for this page
+	more      bool   // there is something after the page
+	rest      int64  // how much, if counted
+	uncounted bool
+}
+
+func (p *page) fill(list runtime.Object, from, key string) error {
+	ptr, err := meta.GetItemsPtr(list)
+	if err != nil {
+		return err
+	}
+	items := reflect.ValueOf(ptr).Elem()
+	items.Set(reflect.MakeSlice(items.Type(), 0, p.sizeHint(from)))
+	ns, name := p.s.splitKey(key)
+	if from != "" {
+		ns, name = p.s.splitKey(from)
+	} else if p.scope.name == "" {
+		name = ""
+	}
+	p.snap.Ascend(ns, name, func(ns, name string, o runtime.Object) bool {
+		if p.scope.past(ns, name) {
+			return false
+		}
+		if !p.scope.has(ns, name) {
+			return true
+		}
+		if p.more || p.pred.Limit > 0 && int64(items.Len()) >= p.pred.Limit {
+			return p.count()
+		}
+		p.last = p.s.joinKey(ns, name)
+		if !p.all {
+			ok, merr := p.pred.Matches(o)
+			if merr != nil {
+				err = merr
+				return false
+			}
+			if !ok {
+				return true
+			}
+		}
+		appendItem(items, o)
+		return true
+	})
+	return err
+}
+
+// count notes an object beyond the page, and says whether to go on counting. Pods are made from
+// records as they are yielded, which is too much work for a number that clients may not rely on.
+func (p *page) count() bool {
+	p.more = true
+	p.rest++
+	if p.all && p.s.gr.Resource != "pods" && p.rest < countedRemainderMax {
+		return true
+	}
+	p.uncounted = true
+	return false
+}
+
+func (p *page) sizeHint(from string) int {
+	n := p.snap.Len()
+	if !p.all || p.scope.name != "" || p.scope.namespace != "" || from != "" {
+		n = 0
+	}
+	if p.pred.Limit > 0 {
+		n = min(n, int(p.pred.Limit))
+	}
+	return n
+}

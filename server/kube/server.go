@@ -1,0 +1,119 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/sets"
+	apidiscovery "k8s.io/apiserver/pkg/endpoints/discovery/aggregated"
+	"k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/server/healthz"
+	restclient "k8s.io/client-go/rest"
+	"k8s.io/component-base/compatibility"
+
+	"github.com/peapod-sh/peapod/api"
+)
+
+// Server serves the Kubernetes API.
+type Server struct {
+	config  Config
+	generic *server.GenericAPIServer
+}
+
+// New makes a server. It serves at once through Handler; Run serves HTTPS.
+func New(c Config) (*Server, error) {
+	if err := c.complete(); err != nil {
+		return nil, err
+	}
+	s := &Server{config: c}
+	cfg := s.genericConfig()
+	generic, err := cfg.Complete(nil).New("peapod", server.NewEmptyDelegate())
+	if err != nil {
+		return nil, fmt.Errorf("making the API server: %w", err)
+	}
+	s.generic = generic
+	if err := s.install(cfg); err != nil {
+		return nil, err
+	}
+	generic.PrepareRun()
+	s.installOpenAPI()
+	if c.Metrics != nil {
+		generic.Handler.NonGoRestfulMux.Handle("/metrics", c.Metrics)
+	}
+	return s, nil
+}
+
+func (s *Server) genericConfig() *server.Config {
+	cfg := server.NewConfig(api.Codecs)
+	cfg.EffectiveVersion = compatibility.NewEffectiveVersionFromString(s.config.Version, "", "")
+	cfg.ExternalAddress = s.config.Address
+	cfg.LoopbackClientConfig = &restclient.Config{}
+	cfg.Authentication.Authenticator = newAuthenticator(&s.config)
+	cfg.Authorization.Authorizer = s.config.Authorizer
+	cfg.AdmissionControl = newAdmission(s.config.Store)
+	cfg.LongRunningFunc = longRunning
+	cfg.RequestTimeout = requestTimeout
+	cfg.MaxRequestBodyBytes = requestBodyMax
+	cfg.BuildHandlerChainFunc = shortChain
+	cfg.AggregatedDiscoveryGroupManager = apidiscovery.NewResourceManager("apis")
+	cfg.RESTOptionsGetter = restOptions{s.config.Store}
+	cfg.SkipOpenAPIInstallation = true // see openapi.go
+	cfg.EnableIndex = true
+	cfg.EnableProfiling, cfg.EnableMetrics = false, false
+	cfg.StorageObjectCountTracker = nil
+	cfg.DisabledPostStartHooks = sets.NewString("max-in-flight-filter")
+	cfg.HealthzChecks = []healthz.HealthChecker{healthz.PingHealthz}
+	cfg.LivezChecks = []healthz.HealthChecker{healthz.PingHealthz}
+	cfg.ReadyzChecks = []healthz.HealthChecker{healthz.PingHealthz, healthz.NamedCheck("cluster", s.ready)}
+	return cfg
+}
+
+func (s *Server) ready(*http.Request) error {
+	if s.config.Ready == nil {
+		return nil
+	}
+	return s.config.Ready()
+}
+
+// Handler serves the API; requests must carry the client's certificate in their TLS state.
+func (s *Server) Handler() http.Handler { return s.generic.Handler }
+
+// Run serves HTTPS on a listener, with HTTP/2 and, for exec and its like, HTTP/1.1, until ctx
+// ends. It closes the listener.
+func (s *Server) Run(ctx context.Context, l net.Listener) error {
+	if s.config.TLS == nil {
+		return errors.New("kube: the configuration has no TLS certificate to serve with")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.generic.RunPostStartHooks(ctx)
+	hs := &http.Server{
+		Handler:           s.Handler(),
+		TLSConfig:         servingTLS(s.config.TLS),
+		ReadHeaderTimeout: 32 * time.Second,
+		IdleTimeout:       90 * time.Second,
+		MaxHeaderBytes:    1 << 20,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: streamsPerConnectionMax},
+		ErrorLog:          s.config.Logger.StandardLogger(nil),
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- hs.ServeTLS(l, "", "") }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serving the API: %w", err)
+	case <-ctx.Done():
+	}
+	cancel() // ends watches and streams, whose contexts come from BaseContext
+	closing, done := context.WithTimeout(context.Background(), shutdownGrace)
+	defer done()
+	if hs.Shutdown(closing) != nil {
+		_ = hs.Close()
+	}
+	<-failed
+	return nil
+}

@@ -1,0 +1,206 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/apiserver/pkg/storage"
+
+	"github.com/peapod-sh/peapod/api"
+)
+
+// watcher is one client's watch: a cursor on the changes, a selection, and a channel.
+type watcher struct {
+	s      *objectStorage
+	scope  scope
+	pred   storage.SelectionPredicate
+	all    bool // no selector
+	ctx    context.Context
+	cancel context.CancelFunc
+	out    chan watch.Event
+
+	cursor  Cursor
+	initial Snapshot // objects to send first; nil if there are none
+	endMark bool     // a bookmark ends the initial objects
+}
+
+var _ watch.Interface = (*watcher)(nil)
+
+// Stop ends the watch; the channel is closed soon after.
+func (w *watcher) Stop()                          { w.cancel() }
+func (w *watcher) ResultChan() <-chan watch.Event { return w.out }
+
+// Watch starts a watch. Without a revision, or with "0", it begins with the objects that exist.
+func (s *objectStorage) Watch(ctx context.Context, key string, opts storage.ListOptions) (watch.Interface, error) {
+	if opts.Recursive && !strings.HasSuffix(key, "/") {
+		key += "/"
+	}
+	if err := s.ready(ctx, opts.ResourceVersion); err != nil {
+		return nil, err
+	}
+	after, err := s.ParseResourceVersion(opts.ResourceVersion)
+	if err != nil {
+		return nil, apierrors.NewBadRequest(err.Error())
+	}
+	w := &watcher{s: s, scope: s.scope(key, opts.Recursive), pred: opts.Predicate, all: opts.Predicate.Empty(), out: make(chan watch.Event, watchBuffer)}
+	initial := after == 0
+	if opts.SendInitialEvents != nil {
+		initial = *opts.SendInitialEvents
+		w.endMark = initial && opts.Predicate.AllowWatchBookmarks
+	}
+	if err := w.open(initial, after); err != nil {
+		return nil, err
+	}
+	w.ctx, w.cancel = context.WithCancel(ctx)
+	go w.run()
+	return w, nil
+}
+
+// open takes the position: after the snapshot that is sent first, after a revision, or now.
+func (w *watcher) open(initial bool, after uint64) error {
+	if !initial && after > 0 {
+		c, err := w.s.store.Watch(w.s.gr, after)
+		if errors.Is(err, ErrTooOld) {
+			return apierrors.NewResourceExpired("too old resource version: list again")
+		}
+		w.cursor = c
+		return err
+	}
+	for range writeAttemptsMax { // the ring may turn over between the two calls
+		snap := w.s.store.Snapshot(w.s.gr)
+		c, err := w.s.store.Watch(w.s.gr, snap.Revision())
+		if errors.Is(err, ErrTooOld) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		w.cursor = c
+		if initial {
+			w.initial = snap
+		}
+		return nil
+	}
+	return apierrors.NewTooManyRequests("objects change too fast to begin a watch", 1)
+}
+
+func (w *watcher) run() {
+	defer close(w.out)
+	defer w.cancel()
+	defer w.cursor.Close()
+	if w.initial != nil && !w.sendInitial() {
+		return
+	}
+	for w.step() {
+	}
+}
+
+func (w *watcher) sendInitial() bool {
+	snap := w.initial
+	w.initial = nil // it need not outlive this function
+	ok := true
+	snap.Ascend(w.scope.namespace, w.scope.name, func(ns, name string, o runtime.Object) bool {
+		if w.scope.past(ns, name) {
+			return false
+		}
+		if w.scope.has(ns, name) && w.match(o) {
+			ok = w.send(watch.Added, shallow(o))
+		}
+		return ok
+	})
+	return ok && (!w.endMark || w.bookmark(snap.Revision(), true))
+}
+
+// step waits for a batch of changes and delivers it, or sends a bookmark if none came in time.
+func (w *watcher) step() bool {
+	due := w.bookmarkDue()
+	revision := w.s.store.Revision() // whatever Next has not given when it times out is newer
+	waiting, cancel := context.WithDeadline(w.ctx, due)
+	batch, err := w.cursor.Next(waiting)
+	cancel()
+	switch {
+	case err == nil:
+		for _, c := range batch {
+			if !w.deliver(c) {
+				return false
+			}
+		}
+		return true
+	case w.ctx.Err() != nil:
+		return false
+	case errors.Is(err, context.DeadlineExceeded):
+		return !w.pred.AllowWatchBookmarks || w.bookmark(revision, false)
+	case errors.Is(err, ErrTooOld):
+		status := apierrors.NewResourceExpired("the watch fell behind: list again").Status()
+		w.send(watch.Error, &status)
+	default:
+		status := apierrors.NewInternalError(err).Status()
+		w.send(watch.Error, &status)
+	}
+	return false
+}
+
+// bookmarkDue is a minute from now, or shortly before the watch ends if that comes first.
+func (w *watcher) bookmarkDue() time.Time {
+	now := time.Now()
+	due := now.Add(bookmarkInterval)
+	if end, ok := w.ctx.Deadline(); ok {
+		if last := end.Add(-bookmarkLead); last.After(now) && last.Before(due) {
+			return last
+		}
+	}
+	return due
+}
+
+func (w *watcher) bookmark(revision uint64, endOfInitial bool) bool {
+	o := w.s.kind.New()
+	setRevision(o, revision)
+	if endOfInitial && storage.AnnotateInitialEventsEndBookmark(o) != nil {
+		return false
+	}
+	return w.send(watch.Bookmark, o)
+}
+
+func (w *watcher) send(t watch.EventType, o runtime.Object) bool {
+	select {
+	case w.out <- watch.Event{Type: t, Object: o}:
+		return true
+	case <-w.ctx.Done():
+		return false
+	}
+}
+
+func (w *watcher) match(o runtime.Object) bool {
+	if w.all {
+		return true
+	}
+	ok, err := w.pred.Matches(o)
+	return ok && err == nil
+}
+
+// deliver sends what the change means to this selection: an object that begins to match is added,
+// one that ceases to is deleted.
+func (w *watcher) deliver(c *api.Change) bool {
+	if !w.scope.has(c.Namespace, c.Name) {
+		return true
+	}
+	was := (c.Old != nil || c.OldPod != nil) && (w.all || w.match(oldObject(c)))
+	is := !c.Deleted() && (w.all || w.match(newObject(c)))
+	switch {
+	case is && was:
+		return w.send(watch.Modified, &event{c})
+	case is:
+		return w.send(watch.Added, &event{c})
+	case was && c.Deleted():
+		return w.send(watch.Deleted, &event{c})
+	case was:
+		// It left the selection, which shows its last state in the selection with the new revision.
+		return w.send(watch.Deleted, withRevision(oldObject(c), c.Revision))
+	}
+	return true
+}
