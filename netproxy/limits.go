@@ -8,6 +8,7 @@ type Limits struct {
 	// or a third of the descriptors the process may open, if that is less.
 	Connections int
 	// Sessions is the greatest number of UDP sessions held at once; datagrams of one more are dropped.
+	// Default 20,000, or a sixth of the descriptors.
 	Sessions int
 	// ConnectTimeout is the time one endpoint has to answer a dial while another could be tried.
 	ConnectTimeout time.Duration
@@ -44,6 +45,7 @@ const (
 	goneProbeSeconds = 5
 	goneProbes       = 3
 	datagramBatch    = 32
+	receiveTurns     = 8 // batches read from one socket before another has its turn
 	datagramBytes    = 64 << 10
 	udpBufferBytes   = 4 << 20
 )
@@ -54,7 +56,7 @@ func (l Limits) withDefaults(files uint64) Limits {
 		l.Connections = min(connectionsMax, max(1, int(min(files, 1<<30)/3)))
 	}
 	if l.Sessions <= 0 {
-		l.Sessions = sessionsMax
+		l.Sessions = min(sessionsMax, max(1, int(min(files, 1<<30)/6)))
 	}
 	if l.ConnectTimeout <= 0 {
 		l.ConnectTimeout = connectTimeout

@@ -27,6 +27,8 @@ type listener struct {
 	key    listenKey
 	target *target
 	fd     int
+
+	sessions map[netip.AddrPort]*session // of a UDP listener, by client
 }
 
 // listen opens a key's sockets for the loops that shall have one; all or none. The result has an entry
