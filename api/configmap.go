@@ -30,16 +30,16 @@ func init() {
 func validateConfigMap(c *corev1.ConfigMap) (errs field.ErrorList) {
 	size := 0
 	data, binary := field.NewPath("data"), field.NewPath("binaryData")
-	for key, value := range c.Data {
+	for _, key := range sortedKeys(c.Data) {
 		errs = append(errs, validateDataKey(key, data)...)
 		if _, both := c.BinaryData[key]; both {
 			errs = append(errs, field.Invalid(data.Key(key), key, "duplicate of key present in binaryData"))
 		}
-		size += len(value)
+		size += len(c.Data[key])
 	}
-	for key, value := range c.BinaryData {
+	for _, key := range sortedKeys(c.BinaryData) {
 		errs = append(errs, validateDataKey(key, binary)...)
-		size += len(value)
+		size += len(c.BinaryData[key])
 	}
 	if size > dataBytesMax {
 		// The fault is of the whole object, so it has no path; the detail is the size alone.

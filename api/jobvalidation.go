@@ -101,8 +101,8 @@ func validateJobModes(s *batchv1.JobSpec, spec *field.Path) (errs field.ErrorLis
 	}
 	if m := s.ManagedBy; m != nil {
 		errs = append(errs, utilvalidation.IsDomainPrefixedPath(spec.Child("managedBy"), *m)...)
-		if len(*m) > subdomainCharactersMax {
-			errs = append(errs, field.TooLongMaxLength(spec.Child("managedBy"), *m, subdomainCharactersMax))
+		if len(*m) > managedByCharactersMax {
+			errs = append(errs, field.TooLongMaxLength(spec.Child("managedBy"), *m, managedByCharactersMax))
 		}
 	}
 	return errs

@@ -59,9 +59,10 @@ func validateNodeStatus(s *corev1.NodeStatus, path *field.Path) (errs field.Erro
 		name string
 		of   corev1.ResourceList
 	}{{"capacity", s.Capacity}, {"allocatable", s.Allocatable}} {
-		for name, q := range list.of {
-			errs = append(errs, validateResourceName(name, path.Child(list.name).Key(string(name)))...)
-			errs = append(errs, validateQuantity(name, q, path.Child(list.name).Key(string(name)))...)
+		for _, name := range sortedKeys(list.of) {
+			at := path.Child(list.name).Key(string(name))
+			errs = append(errs, validateResourceName(name, at)...)
+			errs = append(errs, validateQuantity(name, list.of[name], at)...)
 		}
 	}
 	for i, a := range s.Addresses {

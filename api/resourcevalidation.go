@@ -40,7 +40,7 @@ func validateQuantity(name corev1.ResourceName, q resource.Quantity, path *field
 	return errs
 }
 
-// containerResource says whether a container may ask for the resource.
+// validateContainerResourceName says whether a container may ask for the resource.
 func validateContainerResourceName(name corev1.ResourceName, path *field.Path) field.ErrorList {
 	if errs := validateResourceName(name, path); len(errs) > 0 {
 		return errs
@@ -58,13 +58,13 @@ func validateContainerResourceName(name corev1.ResourceName, path *field.Path) f
 
 func validateResources(r *corev1.ResourceRequirements, path *field.Path) (errs field.ErrorList) {
 	limits, requests := path.Child("limits"), path.Child("requests")
-	for name, q := range r.Limits {
-		at := limits.Key(string(name))
-		errs = append(errs, validateContainerResourceName(name, limits.Key(string(name)))...)
+	for _, name := range sortedKeys(r.Limits) {
+		q, at := r.Limits[name], limits.Key(string(name))
+		errs = append(errs, validateContainerResourceName(name, at)...)
 		errs = append(errs, validateQuantity(name, q, at)...)
 	}
-	for name, q := range r.Requests {
-		at := requests.Key(string(name))
+	for _, name := range sortedKeys(r.Requests) {
+		q, at := r.Requests[name], requests.Key(string(name))
 		errs = append(errs, validateContainerResourceName(name, at)...)
 		errs = append(errs, validateQuantity(name, q, at)...)
 		limit, limited := r.Limits[name]

@@ -49,9 +49,9 @@ func defaultSecret(s *corev1.Secret) {
 
 func validateSecret(s *corev1.Secret) (errs field.ErrorList) {
 	size, path := 0, field.NewPath("data")
-	for key, value := range s.Data {
+	for _, key := range sortedKeys(s.Data) {
 		errs = append(errs, validateDataKey(key, path)...)
-		size += len(value)
+		size += len(s.Data[key])
 	}
 	if size > dataBytesMax {
 		errs = append(errs, field.TooLong(path, "", dataBytesMax))

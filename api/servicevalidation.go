@@ -15,7 +15,7 @@ import (
 
 var protocols = sets.New(corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP)
 
-// required reports an absent value, and oneOf one that is not of a set.
+// oneOf reports a value that is not of a set; requiredOneOf also one that is absent.
 func oneOf[T ~string](v T, path *field.Path, allowed ...T) field.ErrorList {
 	if slices.Contains(allowed, v) {
 		return nil

@@ -1,6 +1,9 @@
 package api
 
 import (
+	"cmp"
+	"maps"
+	"slices"
 	"strconv"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -19,7 +22,12 @@ func valueOf[T any](p *T) (v T) {
 
 func isTrue(p *bool) bool { return p != nil && *p }
 
+// sortedKeys gives a map's keys in order, so that equal objects are told equal things.
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
+
 func itoa(n int) string { return strconv.Itoa(n) }
+
+func parseInt(s string) (int64, error) { return strconv.ParseInt(s, 10, 64) }
 
 // selectorText is the selector in the form that a list request takes.
 func selectorText(s *metav1.LabelSelector) string {

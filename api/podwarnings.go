@@ -1,0 +1,57 @@
+package api
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// podWarnings tells of what is allowed and probably not meant.
+func podWarnings(s *corev1.PodSpec, path *field.Path) (out []string) {
+	for i, r := range s.ImagePullSecrets {
+		if r.Name == "" {
+			out = append(out, fmt.Sprintf("%s: invalid empty name %q", path.Child("imagePullSecrets").Index(i).Child("name"), ""))
+		}
+	}
+	for i := range s.InitContainers {
+		out = append(out, containerWarnings(&s.InitContainers[i], path.Child("initContainers").Index(i))...)
+	}
+	for i := range s.Containers {
+		out = append(out, containerWarnings(&s.Containers[i], path.Child("containers").Index(i))...)
+	}
+	return out
+}
+
+func containerWarnings(c *corev1.Container, path *field.Path) (out []string) {
+	seen := map[string]bool{}
+	for i, e := range c.Env {
+		if seen[e.Name] {
+			out = append(out, fmt.Sprintf("%s: hides previous definition of %q, which may be dropped when using apply", path.Child("env").Index(i), e.Name))
+		}
+		seen[e.Name] = true
+	}
+	type key struct {
+		port, host int32
+		ip         string
+		protocol   corev1.Protocol
+	}
+	ports := map[key]int{}
+	for i, p := range c.Ports {
+		k := key{p.ContainerPort, p.HostPort, p.HostIP, p.Protocol}
+		if first, twice := ports[k]; twice {
+			out = append(out, fmt.Sprintf("%s: duplicate port definition with %s", path.Child("ports").Index(i), path.Child("ports").Index(first)))
+			continue
+		}
+		ports[k] = i
+	}
+	for _, list := range []struct {
+		name string
+		of   corev1.ResourceList
+	}{{"limits", c.Resources.Limits}, {"requests", c.Resources.Requests}} {
+		if q, ok := list.of[corev1.ResourceMemory]; ok && q.MilliValue()%1000 != 0 {
+			out = append(out, fmt.Sprintf("%s: fractional byte value %q is invalid, must be an integer", path.Child("resources", list.name).Key("memory"), q.String()))
+		}
+	}
+	return out
+}

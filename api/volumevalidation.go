@@ -1,0 +1,259 @@
+package api
+
+import (
+	"reflect"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
+	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// volumeNames finds a pod's volumes for its mounts.
+type volumeNames map[string]*corev1.VolumeSource
+
+func validateVolumes(volumes []corev1.Volume, path *field.Path) (volumeNames, field.ErrorList) {
+	names, errs := volumeNames{}, field.ErrorList(nil)
+	for i := range volumes {
+		v, at := &volumes[i], path.Index(i)
+		faulty := validateVolumeSource(&v.VolumeSource, at)
+		switch _, twice := names[v.Name]; {
+		case v.Name == "":
+			faulty = append(faulty, field.Required(at.Child("name"), ""))
+		case twice:
+			faulty = append(faulty, field.Duplicate(at.Child("name"), v.Name))
+		default:
+			faulty = append(faulty, faults(at.Child("name"), v.Name, utilvalidation.IsDNS1123Label(v.Name))...)
+			names[v.Name] = &v.VolumeSource
+		}
+		errs = append(errs, faulty...)
+	}
+	return names, errs
+}
+
+// validateVolumeSource wants exactly one source. The sources are found by reflection, so that no
+// kind of volume can be forgotten; those without a check of their own pass.
+func validateVolumeSource(s *corev1.VolumeSource, path *field.Path) (errs field.ErrorList) {
+	set := setFields(s)
+	if len(set) == 0 {
+		return field.ErrorList{field.Required(path, "must specify a volume type")}
+	}
+	for _, name := range set[1:] {
+		errs = append(errs, field.Forbidden(path.Child(name), "may not specify more than 1 volume type"))
+	}
+	if check := volumeChecks[set[0]]; check != nil {
+		errs = append(errs, check(s, path.Child(set[0]))...)
+	}
+	return errs
+}
+
+// setFields lists the JSON names of the pointers of a struct that point at something.
+func setFields(structPointer any) (names []string) {
+	v := reflect.ValueOf(structPointer).Elem()
+	for i := range v.NumField() {
+		if f := v.Field(i); f.Kind() == reflect.Pointer && !f.IsNil() {
+			name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+var volumeChecks = map[string]func(*corev1.VolumeSource, *field.Path) field.ErrorList{
+	"emptyDir": func(s *corev1.VolumeSource, path *field.Path) field.ErrorList {
+		if q := s.EmptyDir.SizeLimit; q != nil && q.Sign() < 0 {
+			return field.ErrorList{field.Forbidden(path.Child("sizeLimit"), "SizeLimit field must be a valid resource quantity")}
+		}
+		return nil
+	},
+	"hostPath": func(s *corev1.VolumeSource, path *field.Path) field.ErrorList {
+		return validateHostPath(s.HostPath, path)
+	},
+	"secret": func(s *corev1.VolumeSource, path *field.Path) field.ErrorList {
+		errs := required(s.Secret.SecretName, path.Child("secretName"))
+		errs = append(errs, validateMode(s.Secret.DefaultMode, path.Child("defaultMode"))...)
+		return append(errs, validateItems(s.Secret.Items, path.Child("items"))...)
+	},
+	"configMap": func(s *corev1.VolumeSource, path *field.Path) field.ErrorList {
+		errs := required(s.ConfigMap.Name, path.Child("name"))
+		errs = append(errs, validateMode(s.ConfigMap.DefaultMode, path.Child("defaultMode"))...)
+		return append(errs, validateItems(s.ConfigMap.Items, path.Child("items"))...)
+	},
+	"downwardAPI": func(s *corev1.VolumeSource, path *field.Path) field.ErrorList {
+		errs := validateMode(s.DownwardAPI.DefaultMode, path.Child("defaultMode"))
+		return append(errs, validateDownward(s.DownwardAPI.Items, path)...)
+	},
+	"projected": func(s *corev1.VolumeSource, path *field.Path) field.ErrorList {
+		errs := validateMode(s.Projected.DefaultMode, path.Child("defaultMode"))
+		return append(errs, validateProjections(s.Projected.Sources, path.Child("sources"))...)
+	},
+	"persistentVolumeClaim": func(s *corev1.VolumeSource, path *field.Path) field.ErrorList {
+		return required(s.PersistentVolumeClaim.ClaimName, path.Child("claimName"))
+	},
+	"nfs": func(s *corev1.VolumeSource, path *field.Path) field.ErrorList {
+		errs := append(required(s.NFS.Server, path.Child("server")), required(s.NFS.Path, path.Child("path"))...)
+		if s.NFS.Path != "" && !strings.HasPrefix(s.NFS.Path, "/") {
+			errs = append(errs, field.Invalid(path.Child("path"), s.NFS.Path, "must be an absolute path"))
+		}
+		return errs
+	},
+	"csi": func(s *corev1.VolumeSource, path *field.Path) field.ErrorList {
+		return required(s.CSI.Driver, path.Child("driver"))
+	},
+	"ephemeral": func(s *corev1.VolumeSource, path *field.Path) field.ErrorList {
+		if s.Ephemeral.VolumeClaimTemplate == nil {
+			return field.ErrorList{field.Required(path.Child("volumeClaimTemplate"), "")}
+		}
+		return nil
+	},
+	"image": func(s *corev1.VolumeSource, path *field.Path) field.ErrorList {
+		errs := required(s.Image.Reference, path.Child("reference"))
+		return append(errs, requiredOneOf(s.Image.PullPolicy, path.Child("pullPolicy"), corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever)...)
+	},
+}
+
+func required(v string, path *field.Path) field.ErrorList {
+	if v == "" {
+		return field.ErrorList{field.Required(path, "")}
+	}
+	return nil
+}
+
+func validateHostPath(h *corev1.HostPathVolumeSource, path *field.Path) field.ErrorList {
+	if h.Path == "" {
+		return field.ErrorList{field.Required(path.Child("path"), "")}
+	}
+	errs := validateNoBacksteps(h.Path, path.Child("path"))
+	if t := h.Type; t != nil && *t != corev1.HostPathUnset {
+		errs = append(errs, oneOf(*t, path.Child("type"), corev1.HostPathDirectoryOrCreate, corev1.HostPathDirectory,
+			corev1.HostPathFileOrCreate, corev1.HostPathFile, corev1.HostPathSocket, corev1.HostPathCharDev, corev1.HostPathBlockDev)...)
+	}
+	return errs
+}
+
+func validateMode(mode *int32, path *field.Path) field.ErrorList {
+	if mode == nil || (*mode >= 0 && *mode <= 0o777) {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(path, *mode, "must be a number between 0 and 0777 (octal), both inclusive")}
+}
+
+func validateItems(items []corev1.KeyToPath, path *field.Path) (errs field.ErrorList) {
+	for i, item := range items {
+		at := path.Index(i)
+		errs = append(errs, required(item.Key, at.Child("key"))...)
+		errs = append(errs, validateFilePath(item.Path, at.Child("path"))...)
+		errs = append(errs, validateMode(item.Mode, at.Child("mode"))...)
+	}
+	return errs
+}
+
+// validateFilePath: a name inside a volume; those that begin with two dots are the volume's own.
+func validateFilePath(p string, path *field.Path) field.ErrorList {
+	if p == "" {
+		return field.ErrorList{field.Required(path, "")}
+	}
+	errs := validateDescending(p, path)
+	if strings.HasPrefix(p, "..") && !strings.HasPrefix(p, "../") {
+		errs = append(errs, field.Invalid(path, p, "must not start with '..'"))
+	}
+	return errs
+}
+
+func validateDownward(files []corev1.DownwardAPIVolumeFile, path *field.Path) (errs field.ErrorList) {
+	for i := range files {
+		errs = append(errs, validateDownwardFile(&files[i], path)...)
+	}
+	return errs
+}
+
+func validateDownwardFile(f *corev1.DownwardAPIVolumeFile, path *field.Path) field.ErrorList {
+	errs := validateFilePath(f.Path, path.Child("path"))
+	switch {
+	case f.FieldRef != nil && f.ResourceFieldRef != nil:
+		errs = append(errs, field.Invalid(path, "resource", "fieldRef and resourceFieldRef can not be specified simultaneously"))
+	case f.FieldRef != nil:
+		errs = append(errs, validateFieldRef(f.FieldRef, fileFieldPaths, path.Child("fieldRef"))...)
+	case f.ResourceFieldRef != nil:
+		errs = append(errs, validateResourceRef(f.ResourceFieldRef, true, path.Child("resourceFieldRef"))...)
+	default:
+		errs = append(errs, field.Required(path, "one of fieldRef and resourceFieldRef is required"))
+	}
+	return append(errs, validateMode(f.Mode, path.Child("mode"))...)
+}
+
+// Bounds on the life of a token in a projected volume.
+const (
+	tokenSecondsMin = 600
+	tokenSecondsMax = 1 << 32
+)
+
+func validateProjections(sources []corev1.VolumeProjection, path *field.Path) (errs field.ErrorList) {
+	taken := sets.New[string]()
+	for i := range sources {
+		s, at := &sources[i], path.Index(i)
+		set := setFields(s)
+		if len(set) != 1 {
+			for _, name := range set[min(1, len(set)):] {
+				errs = append(errs, field.Forbidden(at.Child(name), "may not specify more than 1 volume type per source"))
+			}
+			if len(set) == 0 {
+				errs = append(errs, field.Required(at, "must specify a volume type"))
+			}
+			continue
+		}
+		errs = append(errs, validateProjection(s, at)...)
+		for _, p := range projectedPaths(s) {
+			if taken.Has(p) {
+				errs = append(errs, field.Invalid(path, p, "conflicting duplicate paths"))
+			}
+			taken.Insert(p)
+		}
+	}
+	return errs
+}
+
+func validateProjection(s *corev1.VolumeProjection, at *field.Path) (errs field.ErrorList) {
+	switch {
+	case s.Secret != nil:
+		errs = append(errs, required(s.Secret.Name, at.Child("secret", "name"))...)
+		errs = append(errs, validateItems(s.Secret.Items, at.Child("secret", "items"))...)
+	case s.ConfigMap != nil:
+		errs = append(errs, required(s.ConfigMap.Name, at.Child("configMap", "name"))...)
+		errs = append(errs, validateItems(s.ConfigMap.Items, at.Child("configMap", "items"))...)
+	case s.DownwardAPI != nil:
+		errs = append(errs, validateDownward(s.DownwardAPI.Items, at.Child("downwardAPI"))...)
+	case s.ServiceAccountToken != nil:
+		token, path := s.ServiceAccountToken, at.Child("serviceAccountToken")
+		seconds := valueOf(token.ExpirationSeconds)
+		switch {
+		case seconds < tokenSecondsMin:
+			errs = append(errs, field.Invalid(path.Child("expirationSeconds"), seconds, "may not specify a duration less than 10 minutes"))
+		case seconds > tokenSecondsMax:
+			errs = append(errs, field.Invalid(path.Child("expirationSeconds"), seconds, "may not specify a duration larger than 2^32 seconds"))
+		}
+		errs = append(errs, validateFilePath(token.Path, path.Child("path"))...)
+	}
+	return errs
+}
+
+func projectedPaths(s *corev1.VolumeProjection) (paths []string) {
+	switch {
+	case s.Secret != nil:
+		for _, item := range s.Secret.Items {
+			paths = append(paths, item.Path)
+		}
+	case s.ConfigMap != nil:
+		for _, item := range s.ConfigMap.Items {
+			paths = append(paths, item.Path)
+		}
+	case s.DownwardAPI != nil:
+		for _, file := range s.DownwardAPI.Items {
+			paths = append(paths, file.Path)
+		}
+	case s.ServiceAccountToken != nil:
+		paths = append(paths, s.ServiceAccountToken.Path)
+	}
+	return paths
+}
