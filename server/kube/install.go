@@ -1,9 +1,11 @@
 package kube
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	apidiscoveryv2 "k8s.io/api/apidiscovery/v2"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -48,15 +50,9 @@ func (s *Server) install(cfg *server.Config) error {
 	return nil
 }
 
-// compareGroupVersions puts the core group first.
+// compareGroupVersions puts the core group, whose name is empty, first.
 func compareGroupVersions(a, b schema.GroupVersion) int {
-	switch {
-	case a.String() < b.String():
-		return -1
-	case a.String() > b.String():
-		return 1
-	}
-	return 0
+	return cmp.Or(strings.Compare(a.Group, b.Group), strings.Compare(a.Version, b.Version))
 }
 
 // storages adds the main storage of a kind and those of its subresources.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -39,6 +40,16 @@ func (h *harness) tryKubectl(stdin string, args ...string) (out, failure string)
 	if err := clientcmd.WriteToFile(*c, file); err != nil {
 		h.Fatal(err)
 	}
+	manifest := filepath.Join(dir, "stdin.yaml") // kubectl reads "-" from the process's own stdin
+	if err := os.WriteFile(manifest, []byte(stdin), 0o600); err != nil {
+		h.Fatal(err)
+	}
+	args = slices.Clone(args)
+	for i, a := range args {
+		if a == "-" {
+			args[i] = manifest
+		}
+	}
 	var o, e bytes.Buffer
 	cmdutil.BehaviorOnFatal(func(s string, code int) { panic(kubectlFatal(s)) })
 	defer cmdutil.DefaultBehaviorOnFatal()
@@ -48,7 +59,7 @@ func (h *harness) tryKubectl(stdin string, args ...string) (out, failure string)
 			failure = string(f) + " "
 		}
 	}()
-	flags := genericclioptions.NewConfigFlags(true).WithDiscoveryBurst(-1)
+	flags := genericclioptions.NewConfigFlags(true).WithDiscoveryBurst(1000).WithDiscoveryQPS(1000)
 	k := cmd.NewKubectlCommand(cmd.KubectlOptions{ConfigFlags: flags, Arguments: append([]string{"kubectl"}, args...),
 		IOStreams: genericiooptions.IOStreams{In: strings.NewReader(stdin), Out: &o, ErrOut: &e}})
 	k.SetArgs(append([]string{"--kubeconfig", file, "--cache-dir", filepath.Join(dir, "cache")}, args...))
