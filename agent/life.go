@@ -1,0 +1,343 @@
+package agent
+
+import (
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+type sandboxState uint8
+
+const (
+	sandboxNone sandboxState = iota
+	sandboxStarting
+	sandboxReady
+	sandboxRemoving
+	sandboxRemoved // for good: the pod has ended
+)
+
+// life is a pod's state machine: events change it, next says what to do. It reads no clock and does no I/O.
+type life struct {
+	pod   *corev1.Pod
+	conts []*container // init containers in their order, then the others
+
+	synced       bool // containers may be started
+	sandbox      sandboxState
+	sandboxRetry backoff
+	notBefore    time.Time // of the sandbox
+	starting     *container
+	cancelled    bool // the job in flight was told to stop
+
+	startTime time.Time
+	ip        string
+
+	removed bool // the cluster has forgotten the pod
+	// doom is why the agent itself ends the pod (activeDeadlineSeconds); phase is set once it has ended.
+	doomReason, doomMessage string
+	phase                   corev1.PodPhase
+	// frozen keeps the status of a pod that had ended before this agent knew it.
+	frozen bool
+
+	shown     corev1.PodStatus // the status computed last: transition times go on from it
+	deadline  time.Time        // when what still runs is killed; zero until the pod ends
+	finalSent bool             // the final deletion is with the writer, or written
+}
+
+func newLife(pod *corev1.Pod) *life {
+	l := &life{pod: pod, shown: pod.Status}
+	for i := range pod.Spec.InitContainers {
+		c := &container{spec: &pod.Spec.InitContainers[i], role: roleInit}
+		if p := c.spec.RestartPolicy; p != nil && *p == corev1.ContainerRestartPolicyAlways {
+			c.role = roleSidecar
+		}
+		l.conts = append(l.conts, c)
+	}
+	for i := range pod.Spec.Containers {
+		l.conts = append(l.conts, &container{spec: &pod.Spec.Containers[i], role: roleMain})
+	}
+	return l
+}
+
+// desire takes over a newer version of the pod.
+func (l *life) desire(pod *corev1.Pod, now time.Time) {
+	l.pod = pod
+	for _, c := range l.conts {
+		if s := findSpec(pod, c.spec.Name); s != nil {
+			c.spec = s
+		}
+	}
+	if pod.DeletionTimestamp != nil && !l.deadline.IsZero() {
+		l.shorten(now.Add(l.grace()))
+	}
+}
+
+func findSpec(pod *corev1.Pod, name string) *corev1.Container {
+	for _, list := range [][]corev1.Container{pod.Spec.Containers, pod.Spec.InitContainers} {
+		if i := slices.IndexFunc(list, func(c corev1.Container) bool { return c.Name == name }); i >= 0 {
+			return &list[i]
+		}
+	}
+	return nil
+}
+
+// forget notes that the cluster no longer knows the pod.
+func (l *life) forget(now time.Time) {
+	l.removed = true
+	if !l.deadline.IsZero() {
+		l.shorten(now.Add(forcedGrace))
+	}
+}
+
+func (l *life) shorten(t time.Time) {
+	if t.Before(l.deadline) {
+		l.deadline = t
+	}
+	for _, c := range l.conts {
+		if c.stop != stopNone && t.Before(c.deadline) {
+			c.deadline = t
+		}
+	}
+}
+
+func (l *life) policy() corev1.RestartPolicy {
+	if l.pod.Spec.RestartPolicy == "" {
+		return corev1.RestartPolicyAlways
+	}
+	return l.pod.Spec.RestartPolicy
+}
+
+func (l *life) terminal() bool { return l.phase == corev1.PodSucceeded || l.phase == corev1.PodFailed }
+
+// ending says whether nothing is to be started any more.
+func (l *life) ending() bool {
+	return l.removed || l.pod.DeletionTimestamp != nil || l.doomReason != "" || l.terminal()
+}
+
+// gone says whether nothing of the pod is left on the node and the cluster does not ask for it.
+func (l *life) gone() bool { return l.removed && l.quiet() }
+
+// quiet says whether nothing of the pod is left on the node.
+func (l *life) quiet() bool {
+	return l.ending() && l.starting == nil && (l.sandbox == sandboxNone || l.sandbox == sandboxRemoved)
+}
+
+func (l *life) grace() time.Duration {
+	switch p := l.pod; {
+	case l.removed:
+		return forcedGrace
+	case p.DeletionTimestamp != nil && p.DeletionGracePeriodSeconds != nil:
+		return time.Duration(*p.DeletionGracePeriodSeconds) * time.Second
+	case p.Spec.TerminationGracePeriodSeconds != nil:
+		return time.Duration(*p.Spec.TerminationGracePeriodSeconds) * time.Second
+	}
+	return defaultGrace
+}
+
+// initialized says whether all init containers have done their part.
+func (l *life) initialized() bool {
+	for _, c := range l.conts {
+		switch {
+		case c.role == roleMain:
+			if c.starts > 0 {
+				return true // so they had when it was started
+			}
+		case c.role == roleSidecar && !(c.state == cRunning && c.started):
+			return l.anyMainStarted()
+		case c.role == roleInit && !c.succeeded():
+			return false
+		}
+	}
+	return true
+}
+
+func (l *life) anyMainStarted() bool {
+	return slices.ContainsFunc(l.conts, func(c *container) bool { return c.role == roleMain && c.starts > 0 })
+}
+
+func (c *container) succeeded() bool {
+	return c.state == cExited && c.end != nil && c.end.ExitCode == 0
+}
+
+// settle draws the conclusions of what has happened: has the pod ended, or must it end?
+func (l *life) settle(now time.Time) {
+	if !l.ending() {
+		l.checkEnd()
+		l.checkActiveDeadline(now)
+	}
+	if !l.ending() {
+		return
+	}
+	if l.deadline.IsZero() {
+		l.deadline = now.Add(l.grace())
+	}
+	if l.phase == "" && l.starting == nil && l.running() == 0 && !l.frozen {
+		l.phase = l.endPhase()
+	}
+}
+
+// checkEnd finds the pod's own end: a failed init container, or no container left to run.
+func (l *life) checkEnd() {
+	failed, all := false, true
+	for _, c := range l.conts {
+		over := c.state == cExited && !c.restartable(l.policy())
+		switch c.role {
+		case roleInit:
+			if over && !c.succeeded() {
+				l.phase = corev1.PodFailed
+				return
+			}
+		case roleMain:
+			all = all && over
+			failed = failed || over && !c.succeeded()
+		}
+	}
+	switch {
+	case !all:
+	case failed:
+		l.phase = corev1.PodFailed
+	default:
+		l.phase = corev1.PodSucceeded
+	}
+}
+
+func (l *life) checkActiveDeadline(now time.Time) {
+	s := l.pod.Spec.ActiveDeadlineSeconds
+	if s == nil || l.startTime.IsZero() || now.Before(l.startTime.Add(time.Duration(*s)*time.Second)) {
+		return
+	}
+	l.doomReason = "DeadlineExceeded"
+	l.doomMessage = "Pod was active on the node longer than the specified deadline"
+}
+
+// endPhase is the phase of a pod that was ended by somebody.
+func (l *life) endPhase() corev1.PodPhase {
+	if l.doomReason != "" {
+		return corev1.PodFailed
+	}
+	for _, c := range l.conts {
+		if c.role != roleSidecar && !c.succeeded() {
+			return corev1.PodFailed
+		}
+	}
+	return corev1.PodSucceeded
+}
+
+func (l *life) running() int {
+	n := 0
+	for _, c := range l.conts {
+		if c.state == cRunning {
+			n++
+		}
+	}
+	return n
+}
+
+type actionKind uint8
+
+const (
+	actNone     actionKind = iota
+	actSandbox             // make the sandbox, its address and its volumes
+	actStart               // start a container
+	actCancel              // stop the job in flight
+	actStop                // run the preStop hook, then send TERM
+	actKill                // send KILL
+	actTeardown            // remove the sandbox and its address
+	actFinal               // remove the pod object
+)
+
+// action is one thing to do. Whoever takes it from next must do it: next has noted it as begun.
+type action struct {
+	kind actionKind
+	c    *container
+}
+
+// next says what is to be done now; call it until it says actNone. When it does, wake is the time at
+// which there may be more to do without any further event; zero is never.
+func (l *life) next(now time.Time) (a action, wake time.Time) {
+	l.settle(now)
+	if l.ending() {
+		return l.nextStop(now)
+	}
+	var alarm alarm
+	if a := l.nextKill(now, &alarm); a.kind != actNone {
+		return a, time.Time{}
+	}
+	if s := l.pod.Spec.ActiveDeadlineSeconds; s != nil && !l.startTime.IsZero() {
+		alarm.at(l.startTime.Add(time.Duration(*s) * time.Second))
+	}
+	if !l.synced || l.starting != nil || l.sandbox == sandboxStarting {
+		return action{}, alarm.Time
+	}
+	if l.sandbox == sandboxNone {
+		if alarm.due(l.notBefore, now) {
+			l.sandbox, l.cancelled = sandboxStarting, false
+			return action{kind: actSandbox}, time.Time{}
+		}
+		return action{}, alarm.Time
+	}
+	if c := l.nextContainer(now, &alarm); c != nil {
+		c.begin(l.pod.UID)
+		l.starting, l.cancelled = c, false
+		return action{kind: actStart, c: c}, time.Time{}
+	}
+	return action{}, alarm.Time
+}
+
+// nextContainer is the container to be started now: the first init container that is not done, else any
+// other one that is due.
+func (l *life) nextContainer(now time.Time, alarm *alarm) *container {
+	open := l.anyMainStarted() // init containers have their turn only once
+	for _, c := range l.conts {
+		if c.role == roleInit && open {
+			continue
+		}
+		if c.wantsStart(l.policy()) && alarm.due(c.notBefore, now) {
+			return c
+		}
+		if c.role == roleInit && !c.succeeded() || c.role == roleSidecar && !open && !c.started {
+			return nil
+		}
+	}
+	return nil
+}
+
+// nextKill finds a container whose own grace period (after a failed liveness probe) is over.
+func (l *life) nextKill(now time.Time, alarm *alarm) action {
+	for _, c := range l.conts {
+		if c.state == cRunning && (c.stop == stopAsked || c.stop == stopSent) && alarm.due(c.killAt(l.removed), now) {
+			c.stop, c.killed = stopKilled, now
+			return action{kind: actKill, c: c}
+		}
+	}
+	return action{}
+}
+
+// killAt is when KILL is due: a preStop hook that is still running at the deadline gets a little more.
+func (c *container) killAt(forced bool) time.Time {
+	if c.stop == stopAsked && c.hooked && !forced {
+		return c.deadline.Add(hookExtra)
+	}
+	return c.deadline
+}
+
+// alarm keeps the earliest of several times.
+type alarm struct{ time.Time }
+
+func (a *alarm) at(t time.Time) {
+	if a.IsZero() || t.Before(a.Time) {
+		a.Time = t
+	}
+}
+
+// due says whether t has come, and sets the alarm if it has not.
+func (a *alarm) due(t, now time.Time) bool {
+	if !t.After(now) {
+		return true
+	}
+	a.at(t)
+	return false
+}
+
+func metaTime(t time.Time) metav1.Time { return metav1.NewTime(t.Truncate(time.Second)) }

@@ -1,0 +1,47 @@
+package agent
+
+import "time"
+
+const (
+	// backoffFirst doubles up to backoffMax; it is forgotten after backoffReset of running.
+	backoffFirst = 10 * time.Second
+	backoffMax   = 5 * time.Minute
+	backoffReset = 10 * time.Minute
+
+	// configRetryMax bounds the wait before a missing ConfigMap, a full disk and their like are tried again.
+	configRetryFirst = 500 * time.Millisecond
+	configRetryMax   = 4 * time.Second
+
+	// forcedGrace is what a pod gets that the cluster has forgotten already.
+	forcedGrace = 2 * time.Second
+	// hookExtra is left for TERM when a preStop hook used up the whole grace period.
+	hookExtra = 2 * time.Second
+	// defaultGrace holds for pods that do not say.
+	defaultGrace = 30 * time.Second
+
+	// statusHold is how long the status of a pod on its way up waits for a better one.
+	statusHold = 100 * time.Millisecond
+	// writeRetryFirst doubles up to writeRetryMax while the servers cannot be reached.
+	writeRetryFirst = 50 * time.Millisecond
+	writeRetryMax   = 2 * time.Second
+	// rowsPerWrite bounds one batch of statuses.
+	rowsPerWrite = 2000
+
+	// volumeRefresh is the period after which ConfigMap, Secret and projected volumes are read again.
+	volumeRefresh = 45 * time.Second
+	// hookTimeout bounds a postStart hook and the requests of HTTP hooks.
+	hookTimeout = 2 * time.Minute
+
+	// terminationMessageMax is what Kubernetes keeps of a termination message, in bytes.
+	terminationMessageMax = 4096
+	// startsAtOnce bounds sandboxes and containers being started at the same time: more are not faster.
+	startsAtOnce = 8
+
+	// eventsBurst and eventsPerSecond bound the events of a node; eventFlush gathers them.
+	eventsBurst     = 100
+	eventsPerSecond = 5
+	eventFlush      = 500 * time.Millisecond
+	// eventsKept is how many distinct events are remembered for counting repeats.
+	eventsKept = 1024
+	eventTTL   = time.Hour
+)

@@ -1,0 +1,48 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// objects reads typed objects through the control plane.
+type objects struct{ control ControlPlane }
+
+// ConfigMap reads one.
+func (o objects) ConfigMap(ctx context.Context, namespace, name string) (*corev1.ConfigMap, bool, error) {
+	b, found, err := o.control.Get(ctx, "configmaps", namespace, name)
+	if err != nil || !found {
+		return nil, false, wrapGet(err, "configmap", namespace, name)
+	}
+	cm := &corev1.ConfigMap{}
+	return cm, true, wrapGet(cm.Unmarshal(b), "configmap", namespace, name)
+}
+
+// Secret reads one.
+func (o objects) Secret(ctx context.Context, namespace, name string) (*corev1.Secret, bool, error) {
+	b, found, err := o.control.Get(ctx, "secrets", namespace, name)
+	if err != nil || !found {
+		return nil, false, wrapGet(err, "secret", namespace, name)
+	}
+	s := &corev1.Secret{}
+	return s, true, wrapGet(s.Unmarshal(b), "secret", namespace, name)
+}
+
+// Token issues a service account token; found is false where the control plane cannot.
+func (o objects) Token(ctx context.Context, pod *corev1.Pod, audience string, seconds int64) (token []byte, found bool, err error) {
+	ts, ok := o.control.(TokenSource)
+	if !ok {
+		return nil, false, nil
+	}
+	token, err = ts.Token(ctx, pod, audience, seconds)
+	return token, err == nil, err
+}
+
+func wrapGet(err error, kind, namespace, name string) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("reading %s %s/%s: %w", kind, namespace, name, err)
+}

@@ -1,0 +1,72 @@
+package agent
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/peapod-sh/peapod/api/ops"
+)
+
+// ControlPlane is the cluster as an agent sees it.
+type ControlPlane interface {
+	// Get reads one object as protobuf. Resource is a group resource ("configmaps").
+	Get(ctx context.Context, resource, namespace, name string) (obj []byte, found bool, err error)
+	// Write proposes changes; an error means that none is known to have been applied. A row that
+	// failed because its pod is gone or another one is no error.
+	Write(ctx context.Context, list []ops.Op) error
+}
+
+// TokenSource is implemented by a ControlPlane that can issue service account tokens. Without it,
+// serviceAccountToken projections are left out.
+type TokenSource interface {
+	Token(ctx context.Context, pod *corev1.Pod, audience string, seconds int64) (token []byte, err error)
+}
+
+// Images has images ready on this node.
+type Images interface {
+	// Ensure returns the image, pulling it if the policy asks for that; it calls pulling just before
+	// it turns to a registry. PullSecrets are the .dockerconfigjson documents of the pod.
+	// Errors that should be shown with a reason of their own are *ImageError.
+	Ensure(ctx context.Context, ref string, policy corev1.PullPolicy, pullSecrets [][]byte, pulling func()) (*Image, error)
+}
+
+// Image is one image, unpacked.
+type Image struct {
+	Ref                          string // as shown in container statuses' image
+	ID                           string // as shown in their imageID: NAME@sha256:...
+	Layers                       []string
+	Env                          []string
+	Entrypoint, Cmd              []string
+	WorkingDir, User, StopSignal string
+	// ResolveUser looks a USER ("", "name", "uid", "uid:gid") up in the image's passwd and group files.
+	ResolveUser func(user string) (uid, gid uint32, groups []uint32, err error)
+	// Pulled is set when this Ensure fetched it, with how long that took and its size in bytes.
+	Pulled   bool
+	PullTime time.Duration
+	Size     int64
+}
+
+// Reasons of ImageError, as Kubernetes shows them in a waiting container.
+const (
+	ReasonErrImagePull      = "ErrImagePull"
+	ReasonImagePullBackOff  = "ImagePullBackOff"
+	ReasonErrImageNeverPull = "ErrImageNeverPull"
+	ReasonInvalidImageName  = "InvalidImageName"
+)
+
+// ImageError says why an image is not there.
+type ImageError struct {
+	Reason  string // one of the reasons above
+	Message string
+}
+
+func (e *ImageError) Error() string { return e.Message }
+
+// Network gives pods their address. Attach is idempotent: a pod that has an address keeps it.
+type Network interface {
+	Attach(ctx context.Context, podUID, netns string) (netip.Addr, error)
+	Detach(ctx context.Context, podUID string) error
+}

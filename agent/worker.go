@@ -1,0 +1,465 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/peapod-sh/peapod/agent/probe"
+	"github.com/peapod-sh/peapod/agent/runtime"
+)
+
+// Events that a worker hears.
+type (
+	evWake    struct{}
+	evDesired struct{ pod *corev1.Pod }
+	evRemoved struct{}
+	evExit    struct{ c runtime.Container }
+	evProbe   struct{ r probe.Report }
+
+	evSandbox struct { // the result of actSandbox
+		ip  netip.Addr
+		err error
+	}
+	evStarted struct { // the result of actStart
+		c     *container
+		image *Image
+		made  runtime.Container
+		hook  error // of postStart; the container runs
+		err   error
+	}
+	evStopSent struct{ c *container } // the preStop hook is over and TERM was sent
+	evTornDown struct{ err error }
+)
+
+// worker owns one pod. Only its goroutine (run) touches life; mu guards what is beneath it.
+type worker struct {
+	a     *Agent
+	uid   types.UID
+	life  *life
+	found *runtime.Sandbox // what an earlier agent left, until restored
+
+	cancel  context.CancelFunc // of the start job in flight; nil if there is none
+	refresh time.Time          // when volumes are next read again; zero if there is nothing to read
+	saved   []byte             // the state file's content
+	written []byte             // the status last handed to the writer
+	jobs    sync.WaitGroup
+	hooks   map[*container]context.CancelFunc // of the preStop hooks in flight
+
+	mu     sync.Mutex
+	inbox  []any
+	signal chan struct{} // capacity 1: there is something in the inbox
+	view   podView       // for lookups from other goroutines
+}
+
+func newWorker(a *Agent, pod *corev1.Pod) *worker {
+	return &worker{
+		a: a, uid: pod.UID, life: newLife(pod), signal: make(chan struct{}, 1),
+		hooks: map[*container]context.CancelFunc{}, view: podView{pod: pod},
+	}
+}
+
+// post hands an event to the worker; it never blocks. The inbox is bounded by what can happen to a pod:
+// desired pods replace one another.
+func (w *worker) post(ev any) {
+	w.mu.Lock()
+	if _, ok := ev.(evDesired); ok && len(w.inbox) > 0 {
+		if _, same := w.inbox[len(w.inbox)-1].(evDesired); same {
+			w.inbox = w.inbox[:len(w.inbox)-1]
+		}
+	}
+	w.inbox = append(w.inbox, ev)
+	w.mu.Unlock()
+	select {
+	case w.signal <- struct{}{}:
+	default:
+	}
+}
+
+func (w *worker) take() []any {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	list := w.inbox
+	w.inbox = nil
+	return list
+}
+
+// run is the owner goroutine: it ends when the pod is gone or the agent's Run ends.
+func (w *worker) run() {
+	ctx, stop := context.WithCancel(w.a.ctx)
+	defer w.jobs.Wait()
+	defer stop()
+	w.restore(time.Now())
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.signal:
+		case <-timer.C:
+		}
+		for _, ev := range w.take() {
+			w.handle(ctx, ev, time.Now())
+		}
+		wake := w.act(ctx, time.Now())
+		w.publish()
+		if w.life.gone() {
+			w.bury()
+			return
+		}
+		if wake.IsZero() {
+			timer.Stop()
+		} else {
+			timer.Reset(time.Until(wake))
+		}
+	}
+}
+
+// act begins everything that is to be done now and tells when to look again.
+func (w *worker) act(ctx context.Context, now time.Time) time.Time {
+	w.life.synced = w.life.synced || isClosed(w.a.synced)
+	for {
+		a, wake := w.life.next(now)
+		if a.kind == actNone {
+			return w.refreshVolumes(ctx, now, wake)
+		}
+		w.save()
+		w.begin(ctx, a)
+	}
+}
+
+func isClosed(c chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// begin starts an action's job.
+func (w *worker) begin(ctx context.Context, a action) {
+	switch a.kind {
+	case actSandbox:
+		w.spawnStart(ctx, w.jobSandbox())
+	case actStart:
+		w.spawnStart(ctx, w.jobStart(a.c))
+	case actCancel:
+		if w.cancel != nil {
+			w.cancel()
+		}
+	case actStop:
+		w.stop(ctx, a.c, "Stopping container "+a.c.spec.Name)
+	case actKill:
+		w.kill(ctx, a.c)
+	case actTeardown:
+		w.a.prober.RemovePod(string(w.uid))
+		w.spawn(ctx, w.jobTeardown())
+	case actFinal:
+		w.publish()
+		w.a.writer.remove(w.life.pod)
+	}
+}
+
+// spawn runs a job and posts its result. Jobs see nothing of the worker but what they were given.
+func (w *worker) spawn(ctx context.Context, job func(context.Context) any) {
+	w.jobs.Go(func() { w.post(job(ctx)) })
+}
+
+func (w *worker) spawnStart(ctx context.Context, job func(context.Context) any) {
+	ctx, w.cancel = context.WithCancel(ctx)
+	w.spawn(ctx, job)
+}
+
+// stop asks a container to end: its preStop hook first, then TERM (or the image's signal).
+func (w *worker) stop(ctx context.Context, c *container, why string) {
+	w.a.prober.Remove(string(w.uid), c.spec.Name, probe.Liveness)
+	w.a.prober.Remove(string(w.uid), c.spec.Name, probe.Startup)
+	w.event(corev1.EventTypeNormal, "Killing", why, c)
+	hookCtx, cancel := context.WithDeadline(ctx, c.deadline)
+	w.hooks[c] = cancel
+	job := w.jobStop(c)
+	w.spawn(ctx, func(ctx context.Context) any { defer cancel(); return job(ctx, hookCtx) })
+}
+
+func (w *worker) kill(ctx context.Context, c *container) {
+	if cancel := w.hooks[c]; cancel != nil {
+		cancel()
+	}
+	id := c.id
+	w.spawn(ctx, func(ctx context.Context) any {
+		if err := w.a.cfg.Executor.Signal(ctx, id, syscall.SIGKILL); err != nil && ctx.Err() == nil {
+			w.a.log.Warn("killing a container", "pod", w.uid, "error", err)
+		}
+		return evWake{}
+	})
+}
+
+// handle changes the life by one event.
+func (w *worker) handle(ctx context.Context, ev any, now time.Time) {
+	switch ev := ev.(type) {
+	case evDesired:
+		w.desired(ctx, ev.pod, now)
+	case evRemoved:
+		w.life.forget(now)
+	case evExit:
+		w.exited(ev.c)
+	case evProbe:
+		w.probed(ctx, ev.r, now)
+	case evSandbox:
+		w.sandboxMade(ev, now)
+	case evStarted:
+		w.started(ctx, ev, now)
+	case evStopSent:
+		w.stopSent(ev.c, now)
+	case evTornDown:
+		w.tornDown(ev.err, now)
+	}
+}
+
+func (w *worker) desired(ctx context.Context, pod *corev1.Pod, now time.Time) {
+	w.life.desire(pod, now)
+	w.setViewPod(pod)
+	for _, c := range w.life.conts {
+		if c.state == cRunning && c.stop == stopNone && c.spec.Image != c.image && c.image != "" && !w.life.ending() {
+			c.crash, c.stop, c.deadline = backoff{}, stopAsked, now.Add(w.life.grace())
+			w.stop(ctx, c, fmt.Sprintf("Container %s definition changed, will be restarted", c.spec.Name))
+		}
+	}
+}
+
+func (w *worker) exited(x runtime.Container) {
+	for _, c := range w.life.conts {
+		if c.id != x.ID {
+			continue
+		}
+		switch c.state {
+		case cStarting:
+			c.early = &x
+		case cRunning:
+			w.ended(c, x)
+		}
+		return
+	}
+}
+
+func (w *worker) ended(c *container, x runtime.Container) {
+	w.a.prober.RemoveContainer(string(w.uid), c.spec.Name)
+	c.ended(x, w.terminationMessage(c, x))
+	if c.role == roleMain || c.role == roleSidecar || !c.succeeded() {
+		w.backOffEvent(c)
+	}
+	w.save()
+}
+
+// backOffEvent says that a container will not be started again at once.
+func (w *worker) backOffEvent(c *container) {
+	if !w.life.ending() && c.restartable(w.life.policy()) && c.crash.Delay > backoffFirst {
+		w.event(corev1.EventTypeWarning, "BackOff",
+			fmt.Sprintf("Back-off restarting failed container %s in pod %s", c.spec.Name, w.podTag()), c)
+	}
+}
+
+func (w *worker) sandboxMade(ev evSandbox, now time.Time) {
+	w.cancel = nil
+	l := w.life
+	if ev.err == nil {
+		l.sandbox, l.sandboxRetry = sandboxReady, backoff{}
+		l.ip = addrString(ev.ip)
+		w.refresh = now.Add(volumeRefresh)
+		w.save()
+		return
+	}
+	if l.ending() { // half of it may be there
+		l.sandbox = sandboxReady
+		return
+	}
+	l.sandbox = sandboxNone
+	l.sandboxRetry.next(configRetryFirst, configRetryMax)
+	l.notBefore = now.Add(l.sandboxRetry.Delay)
+	w.event(corev1.EventTypeWarning, sandboxReason(ev.err), ev.err.Error(), nil)
+}
+
+func addrString(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}
+
+func (w *worker) started(ctx context.Context, ev evStarted, now time.Time) {
+	w.cancel = nil
+	l, c := w.life, ev.c
+	l.starting = nil
+	if ev.image != nil {
+		c.image, c.imageID = c.spec.Image, ev.image.ID
+	}
+	if ev.err != nil {
+		w.notStarted(c, ev.err, now)
+		w.save()
+		return
+	}
+	c.runs(ev.made.Started)
+	w.event(corev1.EventTypeNormal, "Started", "Container started", c)
+	if c.early != nil {
+		w.ended(c, *c.early)
+		return
+	}
+	if ev.hook != nil && !l.ending() {
+		w.event(corev1.EventTypeWarning, "FailedPostStartHook", "PostStartHook failed", c)
+		c.stop, c.deadline = stopAsked, now.Add(l.grace())
+		w.stop(ctx, c, "FailedPostStartHook")
+	}
+	w.addProbes(c)
+	w.save()
+}
+
+// addProbes starts the probes whose time has come: startup first, the others once it has succeeded.
+func (w *worker) addProbes(c *container) {
+	if c.role == roleInit || c.stop != stopNone {
+		return
+	}
+	add := func(kind probe.Kind, p *corev1.Probe) {
+		if p != nil {
+			w.a.prober.Add(probe.Target{
+				PodUID: string(w.uid), Container: c.spec.Name, ContainerID: c.id, Kind: kind, Probe: p,
+				Host: w.probeHost(), Ports: c.spec.Ports, Started: c.began, Good: kind == probe.Readiness && c.ready,
+			})
+		}
+	}
+	if !c.started {
+		add(probe.Startup, c.spec.StartupProbe)
+		return
+	}
+	add(probe.Liveness, c.spec.LivenessProbe)
+	add(probe.Readiness, c.spec.ReadinessProbe)
+}
+
+func (w *worker) probeHost() string {
+	if w.life.ip == "" && len(w.a.cfg.NodeIPs) > 0 {
+		return w.a.cfg.NodeIPs[0].String()
+	}
+	return w.life.ip
+}
+
+// probed draws the conclusion of a probe's verdict.
+func (w *worker) probed(ctx context.Context, r probe.Report, now time.Time) {
+	c := w.life.find(r.Container)
+	if c == nil || c.id != r.ContainerID || c.state != cRunning {
+		return
+	}
+	if !r.OK {
+		w.event(corev1.EventTypeWarning, "Unhealthy", fmt.Sprintf("%s probe failed: %s", r.Kind, r.Message), c)
+	}
+	if !r.Verdict {
+		return
+	}
+	switch {
+	case r.Kind == probe.Readiness:
+		c.ready = r.OK
+	case r.Kind == probe.Startup && r.OK:
+		w.a.prober.Remove(string(w.uid), c.spec.Name, probe.Startup)
+		c.started, c.ready = true, c.spec.ReadinessProbe == nil
+		w.addProbes(c)
+	case !r.OK && c.stop == stopNone && !w.life.ending():
+		c.ready = false
+		c.stop, c.deadline = stopAsked, now.Add(w.probeGrace(r.Grace))
+		w.stop(ctx, c, fmt.Sprintf("Container %s failed %s probe, will be restarted", c.spec.Name, r.Kind.Lower()))
+	}
+}
+
+func (w *worker) probeGrace(own *int64) time.Duration {
+	if own != nil {
+		return time.Duration(*own) * time.Second
+	}
+	return w.life.grace()
+}
+
+func (l *life) find(name string) *container {
+	for _, c := range l.conts {
+		if c.spec.Name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+func (w *worker) stopSent(c *container, now time.Time) {
+	delete(w.hooks, c)
+	if c.stop == stopAsked {
+		c.stop = stopSent
+		if c.hooked && c.deadline.Before(now.Add(hookExtra)) && !w.life.removed {
+			c.deadline = now.Add(hookExtra)
+		}
+	}
+	w.save()
+}
+
+func (w *worker) tornDown(err error, now time.Time) {
+	l := w.life
+	if err != nil {
+		w.a.log.Warn("removing a pod's sandbox; trying again", "pod", w.podTag(), "error", err)
+		l.sandbox = sandboxReady
+		l.sandboxRetry.next(configRetryFirst, configRetryMax)
+		l.notBefore = now.Add(l.sandboxRetry.Delay)
+		return
+	}
+	l.sandbox = sandboxRemoved
+	for _, c := range l.conts {
+		if c.state == cRunning {
+			c.lost(now)
+		}
+	}
+	w.save()
+}
+
+func (w *worker) podTag() string {
+	p := w.life.pod
+	return fmt.Sprintf("%s_%s(%s)", p.Name, p.Namespace, p.UID)
+}
+
+func (w *worker) event(kind, reason, message string, c *container) {
+	path := ""
+	if c != nil {
+		path = "spec.containers{" + c.spec.Name + "}"
+		if c.role != roleMain {
+			path = "spec.initContainers{" + c.spec.Name + "}"
+		}
+	}
+	w.a.events.record(w.life.pod, path, kind, reason, message)
+}
+
+// publish hands the pod's status to the writer if it is another one than before.
+func (w *worker) publish() {
+	if w.life.removed || w.life.frozen {
+		return
+	}
+	st := w.life.status(w.a.cfg.NodeIPs, time.Now())
+	w.life.shown = st
+	b, err := st.Marshal()
+	if err != nil {
+		w.a.log.Error("encoding a pod's status", "pod", w.podTag(), "error", err)
+		return
+	}
+	w.setView(&st)
+	if string(b) == string(w.written) {
+		return
+	}
+	w.written = b
+	held := st.Phase == corev1.PodPending && w.life.pod.DeletionTimestamp == nil && !w.life.faulty()
+	w.a.writer.put(w.life.pod, b, held)
+}
+
+// bury removes what the pod left on disk.
+func (w *worker) bury() {
+	w.a.prober.RemovePod(string(w.uid))
+	w.removeFiles()
+	w.a.forget(w)
+}
