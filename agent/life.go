@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -264,6 +265,7 @@ func (l *life) next(now time.Time) (a action, wake time.Time) {
 	if a := l.nextKill(now, &alarm); a.kind != actNone {
 		return a, time.Time{}
 	}
+	l.showPullBackOff(now, &alarm)
 	if s := l.pod.Spec.ActiveDeadlineSeconds; s != nil && !l.startTime.IsZero() {
 		alarm.at(l.startTime.Add(time.Duration(*s) * time.Second))
 	}
@@ -301,6 +303,18 @@ func (l *life) nextContainer(now time.Time, alarm *alarm) *container {
 		}
 	}
 	return nil
+}
+
+// showPullBackOff lets a failed pull be seen for a moment before its wait is.
+func (l *life) showPullBackOff(now time.Time, alarm *alarm) {
+	for _, c := range l.conts {
+		if c.pullFailed.IsZero() || !alarm.due(c.pullFailed.Add(pullErrorShown), now) {
+			continue
+		}
+		c.pullFailed = time.Time{}
+		c.waitMessage = fmt.Sprintf("Back-off pulling image %q: %s: %s", c.spec.Image, c.waitReason, c.waitMessage)
+		c.waitReason = ReasonImagePullBackOff
+	}
 }
 
 // nextKill finds a container whose own grace period (after a failed liveness probe) is over.

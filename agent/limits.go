@@ -19,6 +19,9 @@ const (
 	// defaultGrace holds for pods that do not say.
 	defaultGrace = 30 * time.Second
 
+	// pullErrorShown is how long ErrImagePull is shown before ImagePullBackOff.
+	pullErrorShown = 2 * time.Second
+
 	// statusHold is how long the status of a pod on its way up waits for a better one.
 	statusHold = 100 * time.Millisecond
 	// writeRetryFirst doubles up to writeRetryMax while the servers cannot be reached.

@@ -1,0 +1,431 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/peapod-sh/peapod/agent/runtime"
+	"github.com/peapod-sh/peapod/api/ops"
+)
+
+// behaviour of one start of a container in the scripted executor.
+type behaviour struct {
+	runs      time.Duration // 0 is for ever
+	code      int
+	onTerm    time.Duration // how long it takes to end after TERM; negative never does
+	startFail error
+}
+
+// scripted is an executor without processes: a script says how each start behaves. It outlives agents.
+type scripted struct {
+	script func(name string, attempt int) behaviour
+
+	mu      sync.Mutex
+	boxes   map[string]*runtime.Sandbox
+	exits   chan runtime.Container
+	starts  map[string]int // by container ID
+	running map[string]behaviour
+	signals []string // "NAME SIGNAL"
+	specs   map[string]runtime.ContainerSpec
+	faults  []string // broken invariants
+	latency time.Duration
+	execs   func(args []string) (int, error)
+}
+
+func newScripted(script func(string, int) behaviour) *scripted {
+	if script == nil {
+		script = func(string, int) behaviour { return behaviour{} }
+	}
+	return &scripted{
+		script: script, boxes: map[string]*runtime.Sandbox{}, exits: make(chan runtime.Container, 1<<16),
+		starts: map[string]int{}, running: map[string]behaviour{}, specs: map[string]runtime.ContainerSpec{},
+	}
+}
+
+func (s *scripted) fault(format string, args ...any) {
+	s.faults = append(s.faults, fmt.Sprintf(format, args...))
+}
+
+func (s *scripted) wait(ctx context.Context) error {
+	if s.latency == 0 {
+		return nil
+	}
+	sleep(ctx, s.latency)
+	return ctx.Err()
+}
+
+func (s *scripted) StartSandbox(ctx context.Context, spec runtime.SandboxSpec) (runtime.Sandbox, error) {
+	if err := s.wait(ctx); err != nil {
+		return runtime.Sandbox{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if b := s.boxes[spec.PodUID]; b != nil {
+		return *b, nil
+	}
+	b := &runtime.Sandbox{PodUID: spec.PodUID, Namespace: spec.Namespace, Name: spec.Name, NetNS: "/netns/" + spec.PodUID, Created: time.Now()}
+	s.boxes[spec.PodUID] = b
+	return *b, nil
+}
+
+func (s *scripted) RemoveSandbox(ctx context.Context, uid string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if b := s.boxes[uid]; b != nil {
+		for _, c := range b.Containers {
+			delete(s.running, c.ID)
+		}
+	}
+	delete(s.boxes, uid)
+	return nil
+}
+
+func (s *scripted) StartContainer(ctx context.Context, spec runtime.ContainerSpec) (runtime.Container, error) {
+	if err := s.wait(ctx); err != nil {
+		return runtime.Container{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.boxes[spec.PodUID]
+	if b == nil {
+		return runtime.Container{}, errors.New("no sandbox")
+	}
+	for _, c := range b.Containers {
+		if c.Name == spec.Name && c.Running {
+			s.fault("%s started while it runs", spec.Name)
+		}
+	}
+	if s.starts[spec.ID]++; s.starts[spec.ID] > 1 {
+		s.fault("%s attempt %d started twice", spec.Name, spec.Attempt)
+	}
+	how := s.script(spec.Name, spec.Attempt)
+	if how.startFail != nil {
+		return runtime.Container{}, how.startFail
+	}
+	c := runtime.Container{ID: spec.ID, PodUID: spec.PodUID, Name: spec.Name, Attempt: spec.Attempt, Running: true, Started: time.Now()}
+	b.Containers = append(b.Containers, c)
+	s.running[c.ID], s.specs[spec.Name] = how, spec
+	if how.runs > 0 {
+		time.AfterFunc(how.runs, func() { s.end(spec.PodUID, c.ID, how.code, 0) })
+	}
+	return c, nil
+}
+
+// end ends a container unless it has ended before.
+func (s *scripted) end(uid, id string, code, sig int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.running[id]; !ok {
+		return
+	}
+	delete(s.running, id)
+	for i := range s.boxes[uid].Containers {
+		if c := &s.boxes[uid].Containers[i]; c.ID == id {
+			c.Running, c.Finished, c.ExitCode, c.Signal = false, time.Now(), code, sig
+			s.exits <- *c
+		}
+	}
+}
+
+func (s *scripted) uidOf(id string) (uid, name string) {
+	for u, b := range s.boxes {
+		for _, c := range b.Containers {
+			if c.ID == id {
+				return u, c.Name
+			}
+		}
+	}
+	return "", ""
+}
+
+func (s *scripted) Signal(ctx context.Context, id string, sig syscall.Signal) error {
+	s.mu.Lock()
+	uid, name := s.uidOf(id)
+	how, ok := s.running[id]
+	s.signals = append(s.signals, name+" "+sig.String())
+	s.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	switch {
+	case sig == syscall.SIGKILL:
+		s.end(uid, id, 137, 9)
+	case how.onTerm == 0:
+		s.end(uid, id, 143, 15)
+	case how.onTerm > 0:
+		time.AfterFunc(how.onTerm, func() { s.end(uid, id, 0, 0) })
+	}
+	return nil
+}
+
+func (s *scripted) RemoveContainer(ctx context.Context, id string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.running[id]; ok {
+		s.fault("%s removed while it runs", id)
+	}
+	for _, b := range s.boxes {
+		for i, c := range b.Containers {
+			if c.ID == id {
+				b.Containers = append(b.Containers[:i:i], b.Containers[i+1:]...)
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+func (s *scripted) Exec(ctx context.Context, id string, spec runtime.ExecSpec) (int, error) {
+	if s.execs == nil {
+		return 0, nil
+	}
+	if spec.Args[0] == "hang" {
+		<-ctx.Done()
+		return 0, ctx.Err()
+	}
+	return s.execs(spec.Args)
+}
+
+func (s *scripted) List(ctx context.Context) ([]runtime.Sandbox, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []runtime.Sandbox
+	for _, b := range s.boxes {
+		c := *b
+		c.Containers = append([]runtime.Container(nil), b.Containers...)
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+func (s *scripted) Exits() <-chan runtime.Container { return s.exits }
+
+func (s *scripted) runningNames() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []string
+	for _, b := range s.boxes {
+		for _, c := range b.Containers {
+			if c.Running {
+				out = append(out, c.Name)
+			}
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+func (s *scripted) signalled() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Join(s.signals, ", ")
+}
+
+// cluster is a control plane, an image store and a network, all in memory.
+type cluster struct {
+	t  testing.TB
+	mu sync.Mutex
+
+	objects  map[string][]byte
+	pods     map[types.UID]*corev1.Pod
+	rows     int
+	writes   int
+	events   map[string]*corev1.Event
+	down     bool
+	imageErr error
+	agent    *Agent
+}
+
+func newCluster(t testing.TB) *cluster {
+	return &cluster{t: t, objects: map[string][]byte{}, pods: map[types.UID]*corev1.Pod{}, events: map[string]*corev1.Event{}}
+}
+
+func (c *cluster) Get(ctx context.Context, resource, namespace, name string) ([]byte, bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b, ok := c.objects[resource+"/"+namespace+"/"+name]
+	return b, ok, nil
+}
+
+func (c *cluster) Write(ctx context.Context, list []ops.Op) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.down {
+		return errors.New("no servers")
+	}
+	c.writes++
+	for _, op := range list {
+		switch op := op.(type) {
+		case *ops.PodStatuses:
+			for _, r := range op.Rows {
+				c.rows++
+				if p := c.pods[r.UID]; p != nil {
+					q := *p
+					q.Status = corev1.PodStatus{}
+					if err := q.Status.Unmarshal(r.Status); err != nil {
+						return err
+					}
+					c.pods[r.UID] = &q
+				}
+			}
+		case *ops.DeletePods:
+			for _, r := range op.Rows {
+				delete(c.pods, r.UID)
+				c.agent.Remove(r.UID)
+			}
+		case *ops.Put:
+			e := op.Object.(*corev1.Event)
+			c.events[e.Name] = e
+		}
+	}
+	return nil
+}
+
+func (c *cluster) Ensure(ctx context.Context, ref string, policy corev1.PullPolicy, secrets [][]byte, pulling func()) (*Image, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.imageErr != nil {
+		return nil, c.imageErr
+	}
+	return &Image{Ref: ref, ID: ref + "@sha256:0", Entrypoint: []string{"/main"}, Env: []string{"PATH=/bin"}}, nil
+}
+
+func (c *cluster) Attach(ctx context.Context, uid, netns string) (netip.Addr, error) {
+	return netip.MustParseAddr("10.1.0.7"), nil
+}
+func (c *cluster) Detach(ctx context.Context, uid string) error { return nil }
+
+func (c *cluster) put(p *corev1.Pod) {
+	c.mu.Lock()
+	c.pods[p.UID] = p
+	c.mu.Unlock()
+	c.agent.Put(p)
+}
+
+func (c *cluster) get(uid types.UID) *corev1.Pod {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pods[uid]
+}
+
+// delete begins a graceful deletion as the API server would.
+func (c *cluster) delete(uid types.UID, grace int64) {
+	c.mu.Lock()
+	p := c.pods[uid]
+	if p == nil {
+		c.mu.Unlock()
+		return
+	}
+	q := *p
+	t := metav1.NewTime(time.Now().Add(time.Duration(grace) * time.Second))
+	q.DeletionTimestamp, q.DeletionGracePeriodSeconds = &t, &grace
+	c.pods[uid] = &q
+	c.mu.Unlock()
+	c.agent.Put(&q)
+}
+
+func (c *cluster) reasons() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []string
+	for _, e := range c.events {
+		out = append(out, e.Reason)
+	}
+	return strings.Join(out, " ")
+}
+
+// world is an agent on a scripted executor in virtual time.
+type world struct {
+	*cluster
+	exec   *scripted
+	dir    string
+	cancel context.CancelFunc
+	done   chan error
+}
+
+func newWorld(t testing.TB, exec *scripted) *world {
+	dir, err := os.MkdirTemp("", "agent-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{cluster: newCluster(t), exec: exec, dir: dir}
+	w.boot()
+	return w
+}
+
+// boot starts an agent: the first, or another one after stop.
+func (w *world) boot() {
+	w.agent = New(Config{
+		NodeName: "node1", NodeIPs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, DataDir: w.dir, Executor: w.exec,
+		Images: w.cluster, Network: w.cluster, ControlPlane: w.cluster, DNS: []netip.Addr{netip.MustParseAddr("10.96.0.10")},
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	w.cancel, w.done = cancel, make(chan error, 1)
+	agent, done := w.agent, w.done
+	go func() { done <- agent.Run(ctx) }()
+	w.mu.Lock()
+	pods := make([]*corev1.Pod, 0, len(w.pods))
+	for _, p := range w.pods {
+		pods = append(pods, p)
+	}
+	w.mu.Unlock()
+	for _, p := range pods {
+		w.agent.Put(p)
+	}
+	w.agent.Synced()
+}
+
+func (w *world) stop() {
+	w.cancel()
+	if err := <-w.done; err != nil {
+		w.t.Error(err)
+	}
+}
+
+func (w *world) close() {
+	w.stop()
+	os.RemoveAll(w.dir)
+	for _, f := range w.exec.faults {
+		w.t.Error(f)
+	}
+}
+
+// after lets virtual time pass.
+func (w *world) after(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// live runs a test in virtual time.
+func live(t *testing.T, script func(string, int) behaviour, f func(t *testing.T, w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, newScripted(script))
+		defer w.close()
+		f(t, w)
+	})
+}
+
+func podOf(names ...string) *corev1.Pod {
+	grace := int64(30)
+	p := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web", UID: "uid-1", Generation: 1},
+		Spec:       corev1.PodSpec{RestartPolicy: corev1.RestartPolicyAlways, TerminationGracePeriodSeconds: &grace, NodeName: "node1"},
+	}
+	for _, n := range names {
+		p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: n, Image: "img:1"})
+	}
+	return p
+}
