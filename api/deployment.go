@@ -8,7 +8,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 func init() {
@@ -23,8 +22,8 @@ func init() {
 		Validate:             check(validateDeployment),
 		ValidateUpdate:       checkOld(validateDeploymentUpdate),
 		ValidateStatusUpdate: checkOld(validateDeploymentStatus),
-		Warnings: warn(func(d *appsv1.Deployment) []string {
-			return podWarnings(&d.Spec.Template.Spec, field.NewPath("spec", "template", "spec"))
+		Warnings: warnings(func(d *appsv1.Deployment, isNew bool) []string {
+			return templateWarnings(d.Name, &d.Spec.Template, isNew)
 		}),
 		Columns: append([]metav1.TableColumnDefinition{
 			nameColumn,

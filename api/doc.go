@@ -10,5 +10,13 @@
 // (how the store keeps a pod) and Change (one committed change, as a watcher sees it). The changes
 // that writers ask for are in api/ops.
 //
+// To add a kind: one file with its Register call, Default and columns; beside it, if it is long, a
+// file with its validation. Give it a good object and a table of bad ones in validation_test.go, its
+// full YAML after defaulting in defaults_test.go and its table in columns_test.go; the tests in
+// table_test.go then check it like every other (defaulting twice is defaulting once, codecs hand
+// objects through, rows have one cell a column).
+//
+// Validation reports what the official API server would: every fault at once, with its words.
+//
 // It must not know: Raft, HTTP, disks, nodes, or any package of this module but internal ones.
 package api

@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/duration"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 func init() {
@@ -25,8 +24,8 @@ func init() {
 		PrepareForCreate: with(prepareJob),
 		Validate:         check(validateJob),
 		ValidateUpdate:   checkOld(validateJobUpdate),
-		Warnings: warn(func(j *batchv1.Job) []string {
-			return podWarnings(&j.Spec.Template.Spec, field.NewPath("spec", "template", "spec"))
+		Warnings: warnings(func(j *batchv1.Job, isNew bool) []string {
+			return templateWarnings(j.Name, &j.Spec.Template, isNew)
 		}),
 		Columns: append([]metav1.TableColumnDefinition{
 			nameColumn,

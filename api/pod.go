@@ -24,7 +24,7 @@ func init() {
 		ValidateUpdate:         checkOld(validatePodUpdate),
 		ValidateStatusUpdate:   checkOld(validatePodStatus),
 		ValidateName:           validation.NameIsDNSSubdomain,
-		Warnings:               warn(func(p *corev1.Pod) []string { return podWarnings(&p.Spec, field.NewPath("spec")) }),
+		Warnings:               warnings(podWarningsOf),
 		Columns:                podColumns,
 		Row:                    row(podRow),
 		FieldLabels: []string{
@@ -35,6 +35,10 @@ func init() {
 		HasStatus:     true,
 		HasGeneration: true,
 	})
+}
+
+func podWarningsOf(p *corev1.Pod, isNew bool) []string {
+	return append(nameWarning(p.Name, "this is used in the Pod's hostname", isNew), podWarnings(&p.Spec, field.NewPath("spec"))...)
 }
 
 func podFields(p *corev1.Pod) fields.Set {

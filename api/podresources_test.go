@@ -80,9 +80,10 @@ func TestSetPodCondition(t *testing.T) {
 }
 
 func TestWarnings(t *testing.T) {
-	pod := load(t, "pods", "spec: {containers: [{name: a, image: b, env: [{name: A}, {name: A}], ports: [{containerPort: 1}, {containerPort: 1, name: x}], resources: {limits: {memory: 100m}}}]}")
+	pod := load(t, "pods", "{metadata: {name: a.b}, spec: {containers: [{name: a, image: b, env: [{name: A}, {name: A}], ports: [{containerPort: 1}, {containerPort: 1, name: x}], resources: {limits: {memory: 100m}}}]}}")
 	got := strings.Join(kindNamed(t, "pods").Warnings(pod, nil), "\n")
 	for _, want := range []string{
+		"metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended: [",
 		`spec.containers[0].env[1]: hides previous definition of "A", which may be dropped when using apply`,
 		"spec.containers[0].ports[1]: duplicate port definition with spec.containers[0].ports[0]",
 		`spec.containers[0].resources.limits[memory]: fractional byte value "100m" is invalid, must be an integer`,

@@ -4,8 +4,23 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
+
+// nameWarning tells, once, that a name with dots makes a poor host name.
+func nameWarning(name, use string, isNew bool) []string {
+	msgs := utilvalidation.IsDNS1123Label(name)
+	if !isNew || name == "" || len(msgs) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("metadata.name: %s, which can result in surprising behavior; a DNS label is recommended: %v", use, msgs)}
+}
+
+func templateWarnings(name string, t *corev1.PodTemplateSpec, isNew bool) []string {
+	return append(nameWarning(name, "this is used in Pod names and hostnames", isNew),
+		podWarnings(&t.Spec, field.NewPath("spec", "template", "spec"))...)
+}
 
 // podWarnings tells of what is allowed and probably not meant.
 func podWarnings(s *corev1.PodSpec, path *field.Path) (out []string) {

@@ -8,7 +8,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 func init() {
@@ -25,8 +24,8 @@ func init() {
 		Validate:             check(validateReplicaSet),
 		ValidateUpdate:       checkOld(validateReplicaSetUpdate),
 		ValidateStatusUpdate: checkOld(validateReplicaSetStatus),
-		Warnings: warn(func(r *appsv1.ReplicaSet) []string {
-			return podWarnings(&r.Spec.Template.Spec, field.NewPath("spec", "template", "spec"))
+		Warnings: warnings(func(r *appsv1.ReplicaSet, isNew bool) []string {
+			return templateWarnings(r.Name, &r.Spec.Template, isNew)
 		}),
 		Columns: append([]metav1.TableColumnDefinition{
 			nameColumn,

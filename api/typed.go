@@ -35,7 +35,7 @@ func selectable[P runtime.Object](f func(P) fields.Set) func(runtime.Object) fie
 	return func(o runtime.Object) fields.Set { return f(o.(P)) }
 }
 
-// warn wraps warnings that look at the new object only.
-func warn[P runtime.Object](f func(P) []string) func(obj, old runtime.Object) []string {
-	return func(o, _ runtime.Object) []string { return f(o.(P)) }
+// warnings wraps warnings that look at the new object, and care only whether there was an old one.
+func warnings[P runtime.Object](f func(obj P, isNew bool) []string) func(obj, old runtime.Object) []string {
+	return func(o, old runtime.Object) []string { return f(o.(P), old == nil) }
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -76,7 +77,11 @@ type badObject struct {
 func runBad(t *testing.T, resource, good string, cases []badObject) {
 	t.Helper()
 	k := kindNamed(t, resource)
-	t.Run("good", func(t *testing.T) { sameFaults(t, k.Validate(load(t, resource, good))) })
+	t.Run("good", func(t *testing.T) {
+		obj := load(t, resource, good)
+		sameFaults(t, k.Validate(obj))
+		sameFaults(t, k.ValidateUpdate(obj, obj.DeepCopyObject()))
+	})
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			sameFaults(t, k.Validate(load(t, resource, edit(t, good, c.edits...))), c.want...)
@@ -280,6 +285,35 @@ func TestServiceValidation(t *testing.T) {
 		{"to external name", []string{"  clusterIP: 10.96.0.7\n  clusterIPs: [10.96.0.7]\n", "  type: ExternalName\n  externalName: a.b\n"}, nil},
 		{"other address", []string{"10.96.0.7\n", "10.96.0.8\n"}, []string{`spec.clusterIPs[0]: Invalid value: ["10.96.0.8"]: may not change once set`}},
 	})
+}
+
+func TestPodStatusUpdate(t *testing.T) {
+	k := kindNamed(t, "pods")
+	old := load(t, "pods", goodPod)
+	k.PrepareForCreate(old)
+	fine := old.DeepCopyObject().(*corev1.Pod)
+	fine.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "10.0.0.1"}
+	k.PrepareForStatusUpdate(fine, old)
+	sameFaults(t, k.ValidateStatusUpdate(fine, old))
+	if fine.Status.QOSClass != corev1.PodQOSBurstable || len(fine.Status.PodIPs) != 1 {
+		t.Errorf("status after update: %+v", fine.Status)
+	}
+	bad := old.DeepCopyObject().(*corev1.Pod)
+	bad.Spec.NodeName, bad.Status.QOSClass, bad.Status.PodIPs = "n", corev1.PodQOSGuaranteed, []corev1.PodIP{{IP: "x"}}
+	sameFaults(t, k.ValidateStatusUpdate(bad, old), "spec.nodeName: Forbidden: may not be changed directly",
+		`status.qosClass: Invalid value: "Guaranteed": field is immutable`, `status.podIPs[0].ip: Invalid value: "x"`)
+}
+
+func TestEphemeralContainersOnlyGrow(t *testing.T) {
+	one := load(t, "pods", goodPod+"  ephemeralContainers: [{name: e, image: i, targetContainerName: main}]").(*corev1.Pod)
+	two := load(t, "pods", goodPod+"  ephemeralContainers: [{name: e, image: i, targetContainerName: main}, {name: f, image: i}]").(*corev1.Pod)
+	none := load(t, "pods", goodPod).(*corev1.Pod)
+	sameFaults(t, ValidateEphemeralContainersUpdate(one, none))
+	sameFaults(t, ValidateEphemeralContainersUpdate(two, one))
+	sameFaults(t, ValidateEphemeralContainersUpdate(none, one), `spec.ephemeralContainers: Forbidden: existing ephemeral containers "e" may not be removed`)
+	one.Spec.EphemeralContainers[0].Ports = []corev1.ContainerPort{{ContainerPort: 1, Protocol: corev1.ProtocolTCP}}
+	sameFaults(t, ValidateEphemeralContainersUpdate(one, none), "spec.ephemeralContainers[0].ports: Forbidden: cannot be set for an Ephemeral Container")
+	sameFaults(t, kindNamed(t, "pods").Validate(two), "spec.ephemeralContainers: Forbidden: cannot be set on create")
 }
 
 func TestMapValidation(t *testing.T) {
