@@ -100,3 +100,11 @@ func (t *tracked) Close() error {
 	t.closed()
 	return err
 }
+
+// CloseWrite passes on half a close, where the connection knows one.
+func (t *tracked) CloseWrite() error {
+	if half, ok := t.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return t.Close()
+}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/yamux"
@@ -32,6 +33,7 @@ type Stream struct {
 	release func()          // gives back what belongs to the stream; called once
 	detach  func() bool     // frees the opener's stream from its context; false if that has ended
 	once    sync.Once
+	closed  atomic.Bool // by this side: what still arrives is for nobody
 }
 
 // Send writes one message. It blocks while the other side's window is full.
@@ -65,6 +67,11 @@ func (s *Stream) Recv(message any) error {
 		return s.over
 	}
 	payload, err := s.next()
+	if s.closed.Load() {
+		payload, err = nil, ErrClosed
+	} else if err == io.EOF && s.inbound == nil && s.ctx.Err() != nil {
+		err = context.Cause(s.ctx) // the handler's end answers ours
+	}
 	if err != nil {
 		s.over = err
 		return err
@@ -126,6 +133,7 @@ func (s *Stream) failure(err error) error {
 // Close ends the stream in both directions. It may be called more than once, and by any goroutine.
 func (s *Stream) Close() error {
 	s.once.Do(func() {
+		s.closed.Store(true)
 		cut(s.raw)
 		if s.release != nil {
 			s.release()
