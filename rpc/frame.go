@@ -108,10 +108,16 @@ func readFrame(r io.Reader, limit int) (kind byte, payload []byte, err error) {
 	return header[0], payload, nil
 }
 
+// release keeps the decoder, but not the message that it read.
+func release(decoder *codec.Decoder) {
+	decoder.ResetBytes(nil)
+	decoders.Put(decoder)
+}
+
 // decode reads the values that stand one after the other in payload. A nil value stops it.
 func decode(payload []byte, values ...any) error {
 	decoder := decoders.Get().(*codec.Decoder)
-	defer decoders.Put(decoder)
+	defer release(decoder)
 	decoder.ResetBytes(payload)
 	for _, v := range values {
 		if v == nil {
@@ -128,7 +134,7 @@ func decode(payload []byte, values ...any) error {
 func split(payload []byte) (opening, []byte, error) {
 	var o opening
 	decoder := decoders.Get().(*codec.Decoder)
-	defer decoders.Put(decoder)
+	defer release(decoder)
 	decoder.ResetBytes(payload)
 	if err := decoder.Decode(&o); err != nil {
 		return o, nil, fmt.Errorf("decoding the head of a stream: %w", err)

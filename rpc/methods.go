@@ -61,7 +61,8 @@ func Register[Req, Resp any](m *Methods, name string, allow Allow, handler func(
 }
 
 // RegisterStream adds a method that converses. The stream is closed when the handler returns: with io.EOF for the
-// opener if it returns nil, else with its error. The handler's context ends when the opener is gone.
+// opener if it returns nil, else with its error. The handler's context ends when the opener is gone, provided that the
+// handler has received what the opener sent.
 func RegisterStream[Req any](m *Methods, name string, allow Allow, handler func(context.Context, Caller, *Req, *Stream) error) {
 	m.add(name, method{allow: allow, stream: func(ctx context.Context, from Caller, payload []byte, s *Stream) error {
 		request := new(Req)

@@ -271,6 +271,30 @@ func TestHTTPOverARawStream(t *testing.T) {
 	}
 }
 
+func TestMessagesToABareConnectionAreRefused(t *testing.T) {
+	methods, sent := NewMethods(), make(chan struct{})
+	RegisterStream(methods, "raw", Anyone, func(_ context.Context, _ Caller, _ *text, s *Stream) error {
+		<-sent
+		_, err := s.Raw()
+		return err
+	})
+	conn := newCluster(t, methods, nil).dial(t, node1, nil)
+	s, err := conn.Open(t.Context(), "raw", &text{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+	// Calls and streams share the connection in order, so when this has its answer, the end above has arrived.
+	_ = conn.Call(t.Context(), "absent", &text{}, nil)
+	close(sent)
+	if err := s.Recv(&text{}); CodeOf(err) != CodeInvalid {
+		t.Errorf("received %v", err)
+	}
+}
+
 func TestOnlyPeersOfTheClusterAreHeard(t *testing.T) {
 	methods := NewMethods()
 	Register(methods, "echo", Anyone, echo)

@@ -184,8 +184,12 @@ func (s *Stream) Raw() (net.Conn, error) {
 		return nil, ErrClosed
 	}
 	_ = s.raw.SetReadDeadline(past) // the opener is silent until it is told, so the pump is between two frames
-	<-s.pumped
-	if err := s.ctx.Err(); err != nil {
+	select {
+	case <-s.pumped:
+	case <-s.inbound:
+		return nil, Errorf(CodeInvalid, "the method gives a bare connection, but messages were sent to it")
+	}
+	if s.ctx.Err() != nil {
 		return nil, context.Cause(s.ctx)
 	}
 	_ = s.raw.SetReadDeadline(time.Time{})
