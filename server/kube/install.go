@@ -61,7 +61,7 @@ func (s *Server) storages(k *api.Kind, cfg *server.Config, out served) error {
 	if err != nil {
 		return err
 	}
-	out[k.Resource] = s.mainStorage(k, store)
+	out[k.Resource] = s.mainStorage(k, store, out)
 	if k.HasStatus {
 		out[k.Resource+"/status"] = newStatus(store, k)
 	}
@@ -71,9 +71,21 @@ func (s *Server) storages(k *api.Kind, cfg *server.Config, out served) error {
 	return nil
 }
 
-// mainStorage gives the kinds with a life of their own what they need beyond the generic store.
-func (s *Server) mainStorage(k *api.Kind, store *registry.Store) rest.Storage {
-	return resource{store, k}
+// mainStorage gives the kinds with a life of their own what they need beyond the generic store,
+// before the subresources that all kinds may have are made from it.
+func (s *Server) mainStorage(k *api.Kind, store *registry.Store, out served) rest.Storage {
+	r := resource{store, k}
+	switch k.GroupResource() {
+	case namespacesResource:
+		n := newNamespaces(r)
+		out["namespaces/finalize"] = newFinalize(store, k)
+		return n
+	case servicesResource:
+		return newServices(r, &allocator{s.config.Store, s.config.ServiceCIDR, s.config.DNSAddress, s.config.NodePorts})
+	case podsResource:
+		return s.newPods(r, out)
+	}
+	return r
 }
 
 func (s *Server) installGroupVersion(cfg *server.Config, gv schema.GroupVersion, storages served,

@@ -62,15 +62,13 @@ func (s strategy) PrepareForUpdate(_ context.Context, obj, old runtime.Object) {
 	if s.kind.HasStatus {
 		copyField(obj, old, statusField)
 	}
+	// A kind may count changes of its own (a deployment's annotations); it sees the old number.
+	accessor(obj).SetGeneration(accessor(old).GetGeneration())
 	if s.kind.PrepareForUpdate != nil {
 		s.kind.PrepareForUpdate(obj, old)
 	}
-	if s.kind.HasGeneration {
-		generation := accessor(old).GetGeneration()
-		if !sameIntent(obj, old) {
-			generation++
-		}
-		accessor(obj).SetGeneration(generation)
+	if s.kind.HasGeneration && !sameIntent(obj, old) {
+		accessor(obj).SetGeneration(accessor(old).GetGeneration() + 1)
 	}
 }
 
