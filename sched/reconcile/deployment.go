@@ -1,0 +1,244 @@
+package reconcile
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+var deploymentKind = appsv1.SchemeGroupVersion.WithKind("Deployment")
+
+// rollout is one look at a deployment. d and the members' rs are copies to write into; what differs
+// from the observed object in the end is put.
+type rollout struct {
+	e   *Engine
+	o   *object
+	old *appsv1.Deployment // as observed
+	d   *appsv1.Deployment
+	// members are the deployment's ReplicaSets, oldest first; current is the one of today's template.
+	members []*member
+	current *member
+}
+
+// member is one ReplicaSet. Its counters are the live ones of its pods, not its reported status.
+type member struct {
+	o         *object // nil: about to be created
+	old, rs   *appsv1.ReplicaSet
+	pods      *flock
+	available int
+	touched   bool
+}
+
+func (m *member) spec() int32 { return replicas(m.rs.Spec.Replicas) }
+
+// syncDeployment brings the ReplicaSets of a deployment one safe move closer to what it asks for.
+func (e *Engine) syncDeployment(k key) {
+	o := e.object(Deployments, k.ns, k.name)
+	if o == nil || e.written[o.ref] {
+		return
+	}
+	r := e.newRollout(o)
+	if r == nil {
+		return // ReplicaSets are being adopted or written by others: their changes come back here
+	}
+	switch {
+	case r.d.DeletionTimestamp != nil || e.terminating(k.ns):
+	case r.d.Spec.Paused:
+		r.notePause()
+		r.adoptRevision()
+		r.scaleEvenly()
+		r.cleanUp()
+	case r.isScaling():
+		r.notePause()
+		r.adoptRevision()
+		r.scaleEvenly()
+	default:
+		r.notePause()
+		r.roll()
+	}
+	r.report()
+	r.write()
+}
+
+// newRollout gathers the members; nil if ownership is not settled yet.
+func (e *Engine) newRollout(o *object) *rollout {
+	d := o.obj.(*appsv1.Deployment)
+	r := &rollout{e: e, o: o, old: d, d: shallowDeployment(d)}
+	selector, settled := selectorOf(d.Spec.Selector), true
+	for _, c := range e.list(o.ns, ReplicaSets) {
+		rs := c.obj.(*appsv1.ReplicaSet)
+		w := metav1.GetControllerOfNoCopy(rs)
+		matches := selector.Matches(labels.Set(rs.Labels))
+		switch {
+		case w == nil && matches && rs.DeletionTimestamp == nil && d.DeletionTimestamp == nil:
+			e.ownReplicaSet(c, append(slices.Clone(rs.OwnerReferences), *metav1.NewControllerRef(d, deploymentKind)))
+			settled = false
+		case w == nil || w.UID != d.UID:
+		case !matches && d.DeletionTimestamp == nil:
+			e.ownReplicaSet(c, withoutOwner(rs.OwnerReferences, d.UID))
+			settled = false
+		default:
+			settled = settled && !e.written[c.ref]
+			r.members = append(r.members, e.newMember(c, rs))
+		}
+	}
+	if !settled {
+		return nil
+	}
+	slices.SortFunc(r.members, compareMembers)
+	r.current = r.find()
+	return r
+}
+
+func (e *Engine) newMember(o *object, rs *appsv1.ReplicaSet) *member {
+	m := &member{o: o, old: rs, rs: rs, pods: e.flock(rs.UID)}
+	m.available, _ = e.available(m.pods, rs.Spec.MinReadySeconds)
+	return m
+}
+
+func compareMembers(a, b *member) int {
+	return cmp.Or(a.rs.CreationTimestamp.Compare(b.rs.CreationTimestamp.Time),
+		cmp.Compare(revisionOf(a.rs), revisionOf(b.rs)), strings.Compare(a.rs.Name, b.rs.Name))
+}
+
+func (e *Engine) ownReplicaSet(o *object, owners []metav1.OwnerReference) {
+	if e.written[o.ref] {
+		return
+	}
+	rs := *o.obj.(*appsv1.ReplicaSet)
+	rs.OwnerReferences = owners
+	e.put(ReplicaSets, &rs, o.rev)
+}
+
+// edit makes the member's ReplicaSet writable.
+func (m *member) edit() *appsv1.ReplicaSet {
+	if !m.touched {
+		m.touched = true
+		if m.o != nil {
+			c := *m.old
+			c.Annotations = maps.Clone(c.Annotations)
+			if c.Annotations == nil {
+				c.Annotations = map[string]string{}
+			}
+			m.rs = &c
+		}
+	}
+	return m.rs
+}
+
+func shallowDeployment(d *appsv1.Deployment) *appsv1.Deployment {
+	c := *d
+	c.Annotations = maps.Clone(d.Annotations)
+	if c.Annotations == nil {
+		c.Annotations = map[string]string{}
+	}
+	c.Status.Conditions = slices.Clone(d.Status.Conditions)
+	return &c
+}
+
+// find is the oldest member that has today's template.
+func (r *rollout) find() *member {
+	for _, m := range r.members {
+		if sameTemplate(&m.rs.Spec.Template, &r.d.Spec.Template) {
+			return m
+		}
+	}
+	return nil
+}
+
+// sameTemplate compares two pod templates but for the hash label.
+func sameTemplate(a, b *corev1.PodTemplateSpec) bool {
+	strip := func(t *corev1.PodTemplateSpec) corev1.PodTemplateSpec {
+		c := *t
+		c.Labels = maps.Clone(t.Labels)
+		delete(c.Labels, appsv1.DefaultDeploymentUniqueLabelKey)
+		return c
+	}
+	x, y := strip(a), strip(b)
+	return equality.Semantic.DeepEqual(&x, &y)
+}
+
+// olds are the members of other templates.
+func (r *rollout) olds() []*member {
+	out := make([]*member, 0, len(r.members))
+	for _, m := range r.members {
+		if m != r.current {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+func (r *rollout) replicas() int32 { return replicas(r.d.Spec.Replicas) }
+
+func (r *rollout) rolling() bool {
+	return r.d.Spec.Strategy.Type != appsv1.RecreateDeploymentStrategyType
+}
+
+// bounds are maxSurge and maxUnavailable in pods: surge is rounded up, unavailability down, and not
+// both may be zero, or nothing would ever move.
+func (r *rollout) bounds() (surge, unavailable int32) {
+	u := r.d.Spec.Strategy.RollingUpdate
+	if !r.rolling() {
+		return 0, 0
+	}
+	n, quarter := int(r.replicas()), intstr.FromString("25%")
+	maxSurge, maxUnavailable := &quarter, &quarter
+	if u != nil {
+		maxSurge = intstr.ValueOrDefault(u.MaxSurge, quarter)
+		maxUnavailable = intstr.ValueOrDefault(u.MaxUnavailable, quarter)
+	}
+	// Values that do not parse were refused by validation; they count as zero.
+	s, _ := intstr.GetScaledValueFromIntOrPercent(maxSurge, n, true)
+	v, _ := intstr.GetScaledValueFromIntOrPercent(maxUnavailable, n, false)
+	if s == 0 && v == 0 {
+		v = 1
+	}
+	return int32(s), min(int32(v), r.replicas())
+}
+
+// mostPods is how many pods there may be at once.
+func (r *rollout) mostPods() int32 {
+	surge, _ := r.bounds()
+	return r.replicas() + surge
+}
+
+// sum adds up a number over members.
+func sum(members []*member, of func(*member) int32) (n int32) {
+	for _, m := range members {
+		n += of(m)
+	}
+	return n
+}
+
+func specOf(m *member) int32      { return m.spec() }
+func availableOf(m *member) int32 { return int32(m.available) }
+func activeOf(m *member) int32    { return int32(m.pods.active) }
+func readyOf(m *member) int32     { return int32(m.pods.ready) }
+
+// write puts what has changed: members first, then the deployment.
+func (r *rollout) write() {
+	for _, m := range r.members {
+		switch {
+		case !m.touched:
+		case m.o == nil:
+			r.e.put(ReplicaSets, m.rs, 0)
+		case !equality.Semantic.DeepEqual(m.old, m.rs):
+			r.e.put(ReplicaSets, m.rs, m.o.rev)
+		}
+	}
+	if len(r.d.Annotations) == 0 {
+		r.d.Annotations = r.old.Annotations
+	}
+	if !equality.Semantic.DeepEqual(r.old, r.d) {
+		r.e.put(Deployments, r.d, r.o.rev)
+	}
+}

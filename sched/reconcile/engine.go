@@ -1,0 +1,133 @@
+package reconcile
+
+import (
+	"net/netip"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/peapod-sh/peapod/api"
+	"github.com/peapod-sh/peapod/api/ops"
+	"github.com/peapod-sh/peapod/sched"
+)
+
+// Config of an engine. The zero value of every field but Seed turns the thing it is for off.
+type Config struct {
+	// Seed of UIDs, name suffixes and the scheduler's tie-breaks. A leader takes a fresh one each term.
+	Seed uint64
+	// ClusterCIDR is cut into one network of NodeMaskBits (default 24, for IPv6 64) a node.
+	ClusterCIDR  netip.Prefix
+	NodeMaskBits int
+	// RootCA is the PEM that every namespace gets in ConfigMap kube-root-ca.crt.
+	RootCA string
+	// PreparePod is what admission does to a pod that comes through the API, applied to the template
+	// of pods that controllers make. It must be a pure function. nil sets the service account only.
+	PreparePod func(*corev1.Pod)
+}
+
+// Engine decides. It is not safe for concurrent use.
+type Engine struct {
+	cfg   Config
+	now   time.Time // of the current or last step
+	names *generator
+	table *sched.Table
+	agenda
+	model
+	output
+	pending   pendingPods
+	cidrs     *cidrPool
+	recorder  recorder
+	liveness  map[string]liveness
+	roomFreed bool // since the last step something changed that may let unplaceable pods fit
+}
+
+// New makes an engine that knows of nothing yet.
+func New(cfg Config) *Engine {
+	return &Engine{
+		cfg: cfg, names: newGenerator(cfg.Seed), table: sched.NewTable(cfg.Seed),
+		agenda: newAgenda(), model: newModel(), output: newOutput(),
+		pending: newPendingPods(), cidrs: newCIDRPool(cfg.ClusterCIDR, cfg.NodeMaskBits),
+		recorder: newRecorder(), liveness: map[string]liveness{},
+	}
+}
+
+// Observe takes in one committed change. Changes come in the order of their revisions; what exists
+// when the engine starts comes first, as changes without an old state, in any order.
+func (e *Engine) Observe(c *api.Change) {
+	if c.Resource == Pods {
+		e.observePod(c.Namespace, c.Name, c.NewPod)
+		return
+	}
+	e.observeObject(c)
+}
+
+// Failed tells that a row of an op of the last step did not apply; it is decided again. Every row of
+// a proposal that never reached the log is to be reported the same way.
+func (e *Engine) Failed(op ops.Op, row int, o ops.Outcome) {
+	switch op := op.(type) {
+	case *ops.Put:
+		e.failedObject(refOf(op.Resource, op.Object), op.Object)
+	case *ops.Delete:
+		r := ref{op.Resource, op.Namespace, op.Name}
+		if known := e.objects[r]; known != nil {
+			e.failedObject(r, known.obj)
+		}
+	case *ops.PlanPods:
+		e.table.RemovePod(op.Rows[row].UID)
+		e.failedPlan(op)
+	case *ops.BindPods:
+		e.failedBind(&op.Rows[row])
+	case *ops.PodStatuses:
+		e.failedStatus(&op.Rows[row])
+	case *ops.DeletePods:
+		e.failedDelete(&op.Rows[row])
+	}
+}
+
+// Step returns everything that can be decided now, in the order in which it is to be committed.
+// next is the time at which there may be more to do although nothing was observed; zero is never.
+func (e *Engine) Step(now time.Time) (out []ops.Op, next time.Time) {
+	e.now = now
+	e.begin()
+	e.fire(now)
+	e.run(areaNamespace, e.syncNamespace)
+	e.run(areaNode, e.syncNode)
+	e.run(areaEviction, e.syncEviction)
+	e.run(areaItem, e.syncItem)
+	e.run(areaOwner, e.syncOwner)
+	e.run(areaDeployment, e.syncDeployment)
+	e.run(areaReplicaSet, e.syncReplicaSet)
+	e.run(areaJob, e.syncJob)
+	e.schedule()
+	e.run(areaService, e.syncService)
+	return e.flush(now), e.agenda.next()
+}
+
+func (e *Engine) run(a area, sync func(key)) {
+	for _, k := range e.take(a) {
+		sync(k)
+	}
+}
+
+// Resources that the engine speaks of.
+var (
+	Pods           = core("pods")
+	Nodes          = core("nodes")
+	Namespaces     = core("namespaces")
+	Services       = core("services")
+	Endpoints      = core("endpoints")
+	ConfigMaps     = core("configmaps")
+	Accounts       = core("serviceaccounts")
+	Events         = core("events")
+	ReplicaSets    = schema.GroupResource{Group: "apps", Resource: "replicasets"}
+	Deployments    = schema.GroupResource{Group: "apps", Resource: "deployments"}
+	Jobs           = schema.GroupResource{Group: "batch", Resource: "jobs"}
+	EndpointSlices = schema.GroupResource{Group: "discovery.k8s.io", Resource: "endpointslices"}
+)
+
+func core(resource string) schema.GroupResource { return schema.GroupResource{Resource: resource} }
+
+// uidKey is the key of an owner in the garbage collector.
+func uidKey(uid types.UID) key { return key{area: areaOwner, name: string(uid)} }

@@ -1,0 +1,32 @@
+package reconcile
+
+import "time"
+
+const (
+	// Rows an op may have, so that a log entry stays below 256 KB.
+	planRowsMax   = 2000
+	bindRowsMax   = 1500
+	deleteRowsMax = 1500
+	statusRowsMax = 300
+
+	// eventsPerStepMax is how many events about single pods one controller writes about one batch;
+	// a bigger batch gets one event that says how many.
+	eventsPerStepMax = 20
+	// eventSlots is how many different messages of one reason an object keeps.
+	eventSlots = 8
+
+	// sliceEndpointsMax and endpointsAddressesMax are Kubernetes' own limits.
+	sliceEndpointsMax     = 100
+	endpointsAddressesMax = 1000
+
+	// A key whose op failed is decided again at once this many times, then with growing delays.
+	retriesAtOnce = 3
+	retryDelayMin = 20 * time.Millisecond
+	retryDelayMax = 5 * time.Second
+
+	// strayNodeGrace is how long a pod may name a node that was never seen.
+	strayNodeGrace = 40 * time.Second
+
+	// suffixLength is that of generated names.
+	suffixLength = 5
+)

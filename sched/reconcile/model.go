@@ -1,0 +1,351 @@
+package reconcile
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/peapod-sh/peapod/api"
+)
+
+// ref names an object of any kind.
+type ref struct {
+	gr       schema.GroupResource
+	ns, name string
+}
+
+func compareRefs(a, b ref) int {
+	if c := strings.Compare(a.gr.Group, b.gr.Group); c != 0 {
+		return c
+	}
+	if c := strings.Compare(a.gr.Resource, b.gr.Resource); c != 0 {
+		return c
+	}
+	if c := strings.Compare(a.ns, b.ns); c != 0 {
+		return c
+	}
+	return strings.Compare(a.name, b.name)
+}
+
+func refOf(gr schema.GroupResource, o runtime.Object) ref {
+	m := mustMeta(o)
+	return ref{gr, m.GetNamespace(), m.GetName()}
+}
+
+func mustMeta(o runtime.Object) metav1.Object {
+	m, err := meta.Accessor(o)
+	if err != nil {
+		panic("reconcile: an object without metadata: " + err.Error())
+	}
+	return m
+}
+
+// object is anything but a pod, as last observed.
+type object struct {
+	ref
+	obj  runtime.Object
+	meta metav1.Object
+	rev  uint64
+}
+
+// pod is a pod as last observed, and what this engine has decided about it since.
+type pod struct {
+	rec  *api.PodRecord
+	doom doom
+	// counted is the pod's share of its controller's flock.
+	counted tally
+	// told is the last reason written into condition PodScheduled.
+	told string
+}
+
+// doom is a deletion that was decided and not yet observed.
+type doom uint8
+
+const (
+	stays   doom = iota
+	leaving      // will terminate gracefully
+	gone         // will be removed at once
+)
+
+func (p *pod) ns() string     { return p.rec.Template.Pod.Namespace }
+func (p *pod) name() string   { return p.rec.Name }
+func (p *pod) deleting() bool { return p.rec.Deleting() || p.doom != stays }
+
+// tally is what one pod adds to its flock's counters.
+type tally struct{ active, ready, terminating, labeled, stray, controlled bool }
+
+// flock is the pods of one owner, with counters of those that it controls. It lives while there are
+// such pods or the owner is a known workload.
+type flock struct {
+	uid  types.UID
+	pods map[types.UID]*pod // all that name the owner, also deleting and terminal ones
+
+	active, ready, terminating, labeled, strays int
+
+	// What the owner says, if it is a workload that has been observed.
+	owner          ref
+	known          bool
+	selector       labels.Selector
+	templateLabels map[string]string
+}
+
+// space is a namespace's content.
+type space struct {
+	objects map[schema.GroupResource]map[string]*object
+	pods    map[types.UID]*pod
+	orphans map[types.UID]*pod // active pods without a controller
+}
+
+// model is the indexed view of everything observed.
+type model struct {
+	objects    map[ref]*object
+	byUID      map[types.UID]ref
+	kindsSeen  map[schema.GroupKind]bool
+	dependents map[types.UID]map[ref]struct{} // objects by owner; pods are in flocks
+	pods       map[types.NamespacedName]*pod
+	flocks     map[types.UID]*flock
+	spaces     map[string]*space
+	onNode     map[string]map[types.UID]*pod
+	services   map[types.NamespacedName]*service
+}
+
+func newModel() model {
+	return model{
+		objects: map[ref]*object{}, byUID: map[types.UID]ref{}, kindsSeen: map[schema.GroupKind]bool{},
+		dependents: map[types.UID]map[ref]struct{}{}, pods: map[types.NamespacedName]*pod{},
+		flocks: map[types.UID]*flock{}, spaces: map[string]*space{},
+		onNode: map[string]map[types.UID]*pod{}, services: map[types.NamespacedName]*service{},
+	}
+}
+
+func (m *model) space(ns string) *space {
+	s := m.spaces[ns]
+	if s == nil {
+		s = &space{objects: map[schema.GroupResource]map[string]*object{}, pods: map[types.UID]*pod{}, orphans: map[types.UID]*pod{}}
+		m.spaces[ns] = s
+	}
+	return s
+}
+
+func (m *model) flock(uid types.UID) *flock {
+	f := m.flocks[uid]
+	if f == nil {
+		f = &flock{uid: uid, pods: map[types.UID]*pod{}}
+		m.flocks[uid] = f
+	}
+	return f
+}
+
+// list is a namespace's objects of one kind, by name.
+func (m *model) list(ns string, gr schema.GroupResource) []*object {
+	s := m.spaces[ns]
+	if s == nil {
+		return nil
+	}
+	byName := s.objects[gr]
+	out := make([]*object, 0, len(byName))
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		out = append(out, byName[name])
+	}
+	return out
+}
+
+// object finds an observed object; nil if there is none.
+func (m *model) object(gr schema.GroupResource, ns, name string) *object {
+	return m.objects[ref{gr, ns, name}]
+}
+
+// podsByName sorts pods by namespace and name.
+func podsByName(pods map[types.UID]*pod) []*pod {
+	out := slices.Collect(maps.Values(pods))
+	slices.SortFunc(out, func(a, b *pod) int {
+		if c := strings.Compare(a.ns(), b.ns()); c != 0 {
+			return c
+		}
+		return strings.Compare(a.name(), b.name())
+	})
+	return out
+}
+
+// podByUID finds a pod by name if it still is the one with the UID.
+func (m *model) podByUID(ns, name string, uid types.UID) *pod {
+	p := m.pods[types.NamespacedName{Namespace: ns, Name: name}]
+	if p == nil || p.rec.UID != uid {
+		return nil
+	}
+	return p
+}
+
+// terminating says whether the namespace is absent or going away, so that nothing may be made in it.
+func (m *model) terminating(ns string) bool {
+	o := m.object(Namespaces, "", ns)
+	return o != nil && o.meta.GetDeletionTimestamp() != nil
+}
+
+// observeObject indexes the change and marks what it concerns.
+func (e *Engine) observeObject(c *api.Change) {
+	r := ref{c.Resource, c.Namespace, c.Name}
+	old := e.objects[r]
+	if old != nil && (c.New == nil || mustMeta(c.New).GetUID() != old.meta.GetUID()) {
+		e.dropObject(old)
+		e.noticed(old, nil)
+		old = nil
+	}
+	if c.New == nil {
+		return
+	}
+	o := &object{ref: r, obj: c.New, meta: mustMeta(c.New), rev: c.Revision}
+	if v, err := strconv.ParseUint(o.meta.GetResourceVersion(), 10, 64); err == nil && v != 0 {
+		o.rev = v
+	}
+	e.indexObject(old, o)
+	e.noticed(old, o)
+}
+
+func (e *Engine) indexObject(old, o *object) {
+	e.objects[o.ref] = o
+	e.byUID[o.meta.GetUID()] = o.ref
+	if gk := o.obj.GetObjectKind().GroupVersionKind().GroupKind(); !gk.Empty() {
+		e.kindsSeen[gk] = true
+	}
+	if old != nil {
+		e.unlinkOwners(old)
+	}
+	for _, w := range o.meta.GetOwnerReferences() {
+		if e.dependents[w.UID] == nil {
+			e.dependents[w.UID] = map[ref]struct{}{}
+		}
+		e.dependents[w.UID][o.ref] = struct{}{}
+	}
+	if o.ns != "" {
+		s := e.space(o.ns)
+		if s.objects[o.gr] == nil {
+			s.objects[o.gr] = map[string]*object{}
+		}
+		s.objects[o.gr][o.name] = o
+	}
+}
+
+func (e *Engine) dropObject(o *object) {
+	delete(e.objects, o.ref)
+	delete(e.byUID, o.meta.GetUID())
+	e.unlinkOwners(o)
+	if s := e.spaces[o.ns]; o.ns != "" && s != nil {
+		delete(s.objects[o.gr], o.name)
+	}
+}
+
+func (e *Engine) unlinkOwners(o *object) {
+	for _, w := range o.meta.GetOwnerReferences() {
+		delete(e.dependents[w.UID], o.ref)
+		if len(e.dependents[w.UID]) == 0 {
+			delete(e.dependents, w.UID)
+		}
+	}
+}
+
+// noticed marks the keys that a change of an object concerns; old or o may be nil.
+func (e *Engine) noticed(old, o *object) {
+	any := o
+	if any == nil {
+		any = old
+	}
+	e.markObject(any)
+	e.noticedGarbage(old, o)
+	if any.ns != "" && e.terminating(any.ns) {
+		e.mark(key{area: areaNamespace, name: any.ns})
+	}
+	switch any.gr {
+	case Nodes:
+		e.noticedNode(old, o)
+	case Namespaces:
+		e.mark(key{area: areaNamespace, name: any.name})
+	case Services:
+		e.noticedService(o, any.ns, any.name)
+	case EndpointSlices:
+		e.noticedSlice(old, o)
+	case ReplicaSets, Jobs:
+		e.noticedWorkload(old, o)
+	case ConfigMaps, Accounts:
+		if o == nil {
+			e.mark(key{area: areaNamespace, name: any.ns})
+		}
+	}
+}
+
+// markObject marks the controllers that own this kind or its controller's kind.
+func (e *Engine) markObject(o *object) {
+	switch o.gr {
+	case Deployments:
+		e.mark(key{area: areaDeployment, ns: o.ns, name: o.name})
+	case ReplicaSets:
+		e.mark(key{area: areaReplicaSet, ns: o.ns, name: o.name})
+		e.markController(o)
+	case Jobs:
+		e.mark(key{area: areaJob, ns: o.ns, name: o.name})
+	case Nodes:
+		e.mark(key{area: areaNode, name: o.name})
+	case Services, Endpoints:
+		e.mark(key{area: areaService, ns: o.ns, name: o.name})
+	}
+}
+
+// markController marks the deployment of a ReplicaSet, or every deployment that may adopt it.
+func (e *Engine) markController(o *object) {
+	if w := metav1.GetControllerOfNoCopy(o.meta); w != nil {
+		if w.Kind == "Deployment" {
+			e.mark(key{area: areaDeployment, ns: o.ns, name: w.Name})
+		}
+		return
+	}
+	for _, d := range e.list(o.ns, Deployments) {
+		e.mark(key{area: areaDeployment, ns: d.ns, name: d.name})
+	}
+}
+
+// failedObject marks what has to decide about the object again.
+func (e *Engine) failedObject(r ref, o runtime.Object) {
+	k := key{area: areaItem, resource: r.gr.String(), ns: r.ns, name: r.name}
+	switch r.gr {
+	case Deployments:
+		k = key{area: areaDeployment, ns: r.ns, name: r.name}
+	case ReplicaSets:
+		k = key{area: areaReplicaSet, ns: r.ns, name: r.name}
+		if w := metav1.GetControllerOf(mustMeta(o)); w != nil {
+			e.retry(key{area: areaDeployment, ns: r.ns, name: w.Name}, e.now)
+		}
+	case Jobs:
+		k = key{area: areaJob, ns: r.ns, name: r.name}
+	case Nodes:
+		k = key{area: areaNode, name: r.name}
+		e.giveBackCIDR(o)
+	case Namespaces:
+		k = key{area: areaNamespace, name: r.name}
+	case Endpoints:
+		k = key{area: areaService, ns: r.ns, name: r.name}
+	case EndpointSlices:
+		e.failedSlice(r, o)
+		return
+	case Events:
+		return
+	case ConfigMaps, Accounts:
+		e.retry(key{area: areaNamespace, name: r.ns}, e.now)
+	case Pods:
+		e.failedPodPut(r)
+		return
+	}
+	e.retry(k, e.now)
+	e.retryGarbage(r, mustMeta(o))
+}
+
+// controllerOf is the controller's reference of a pod.
+func controllerOf(p *corev1.Pod) *metav1.OwnerReference { return metav1.GetControllerOfNoCopy(p) }

@@ -1,0 +1,373 @@
+package reconcile
+
+import (
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/peapod-sh/peapod/api"
+	"github.com/peapod-sh/peapod/api/ops"
+)
+
+// observePod takes in a pod's new record; nil means that it is gone.
+func (e *Engine) observePod(ns, name string, rec *api.PodRecord) {
+	k := types.NamespacedName{Namespace: ns, Name: name}
+	p := e.pods[k]
+	if p != nil && (rec == nil || rec.UID != p.rec.UID) {
+		delete(e.pods, k)
+		e.unindexPod(p)
+		e.podGone(p)
+		p = nil
+	}
+	switch {
+	case rec == nil:
+	case p == nil:
+		p = &pod{rec: rec}
+		e.pods[k] = p
+		e.indexPod(p)
+	case p.rec.Template != rec.Template || p.rec.Node != rec.Node:
+		e.unindexPod(p)
+		e.setRecord(p, rec)
+		e.indexPod(p)
+	default:
+		e.changePod(p, rec)
+	}
+}
+
+func (e *Engine) setRecord(p *pod, rec *api.PodRecord) {
+	p.rec = rec
+	if rec.Deleting() {
+		p.doom = stays
+	}
+}
+
+// indexPod adds the pod to every index and marks everyone it concerns.
+func (e *Engine) indexPod(p *pod) {
+	rec := p.rec
+	e.byUID[rec.UID] = ref{Pods, p.ns(), rec.Name}
+	s := e.space(p.ns())
+	s.pods[rec.UID] = p
+	e.indexOwners(p)
+	if rec.Node != "" {
+		on := e.onNode[rec.Node]
+		if on == nil {
+			on = map[types.UID]*pod{}
+			e.onNode[rec.Node] = on
+		}
+		on[rec.UID] = p
+		e.podOnNode(p)
+	}
+	e.indexMember(p)
+	e.accountPod(p)
+	e.recount(p)
+	e.pendingChanged(p)
+	e.noticedPod(p)
+}
+
+func (e *Engine) indexOwners(p *pod) {
+	owners := p.rec.Template.Pod.OwnerReferences
+	for i := range owners {
+		f := e.flock(owners[i].UID)
+		f.pods[p.rec.UID] = p
+		if e.byUID[owners[i].UID] == (ref{}) {
+			e.markItem(ref{Pods, p.ns(), p.name()})
+		}
+	}
+	if metav1.GetControllerOfNoCopy(p.rec.Template.Pod) == nil {
+		e.space(p.ns()).orphans[p.rec.UID] = p
+		e.orphanAppeared(p)
+	}
+}
+
+// unindexPod is the reverse of indexPod.
+func (e *Engine) unindexPod(p *pod) {
+	e.count(p, tally{})
+	owners := p.rec.Template.Pod.OwnerReferences
+	for i := range owners {
+		if f := e.flocks[owners[i].UID]; f != nil {
+			delete(f.pods, p.rec.UID)
+			e.flockChanged(f)
+			if len(f.pods) == 0 && !f.known {
+				delete(e.flocks, f.uid)
+			}
+		}
+	}
+	delete(e.byUID, p.rec.UID)
+	s := e.space(p.ns())
+	delete(s.pods, p.rec.UID)
+	delete(s.orphans, p.rec.UID)
+	if on := e.onNode[p.rec.Node]; on != nil {
+		delete(on, p.rec.UID)
+		if len(on) == 0 {
+			delete(e.onNode, p.rec.Node)
+		}
+	}
+	e.unindexMember(p)
+	e.pending.drop(p.rec.UID)
+	e.noticedPod(p)
+}
+
+// podGone gives back what the pod took.
+func (e *Engine) podGone(p *pod) {
+	if e.table.NodeOf(p.rec.UID) != "" {
+		e.table.RemovePod(p.rec.UID)
+		e.roomFreed = true
+	}
+	e.ownerGone(p.rec.UID)
+}
+
+// changePod is the cheap way, for changes of what is the pod's own: status and deletion.
+func (e *Engine) changePod(p *pod, rec *api.PodRecord) {
+	old := p.rec
+	e.setRecord(p, rec)
+	e.accountPod(p)
+	e.recount(p)
+	if old.Ready != rec.Ready || old.IP != rec.IP || old.Deleting() != rec.Deleting() || old.Terminal() != rec.Terminal() {
+		e.memberChanged(p)
+		e.flocksOf(p, e.flockChanged)
+	}
+	if old.Deleting() != rec.Deleting() || old.Terminal() != rec.Terminal() || old.Generation != rec.Generation {
+		e.pendingChanged(p)
+	}
+	if old.Deleting() != rec.Deleting() || old.Phase != rec.Phase {
+		e.noticedPod(p)
+	}
+}
+
+// accountPod keeps the scheduler's table right: a pod takes room from its binding to its end.
+func (e *Engine) accountPod(p *pod) {
+	if p.rec.Node != "" && !p.rec.Terminal() {
+		e.table.AddPod(p.rec.UID, p.rec.Node, p.rec.Template)
+		return
+	}
+	if e.table.NodeOf(p.rec.UID) != "" {
+		e.table.RemovePod(p.rec.UID)
+		e.roomFreed = true
+	}
+}
+
+// noticedPod marks the namespace, the garbage collector and the node where they wait for pods.
+func (e *Engine) noticedPod(p *pod) {
+	if e.terminating(p.ns()) {
+		e.mark(key{area: areaNamespace, name: p.ns()})
+	}
+	if p.rec.Deleting() && len(p.rec.Template.Pod.Finalizers) > 0 {
+		e.mark(uidKey(p.rec.UID))
+	}
+	for i := range p.rec.Template.Pod.OwnerReferences {
+		e.dependentChanged(p.rec.Template.Pod.OwnerReferences[i].UID)
+	}
+}
+
+// flocksOf calls fn for the flock of every owner of the pod.
+func (e *Engine) flocksOf(p *pod, fn func(*flock)) {
+	owners := p.rec.Template.Pod.OwnerReferences
+	for i := range owners {
+		if f := e.flocks[owners[i].UID]; f != nil {
+			fn(f)
+		}
+	}
+}
+
+// tallyOf says how the pod counts for its controller now.
+func (e *Engine) tallyOf(p *pod, f *flock) tally {
+	t := tally{controlled: true}
+	if p.rec.Terminal() {
+		return t
+	}
+	if p.deleting() {
+		t.terminating = p.doom != gone
+		return t
+	}
+	if f.known && !f.selector.Matches(labels.Set(p.rec.Labels())) {
+		t.stray = true
+		return t
+	}
+	t.active = true
+	t.ready = e.ready(p)
+	t.labeled = f.known && includes(p.rec.Labels(), f.templateLabels)
+	return t
+}
+
+// ready says whether the pod counts as ready: it says so itself and its node lives.
+func (e *Engine) ready(p *pod) bool { return p.rec.Ready && !e.nodeDown(p.rec.Node) }
+
+func includes(all, some map[string]string) bool {
+	for k, v := range some {
+		if w, ok := all[k]; !ok || v != w {
+			return false
+		}
+	}
+	return true
+}
+
+// recount brings the pod's share of its controller's counters up to date.
+func (e *Engine) recount(p *pod) {
+	w := controllerOf(p.rec.Template.Pod)
+	if w == nil {
+		return
+	}
+	e.count(p, e.tallyOf(p, e.flock(w.UID)))
+}
+
+func (e *Engine) count(p *pod, t tally) {
+	if t == p.counted {
+		return
+	}
+	w := controllerOf(p.rec.Template.Pod)
+	if w == nil {
+		return
+	}
+	f := e.flock(w.UID)
+	move := func(n *int, was, is bool) {
+		if was != is {
+			if is {
+				*n++
+			} else {
+				*n--
+			}
+		}
+	}
+	move(&f.active, p.counted.active, t.active)
+	move(&f.ready, p.counted.ready, t.ready)
+	move(&f.terminating, p.counted.terminating, t.terminating)
+	move(&f.labeled, p.counted.labeled, t.labeled)
+	move(&f.strays, p.counted.stray, t.stray)
+	p.counted = t
+	e.flockChanged(f)
+}
+
+// flockChanged marks the workload and what stands above it.
+func (e *Engine) flockChanged(f *flock) {
+	if !f.known {
+		return
+	}
+	if o := e.objects[f.owner]; o != nil {
+		e.markObject(o)
+	}
+}
+
+// noticedWorkload tells the flock what its owner selects.
+func (e *Engine) noticedWorkload(old, o *object) {
+	if o == nil {
+		if f := e.flocks[old.meta.GetUID()]; f != nil {
+			f.known, f.selector = false, nil
+			if len(f.pods) == 0 {
+				delete(e.flocks, f.uid)
+			}
+		}
+		return
+	}
+	var selector *metav1.LabelSelector
+	var template map[string]string
+	switch w := o.obj.(type) {
+	case *appsv1.ReplicaSet:
+		selector, template = w.Spec.Selector, w.Spec.Template.Labels
+	case *batchv1.Job:
+		selector, template = w.Spec.Selector, w.Spec.Template.Labels
+		if selector == nil {
+			selector = &metav1.LabelSelector{MatchLabels: map[string]string{batchv1.ControllerUidLabel: string(w.UID)}}
+		}
+	}
+	f := e.flock(o.meta.GetUID())
+	if f.known && includes(f.templateLabels, template) && includes(template, f.templateLabels) {
+		return // selectors cannot change
+	}
+	f.known, f.owner, f.templateLabels = true, o.ref, template
+	f.selector = selectorOf(selector)
+	for _, p := range f.pods {
+		if w := controllerOf(p.rec.Template.Pod); w != nil && w.UID == f.uid {
+			e.recount(p)
+		}
+	}
+}
+
+// selectorOf compiles a selector; one that is absent, empty or broken selects nothing.
+func selectorOf(s *metav1.LabelSelector) labels.Selector {
+	sel, err := metav1.LabelSelectorAsSelector(s)
+	if err != nil || s == nil || sel.Empty() {
+		return labels.Nothing()
+	}
+	return sel
+}
+
+// orphanAppeared marks the workloads that would adopt the pod.
+func (e *Engine) orphanAppeared(p *pod) {
+	s := e.space(p.ns())
+	for gr, a := range workloadAreas {
+		for name, o := range s.objects[gr] {
+			if f := e.flocks[o.meta.GetUID()]; f != nil && f.known && f.selector.Matches(labels.Set(p.rec.Labels())) {
+				e.mark(key{area: a, ns: o.ns, name: name})
+			}
+		}
+	}
+}
+
+// workloadAreas are the kinds that control pods, and who looks after them.
+var workloadAreas = map[schema.GroupResource]area{ReplicaSets: areaReplicaSet, Jobs: areaJob}
+
+// doomPod decides that the pod is deleted. grace -1 is the pod's own.
+func (e *Engine) doomPod(p *pod, grace int64) {
+	if p.doom == gone || p.doom == leaving && grace != 0 || p.rec.Deleting() && grace != 0 {
+		return
+	}
+	if e.written[ref{Pods, p.ns(), p.name()}] {
+		return
+	}
+	p.doom = leaving
+	if p.rec.Node == "" || p.rec.Terminal() || grace == 0 {
+		p.doom = gone
+	}
+	e.deletePod(ops.DeleteRow{Namespace: p.ns(), Name: p.name(), UID: p.rec.UID, Grace: grace})
+	e.recount(p)
+	e.memberChanged(p)
+}
+
+func (e *Engine) failedDelete(row *ops.DeleteRow) {
+	p := e.podByUID(row.Namespace, row.Name, row.UID)
+	if p == nil {
+		return
+	}
+	p.doom = stays
+	e.recount(p)
+	e.memberChanged(p)
+	e.failedPodPut(ref{Pods, row.Namespace, row.Name})
+}
+
+// failedPodPut lets everyone who decides about pods look at this one again.
+func (e *Engine) failedPodPut(r ref) {
+	p := e.pods[types.NamespacedName{Namespace: r.ns, Name: r.name}]
+	if p == nil {
+		return
+	}
+	e.retry(key{area: areaItem, resource: r.gr.String(), ns: r.ns, name: r.name}, e.now)
+	if p.rec.Node != "" {
+		e.retry(key{area: areaNode, name: p.rec.Node}, e.now)
+		e.retry(key{area: areaEviction, ns: r.ns, name: r.name}, e.now)
+	}
+	if e.terminating(r.ns) {
+		e.retry(key{area: areaNamespace, name: r.ns}, e.now)
+	}
+	e.flocksOf(p, func(f *flock) { e.retryFlock(f) })
+	e.orphanAppeared(p)
+	e.retryGarbage(r, p.rec.Template.Pod)
+}
+
+// retryFlock marks the workload of a failed pod op.
+func (e *Engine) retryFlock(f *flock) {
+	if !f.known {
+		return
+	}
+	e.retry(key{area: workloadAreas[f.owner.gr], ns: f.owner.ns, name: f.owner.name}, e.now)
+}
+
+func (e *Engine) failedPlan(op *ops.PlanPods) {
+	if w := controllerOf(op.Template); w != nil {
+		if f := e.flocks[w.UID]; f != nil {
+			e.retryFlock(f)
+		}
+	}
+}

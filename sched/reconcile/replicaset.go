@@ -1,0 +1,333 @@
+package reconcile
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/peapod-sh/peapod/api"
+	"github.com/peapod-sh/peapod/api/ops"
+	"github.com/peapod-sh/peapod/sched"
+)
+
+// syncReplicaSet makes the number of pods right; once it is, it reports.
+func (e *Engine) syncReplicaSet(k key) {
+	o := e.object(ReplicaSets, k.ns, k.name)
+	if o == nil || e.written[o.ref] {
+		return // a written one comes back when the write is observed
+	}
+	rs := o.obj.(*appsv1.ReplicaSet)
+	f := e.flock(rs.UID)
+	if rs.DeletionTimestamp == nil && !e.terminating(rs.Namespace) {
+		w := workload{o.ref, rs, appsv1.SchemeGroupVersion.WithKind("ReplicaSet")}
+		if e.adopt(w, f) || e.release(f) || e.scalePods(w, f, rs) {
+			return
+		}
+	}
+	e.reportReplicaSet(o, rs, f)
+}
+
+// workload is an object that controls pods.
+type workload struct {
+	ref
+	obj interface {
+		runtime.Object
+		metav1.Object
+	}
+	gvk schema.GroupVersionKind
+}
+
+// adopt takes the orphans that the selector matches. It reports whether it did anything.
+func (e *Engine) adopt(w workload, f *flock) (acted bool) {
+	s := e.spaces[w.ns]
+	if s == nil || len(s.orphans) == 0 || !f.known {
+		return false
+	}
+	for _, p := range podsByName(s.orphans) {
+		if p.deleting() || p.rec.Terminal() || !f.selector.Matches(labels.Set(p.rec.Labels())) {
+			continue
+		}
+		acted = e.ownPod(p, append(slices.Clone(p.rec.Template.Pod.OwnerReferences), *metav1.NewControllerRef(w.obj, w.gvk))) || acted
+	}
+	return acted
+}
+
+// release lets go of pods whose labels the selector no longer matches.
+func (e *Engine) release(f *flock) (acted bool) {
+	if f.strays == 0 {
+		return false
+	}
+	for _, p := range podsByName(f.pods) {
+		if p.counted.stray {
+			owners := slices.DeleteFunc(slices.Clone(p.rec.Template.Pod.OwnerReferences), func(o metav1.OwnerReference) bool { return o.UID == f.uid })
+			acted = e.ownPod(p, owners) || acted
+		}
+	}
+	return acted
+}
+
+// ownPod writes the pod with other owners.
+func (e *Engine) ownPod(p *pod, owners []metav1.OwnerReference) bool {
+	if e.written[ref{Pods, p.ns(), p.name()}] || p.doom != stays {
+		return false
+	}
+	np := p.rec.Pod()
+	np.OwnerReferences = owners
+	e.put(Pods, np, p.rec.Revision)
+	return true
+}
+
+// scalePods creates or deletes what the replica count asks for.
+func (e *Engine) scalePods(w workload, f *flock, rs *appsv1.ReplicaSet) bool {
+	switch diff := int(replicas(rs.Spec.Replicas)) - f.active; {
+	case diff > 0:
+		return e.createPods(w, &rs.Spec.Template, "replicaset-controller", diff)
+	case diff < 0:
+		e.deleteSurplus(w, f, -diff)
+		return true
+	}
+	return false
+}
+
+func replicas(n *int32) int32 {
+	if n == nil {
+		return 1
+	}
+	return *n
+}
+
+// createPods plans n new pods, placed already where a node will take them.
+func (e *Engine) createPods(w workload, t *corev1.PodTemplateSpec, component string, n int) bool {
+	template, err := api.NewPodTemplate(e.podOf(w, t))
+	if err != nil {
+		e.event(w.obj, w.gvk, corev1.EventTypeWarning, "FailedCreate", component, "Error creating: "+err.Error())
+		return false
+	}
+	rows := e.newRows(w.ns, template.Pod.GenerateName, n)
+	e.placeRows(template, rows)
+	for _, part := range chunks(rows, planRowsMax) {
+		e.plans = append(e.plans, &ops.PlanPods{Template: template.Pod, Created: e.now.Unix(), Rows: part})
+	}
+	e.saidCreated(w, component, template, rows)
+	return true
+}
+
+// newRows names n pods with names that are free.
+func (e *Engine) newRows(ns, prefix string, n int) []ops.PlanRow {
+	rows := make([]ops.PlanRow, 0, n)
+	taken := make(map[string]struct{}, n)
+	for len(rows) < n {
+		s := e.names.suffix()
+		if _, twice := taken[s]; twice || e.pods[types.NamespacedName{Namespace: ns, Name: prefix + s}] != nil {
+			continue
+		}
+		taken[s] = struct{}{}
+		rows = append(rows, ops.PlanRow{Suffix: s, UID: e.names.uid()})
+	}
+	return rows
+}
+
+// placeRows fills in the nodes; rows that fit nowhere keep none, and are told why once they exist.
+func (e *Engine) placeRows(template *api.PodTemplate, rows []ops.PlanRow) {
+	if !ours(&template.Pod.Spec) || len(template.Pod.Spec.SchedulingGates) > 0 {
+		return
+	}
+	uids := make([]types.UID, len(rows))
+	for i := range rows {
+		uids[i] = rows[i].UID
+	}
+	for i, node := range e.table.Place(sched.Group{Template: template, UIDs: uids}).Nodes {
+		rows[i].Node = node
+	}
+}
+
+// podOf is the pod that a workload's template describes.
+func (e *Engine) podOf(w workload, t *corev1.PodTemplateSpec) *corev1.Pod {
+	p := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			GenerateName:    w.name + "-",
+			Namespace:       w.ns,
+			Labels:          t.Labels,
+			Annotations:     t.Annotations,
+			Finalizers:      t.Finalizers,
+			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(w.obj, w.gvk)},
+		},
+		Spec: t.Spec,
+	}
+	if e.cfg.PreparePod != nil {
+		p = p.DeepCopy()
+		e.cfg.PreparePod(p)
+	} else if p.Spec.ServiceAccountName == "" {
+		p.Spec.ServiceAccountName, p.Spec.DeprecatedServiceAccount = "default", "default"
+	}
+	return p
+}
+
+// saidCreated writes the events of a batch: one a pod for few, one in all for many.
+func (e *Engine) saidCreated(w workload, component string, t *api.PodTemplate, rows []ops.PlanRow) {
+	if len(rows) > eventsPerStepMax {
+		e.event(w.obj, w.gvk, corev1.EventTypeNormal, "SuccessfulCreate", component, fmt.Sprintf("Created %d pods", len(rows)))
+		return
+	}
+	for _, r := range rows {
+		name := t.Pod.GenerateName + r.Suffix
+		e.event(w.obj, w.gvk, corev1.EventTypeNormal, "SuccessfulCreate", component, "Created pod: "+name)
+		if r.Node != "" {
+			e.podEvent(w.ns, name, r.UID, corev1.EventTypeNormal, "Scheduled",
+				fmt.Sprintf("Successfully assigned %s/%s to %s", w.ns, name, r.Node))
+		}
+	}
+}
+
+// deleteSurplus deletes the n pods that are missed least.
+func (e *Engine) deleteSurplus(w workload, f *flock, n int) {
+	ranked := e.rankForDeletion(w, f)
+	n = min(n, len(ranked))
+	for _, p := range ranked[:n] {
+		e.doomPod(p, -1)
+	}
+	if n > eventsPerStepMax {
+		e.event(w.obj, w.gvk, corev1.EventTypeNormal, "SuccessfulDelete", "replicaset-controller", fmt.Sprintf("Deleted %d pods", n))
+		return
+	}
+	for _, p := range ranked[:n] {
+		e.event(w.obj, w.gvk, corev1.EventTypeNormal, "SuccessfulDelete", "replicaset-controller", "Deleted pod: "+p.name())
+	}
+}
+
+// rankForDeletion sorts the active pods, those that go first in front: without a node, pending, not
+// ready, cheaper by annotation, sharing their node with most of their kind, ready for a shorter
+// time, newer.
+func (e *Engine) rankForDeletion(w workload, f *flock) []*pod {
+	mates := e.matesByNode(w, f)
+	list := make([]*pod, 0, f.active)
+	for _, p := range f.pods {
+		if p.counted.active {
+			list = append(list, p)
+		}
+	}
+	slices.SortFunc(list, func(a, b *pod) int {
+		return cmp.Or(
+			compareBool(a.rec.Node != "", b.rec.Node != ""),
+			cmp.Compare(phaseRank(a.rec.Phase), phaseRank(b.rec.Phase)),
+			compareBool(a.counted.ready, b.counted.ready),
+			cmp.Compare(deletionCost(a), deletionCost(b)),
+			-cmp.Compare(mates[a.rec.Node], mates[b.rec.Node]),
+			-cmp.Compare(a.rec.ReadySince, b.rec.ReadySince),
+			-cmp.Compare(a.rec.Created, b.rec.Created),
+			strings.Compare(a.name(), b.name()),
+		)
+	})
+	return list
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}
+
+func phaseRank(p corev1.PodPhase) int {
+	switch p {
+	case corev1.PodPending:
+		return 0
+	case corev1.PodRunning:
+		return 2
+	}
+	return 1
+}
+
+func deletionCost(p *pod) int64 {
+	n, err := strconv.ParseInt(p.rec.Template.Pod.Annotations[corev1.PodDeletionCost], 10, 32)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// matesByNode counts, by node, the active pods of the workload and of its siblings (the other
+// ReplicaSets of its Deployment).
+func (e *Engine) matesByNode(w workload, f *flock) map[string]int {
+	count := map[string]int{}
+	add := func(f *flock) {
+		for _, p := range f.pods {
+			if p.counted.active && p.rec.Node != "" {
+				count[p.rec.Node]++
+			}
+		}
+	}
+	owner := metav1.GetControllerOf(w.obj)
+	if owner == nil {
+		add(f)
+		return count
+	}
+	for r := range e.dependents[owner.UID] {
+		if o := e.objects[r]; o != nil && r.gr == w.gr && e.flocks[o.meta.GetUID()] != nil {
+			add(e.flocks[o.meta.GetUID()])
+		}
+	}
+	return count
+}
+
+// available counts pods that have been ready for minReady seconds. next is when it will grow by
+// time alone; zero is never.
+func (e *Engine) available(f *flock, minReadySeconds int32) (n int, next time.Time) {
+	if minReadySeconds == 0 {
+		return f.ready, time.Time{}
+	}
+	for _, p := range f.pods {
+		if !p.counted.ready {
+			continue
+		}
+		at := time.Unix(p.rec.ReadySince, 0).Add(time.Duration(minReadySeconds) * time.Second)
+		if !at.After(e.now) {
+			n++
+		} else if next.IsZero() || at.Before(next) {
+			next = at
+		}
+	}
+	return n, next
+}
+
+// reportReplicaSet writes the status if it is another one by now.
+func (e *Engine) reportReplicaSet(o *object, rs *appsv1.ReplicaSet, f *flock) {
+	available, next := e.available(f, rs.Spec.MinReadySeconds)
+	if !next.IsZero() {
+		e.wake(key{area: areaReplicaSet, ns: rs.Namespace, name: rs.Name}, next)
+	}
+	s := rs.Status
+	s.Replicas, s.FullyLabeledReplicas = int32(f.active), int32(f.labeled)
+	s.ReadyReplicas, s.AvailableReplicas = int32(f.ready), int32(available)
+	s.TerminatingReplicas = new(int32)
+	*s.TerminatingReplicas = int32(f.terminating)
+	s.ObservedGeneration = rs.Generation
+	if sameReplicaSetStatus(&s, &rs.Status) {
+		return
+	}
+	out := *rs
+	out.Status = s
+	e.put(ReplicaSets, &out, o.rev)
+}
+
+func sameReplicaSetStatus(a, b *appsv1.ReplicaSetStatus) bool {
+	return a.Replicas == b.Replicas && a.FullyLabeledReplicas == b.FullyLabeledReplicas &&
+		a.ReadyReplicas == b.ReadyReplicas && a.AvailableReplicas == b.AvailableReplicas &&
+		a.ObservedGeneration == b.ObservedGeneration && sameCount(a.TerminatingReplicas, b.TerminatingReplicas)
+}
+
+func sameCount(a, b *int32) bool { return (a == nil) == (b == nil) && (a == nil || *a == *b) }
