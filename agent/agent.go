@@ -228,6 +228,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	loops.Go(func() { a.writer.run(ctx) })
 	loops.Go(func() { a.prober.Run(ctx) })
 	loops.Go(func() { a.events.run(ctx) })
+	loops.Go(func() { a.rotateLogs(ctx) })
 	err := a.hearExits(ctx)
 	cancel()
 	a.mu.Lock()

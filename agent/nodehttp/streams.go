@@ -1,0 +1,238 @@
+package nodehttp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/cri-streaming/pkg/streaming/portforward"
+	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
+	utilexec "k8s.io/utils/exec"
+
+	"github.com/peapod-sh/peapod/agent/runtime"
+)
+
+const (
+	// idleTimeout ends a stream on which nothing has moved.
+	idleTimeout = 4 * time.Hour
+	// dialTimeout bounds the connection to a forwarded port.
+	dialTimeout = 10 * time.Second
+)
+
+// options reads which streams are asked for, as the API server's clients spell it or as a kubelet's do.
+func options(r *http.Request) (*remotecommand.Options, error) {
+	o := &remotecommand.Options{
+		Stdin: flag(r, "stdin", remotecommand.ExecStdinParam), Stdout: flag(r, "stdout", remotecommand.ExecStdoutParam),
+		Stderr: flag(r, "stderr", remotecommand.ExecStderrParam), TTY: flag(r, remotecommand.ExecTTYParam),
+	}
+	if o.TTY {
+		o.Stderr = false // a terminal has one output
+	}
+	if !o.Stdin && !o.Stdout && !o.Stderr {
+		return nil, errors.New("you must specify at least 1 of stdin, stdout, stderr")
+	}
+	return o, nil
+}
+
+func (h *handler) exec(w http.ResponseWriter, r *http.Request) {
+	p, id := h.running(w, r)
+	if p == nil {
+		return
+	}
+	opts, err := options(r)
+	command := r.URL.Query()["command"]
+	if err == nil && len(command) == 0 {
+		err = errors.New("you must specify at least one command for the container")
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	remotecommand.ServeExec(w, r, execer{h.node, id}, p.Name, string(p.UID), r.PathValue("container"), command, opts,
+		idleTimeout, remotecommand.DefaultStreamCreationTimeout, remotecommand.SupportedStreamingProtocols)
+}
+
+// execer runs a command in one container.
+type execer struct {
+	node Node
+	id   string
+}
+
+// ExecInContainer is called by ServeExec with the client's streams.
+func (e execer) ExecInContainer(ctx context.Context, _, _, _ string, cmd []string, in io.Reader, out, errw io.WriteCloser,
+	tty bool, resize <-chan remotecommand.TerminalSize, _ time.Duration) error {
+	spec := runtime.ExecSpec{Args: cmd, TTY: tty}
+	if in != nil {
+		spec.Stdin = in
+	}
+	if out != nil {
+		spec.Stdout = out
+	}
+	if errw != nil {
+		spec.Stderr = errw
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var pump sync.WaitGroup
+	if tty {
+		sizes := make(chan runtime.WindowSize, 1)
+		spec.Resize = sizes
+		pump.Go(func() { pumpSizes(ctx, resize, sizes) })
+	}
+	code, err := e.node.Exec(ctx, e.id, spec)
+	cancel()
+	pump.Wait()
+	if err != nil {
+		return err
+	}
+	if code != 0 {
+		return utilexec.CodeExitError{Err: fmt.Errorf("command terminated with exit code %d", code), Code: code}
+	}
+	return nil
+}
+
+func pumpSizes(ctx context.Context, in <-chan remotecommand.TerminalSize, out chan<- runtime.WindowSize) {
+	defer close(out)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case s, ok := <-in:
+			if !ok {
+				return
+			}
+			select {
+			case out <- runtime.WindowSize{Width: s.Width, Height: s.Height}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+func (h *handler) attach(w http.ResponseWriter, r *http.Request) {
+	p, id := h.running(w, r)
+	if p == nil {
+		return
+	}
+	opts, err := options(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	a := attacher{h: h, pod: p, id: id}
+	remotecommand.ServeAttach(w, r, a, p.Name, string(p.UID), r.PathValue("container"), opts,
+		idleTimeout, remotecommand.DefaultStreamCreationTimeout, remotecommand.SupportedStreamingProtocols)
+}
+
+// Attacher is a Node that can join a container's own streams.
+type Attacher interface {
+	Attach(ctx context.Context, containerID string, spec runtime.ExecSpec) error
+}
+
+// attacher joins a container's output as it is logged from now on, where the node cannot do better.
+type attacher struct {
+	h   *handler
+	pod *corev1.Pod
+	id  string
+}
+
+// AttachContainer is called by ServeAttach with the client's streams.
+func (a attacher) AttachContainer(ctx context.Context, _, _, container string, in io.Reader, out, errw io.WriteCloser,
+	tty bool, resize <-chan remotecommand.TerminalSize) error {
+	if n, ok := a.h.node.(Attacher); ok {
+		return a.join(ctx, n, in, out, errw, tty, resize)
+	}
+	path, err := a.h.node.LogFile(a.pod, container, false)
+	if err != nil {
+		return err
+	}
+	l := &logReader{opts: logOptions{follow: true, tail: 0, limit: -1}, flush: func() {}, alive: a.h.alive(a.pod, container)}
+	if out != nil {
+		l.out, l.err = out, out
+	}
+	if errw != nil {
+		l.err = errw
+	}
+	return l.read(ctx, path)
+}
+
+func (a attacher) join(ctx context.Context, n Attacher, in io.Reader, out, errw io.WriteCloser, tty bool, resize <-chan remotecommand.TerminalSize) error {
+	spec := runtime.ExecSpec{TTY: tty}
+	if in != nil {
+		spec.Stdin = in
+	}
+	if out != nil {
+		spec.Stdout = out
+	}
+	if errw != nil {
+		spec.Stderr = errw
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var pump sync.WaitGroup
+	defer pump.Wait()
+	defer cancel()
+	if tty {
+		sizes := make(chan runtime.WindowSize, 1)
+		spec.Resize = sizes
+		pump.Go(func() { pumpSizes(ctx, resize, sizes) })
+	}
+	return n.Attach(ctx, a.id, spec)
+}
+
+func (h *handler) portForward(w http.ResponseWriter, r *http.Request) {
+	p := h.pod(w, r)
+	if p == nil {
+		return
+	}
+	if p.Status.PodIP == "" {
+		http.Error(w, fmt.Sprintf("pod %s has no address yet", p.Name), http.StatusBadRequest)
+		return
+	}
+	for _, s := range r.URL.Query()["ports"] { // the API's name for what the protocol calls port
+		q := r.URL.Query()
+		q.Add(portforward.PortHeader, s)
+		r.URL.RawQuery = q.Encode()
+	}
+	opts, err := portforward.NewV4Options(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	portforward.ServePortForward(w, r, forwarder{p.Status.PodIP}, p.Name, string(p.UID), opts,
+		idleTimeout, remotecommand.DefaultStreamCreationTimeout, portforward.SupportedProtocols)
+}
+
+// forwarder connects streams to a pod's ports.
+type forwarder struct{ ip string }
+
+// PortForward copies both ways until both have ended.
+func (f forwarder) PortForward(ctx context.Context, name, _ string, port int32, stream io.ReadWriteCloser) error {
+	d := net.Dialer{Timeout: dialTimeout}
+	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(f.ip, strconv.Itoa(int(port))))
+	if err != nil {
+		return fmt.Errorf("failed to connect to port %d of pod %s: %w", port, name, err)
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	var up sync.WaitGroup
+	up.Go(func() {
+		_, _ = io.Copy(conn, stream) // an end of either side ends the forwarding, whatever the reason
+		_ = conn.(*net.TCPConn).CloseWrite()
+	})
+	_, err = io.Copy(stream, conn)
+	stream.Close() // lets the other copy end
+	up.Wait()
+	if errors.Is(err, os.ErrClosed) || errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
