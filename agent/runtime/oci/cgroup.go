@@ -1,0 +1,222 @@
+package oci
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"github.com/opencontainers/cgroups"
+	devices "github.com/opencontainers/cgroups/devices/config"
+	"github.com/opencontainers/cgroups/manager"
+	"golang.org/x/sys/unix"
+
+	"github.com/peapod-sh/peapod/agent/runtime"
+)
+
+// cgroupLayout knows where cgroups are: below PARENT/pods/UID, a directory a container.
+type cgroupLayout struct {
+	parent  string // without slashes at its ends
+	unified bool   // pure cgroup v2
+}
+
+func newCgroupLayout(parent string) cgroupLayout {
+	return cgroupLayout{parent: parent, unified: cgroups.IsCgroup2UnifiedMode()}
+}
+
+func (l cgroupLayout) pod(uid string) string { return "/" + path.Join(l.parent, "pods", uid) }
+
+func (l cgroupLayout) container(uid, id string) string { return path.Join(l.pod(uid), id) }
+
+// resources says r in libcontainer's words, for this machine's version of cgroups.
+func (l cgroupLayout) resources(r runtime.Resources, rules []*devices.Rule) *cgroups.Resources {
+	out := &cgroups.Resources{
+		Devices:   rules,
+		CpuQuota:  r.CPUQuota,
+		CpuPeriod: r.CPUPeriod,
+		Memory:    r.MemoryBytes,
+	}
+	if r.CPUQuota != 0 && r.CPUPeriod == 0 {
+		out.CpuPeriod = defaultPeriod
+	}
+	if r.PidsMax != 0 {
+		out.PidsLimit = &r.PidsMax
+	}
+	if l.unified {
+		out.CpuWeight = cgroups.ConvertCPUSharesToCgroupV2Value(r.CPUShares)
+		out.MemorySwap = r.MemoryBytes // equal to memory: no swap
+	} else {
+		out.CpuShares = r.CPUShares
+	}
+	return out
+}
+
+func anyLimit(r runtime.Resources) bool {
+	r.OOMScoreAdj = 0
+	return r != runtime.Resources{}
+}
+
+// makePod makes a pod's cgroup with its limits. Without limits, the containers' own make it in passing.
+func (l cgroupLayout) makePod(uid string, r runtime.Resources) error {
+	if !anyLimit(r) {
+		return nil
+	}
+	res := l.resources(r, nil)
+	res.SkipDevices = true
+	m, err := manager.New(&cgroups.Cgroup{Path: l.pod(uid), Resources: res})
+	if err != nil {
+		return fmt.Errorf("naming the pod's cgroup: %w", err)
+	}
+	if err := m.Apply(-1); err != nil {
+		return fmt.Errorf("making the pod's cgroup: %w", err)
+	}
+	if err := m.Set(res); err != nil {
+		return fmt.Errorf("limiting the pod's cgroup: %w", err)
+	}
+	return nil
+}
+
+// roots are the mount points of the hierarchies in use.
+func (l cgroupLayout) roots() ([]string, error) {
+	if l.unified {
+		return []string{"/sys/fs/cgroup"}, nil
+	}
+	mounts, err := cgroups.GetCgroupMounts(true)
+	if err != nil {
+		return nil, fmt.Errorf("reading the cgroup mounts: %w", err)
+	}
+	seen := map[string]bool{}
+	for _, m := range mounts {
+		seen[m.Mountpoint] = true
+	}
+	if cgroups.IsCgroup2HybridMode() {
+		seen["/sys/fs/cgroup/unified"] = true
+	}
+	out := make([]string, 0, len(seen))
+	for m := range seen {
+		out = append(out, m)
+	}
+	sort.Strings(out)
+	return out, nil
+}
+
+// remove deletes a cgroup and those below it, in every hierarchy.
+func (l cgroupLayout) remove(name string) error {
+	roots, err := l.roots()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, r := range roots {
+		if err := cgroups.RemovePath(filepath.Join(r, name)); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// members are the processes in a cgroup and below, in any hierarchy.
+func (l cgroupLayout) members(name string) ([]int, error) {
+	roots, err := l.roots()
+	if err != nil {
+		return nil, err
+	}
+	seen := map[int]bool{}
+	var pids []int
+	for _, r := range roots {
+		list, err := cgroups.GetAllPids(filepath.Join(r, name))
+		if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ENODEV) {
+			return nil, fmt.Errorf("listing the processes of cgroup %s: %w", name, err)
+		}
+		for _, p := range list {
+			if !seen[p] {
+				seen[p] = true
+				pids = append(pids, p)
+			}
+		}
+	}
+	return pids, nil
+}
+
+// killAll sends SIGKILL to every process of a cgroup until none is left that could have forked.
+func (l cgroupLayout) killAll(name string) error {
+	if l.unified {
+		f := filepath.Join("/sys/fs/cgroup", name, "cgroup.kill")
+		if err := os.WriteFile(f, []byte("1"), 0); err == nil || errors.Is(err, os.ErrNotExist) && !exists(filepath.Dir(f)) {
+			return nil
+		}
+	}
+	for range 16 { // each round kills all, so that a fork bomb needs luck in all of them
+		pids, err := l.members(name)
+		if err != nil || len(pids) == 0 {
+			return err
+		}
+		for _, p := range pids {
+			if err := unix.Kill(p, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("killing process %d: %w", p, err)
+			}
+		}
+	}
+	return nil
+}
+
+// oomKilled counts the processes of a container's cgroup that the kernel killed for memory.
+func oomKilled(paths map[string]string) int {
+	for _, f := range oomFiles(paths) {
+		if b, err := os.ReadFile(f); err == nil {
+			return counter(string(b), "oom_kill")
+		}
+	}
+	return 0
+}
+
+// oomFiles are the places where the count may be, in the order of trust.
+func oomFiles(paths map[string]string) []string {
+	var out []string
+	if dir := paths["memory"]; dir != "" {
+		out = append(out, filepath.Join(dir, "memory.oom_control"))
+	}
+	if dir := paths[""]; dir != "" {
+		out = append(out, filepath.Join(dir, "memory.events"))
+	}
+	return out
+}
+
+// counter finds "name value" in the lines of a cgroup's file.
+func counter(text, name string) int {
+	for line := range strings.Lines(text) {
+		var n int
+		f := strings.Fields(line)
+		if len(f) == 2 && f[0] == name {
+			if _, err := fmt.Sscan(f[1], &n); err == nil {
+				return n
+			}
+		}
+	}
+	return 0
+}
+
+// execCgroups tells where a command must be put to be in the container's cgroups: a v2 directory to be
+// cloned into, or cgroup.procs files to write.
+func execCgroups(paths map[string]string, unified bool) (into string, procs []string) {
+	if unified {
+		return paths[""], nil
+	}
+	seen := map[string]bool{}
+	for _, dir := range paths {
+		if dir != "" && !seen[dir] {
+			seen[dir] = true
+			procs = append(procs, filepath.Join(dir, "cgroup.procs"))
+		}
+	}
+	sort.Strings(procs)
+	return "", procs
+}
+
+func exists(p string) bool {
+	_, err := os.Lstat(p)
+	return err == nil
+}

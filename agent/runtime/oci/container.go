@@ -1,0 +1,328 @@
+package oci
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/opencontainers/runc/libcontainer"
+	"golang.org/x/sys/unix"
+
+	"github.com/peapod-sh/peapod/agent/runtime"
+	"github.com/peapod-sh/peapod/agent/supervisor"
+)
+
+// container is a container in memory.
+type container struct {
+	id, podUID string
+	hostPID    bool
+	cgroup     string
+	layout     cgroupLayout
+
+	mu      sync.Mutex
+	record  containerRecord
+	pidfd   int        // of its init; -1 once reaped or before the start
+	readers []*os.File // this agent's read ends of the log pipes
+	held    []*os.File // copies of what the supervisor holds: the terminal's master or stdin's write end
+	started bool
+	ended   chan struct{} // closed when record.Exit is set
+}
+
+func (c *container) closeFiles() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	closeFiles(c.readers)
+	closeFiles(c.held)
+	c.readers, c.held = nil, nil
+	if c.pidfd >= 0 {
+		unix.Close(c.pidfd)
+		c.pidfd = -1
+	}
+}
+
+// snapshot is the state to show; not ok while the container is still being made.
+func (c *container) snapshot() (runtime.Container, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.record.state(), c.started
+}
+
+func (c *container) await(ctx context.Context) error {
+	t := time.NewTimer(killWait)
+	defer t.Stop()
+	select {
+	case <-c.ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return fmt.Errorf("container %s has been killed but has not ended within %v: it hangs in the kernel", c.id, killWait)
+	}
+}
+
+// kill signals the init process; SIGKILL in a pod that shares the host's processes goes to the whole cgroup,
+// since no PID namespace dies with the init there.
+func (c *container) kill(sig syscall.Signal) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.record.Exit != nil || c.pidfd < 0 {
+		return unix.ESRCH
+	}
+	if sig == unix.SIGKILL && c.hostPID {
+		if err := c.layout.killAll(c.cgroup); err != nil {
+			return err
+		}
+	}
+	return unix.PidfdSendSignal(c.pidfd, sig, nil, 0)
+}
+
+var idShape = regexp.MustCompile(`^[A-Za-z0-9_+.-]{1,200}$`)
+
+func checkID(id string) error {
+	if !idShape.MatchString(id) || id == "." || id == ".." {
+		return fmt.Errorf("%q cannot be the name of a pod or container: use letters, digits and _+-. (at most 200)", id)
+	}
+	return nil
+}
+
+// StartContainer implements runtime.Executor. Started again under its ID, a running container is returned as it is.
+func (e *Executor) StartContainer(ctx context.Context, spec runtime.ContainerSpec) (runtime.Container, error) {
+	if err := checkSpec(spec); err != nil {
+		return runtime.Container{}, err
+	}
+	e.mu.Lock()
+	p := e.pods[spec.PodUID]
+	e.mu.Unlock()
+	if p == nil {
+		return runtime.Container{}, fmt.Errorf("sandbox %s: %w", spec.PodUID, runtime.ErrNotFound)
+	}
+	select {
+	case e.starts <- struct{}{}:
+		defer func() { <-e.starts }()
+	case <-ctx.Done():
+		return runtime.Container{}, ctx.Err()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.removed || !p.alive() {
+		return runtime.Container{}, fmt.Errorf("sandbox %s: %w", spec.PodUID, runtime.ErrNotRunning)
+	}
+	if c, err := e.findContainer(spec.ID); err == nil {
+		st, _ := c.snapshot()
+		return st, nil
+	}
+	c, err := e.makeContainer(p, spec)
+	if err != nil {
+		return runtime.Container{}, fmt.Errorf("starting container %s: %w", spec.ID, err)
+	}
+	st, _ := c.snapshot()
+	return st, nil
+}
+
+func checkSpec(s runtime.ContainerSpec) error {
+	if err := checkID(s.ID); err != nil {
+		return err
+	}
+	if len(s.Args) == 0 {
+		return fmt.Errorf("container %s has nothing to run: its image names no command and the pod gives none", s.ID)
+	}
+	if !filepath.IsAbs(s.LogPath) {
+		return fmt.Errorf("container %s: the log path %q is not absolute", s.ID, s.LogPath)
+	}
+	return nil
+}
+
+func (e *Executor) newContainer(r containerRecord, hostPID bool) *container {
+	return &container{
+		id: r.Spec.ID, podUID: r.Spec.PodUID, hostPID: hostPID,
+		cgroup: e.cgroups.container(r.Spec.PodUID, r.Spec.ID), layout: e.cgroups,
+		record: r, pidfd: -1, ended: make(chan struct{}),
+	}
+}
+
+// makeContainer goes from nothing to a running program, or back to nothing.
+func (e *Executor) makeContainer(p *pod, spec runtime.ContainerSpec) (*container, error) {
+	caps, err := capMask(spec.CapAdd, spec.CapDrop, spec.Privileged)
+	if err != nil {
+		return nil, err
+	}
+	c := e.newContainer(containerRecord{Spec: spec, BootID: p.record.BootID, CapMask: caps}, p.record.Spec.HostPID)
+	dir := e.containerDir(spec.ID)
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return nil, err
+	}
+	err = e.saveContainer(&c.record)
+	if err == nil {
+		err = mountRootfs(dir, spec.Layers)
+	}
+	if err == nil {
+		err = e.run(c, frame{p.record.Spec, p.record.Pause.PID, e.shmFor(p)})
+	}
+	if err != nil {
+		return nil, errors.Join(err, e.undo(c))
+	}
+	return c, nil
+}
+
+func (e *Executor) shmFor(p *pod) string {
+	if p.record.Spec.HostIPC {
+		return "/dev/shm"
+	}
+	return filepath.Join(e.podDir(p.record.Spec.PodUID), "shm")
+}
+
+// run makes the container and lets it go. Up to Exec its init waits, so everything that must be known of it
+// is written down and watched before the first instruction of the image.
+func (e *Executor) run(c *container, f frame) error {
+	spec := c.record.Spec
+	cfg, err := e.cgroups.containerConfig(spec, f, filepath.Join(e.containerDir(spec.ID), "rootfs"), c.record.CapMask)
+	if err != nil {
+		return err
+	}
+	lc, err := libcontainer.Create(e.runcRoot(), spec.ID, cfg)
+	if err != nil {
+		return err
+	}
+	io, err := e.openIO(c)
+	if err != nil {
+		return err
+	}
+	defer io.close()
+	if err := lc.Start(io.process(spec)); err != nil {
+		return err
+	}
+	if err := e.adoptStarted(c, lc); err != nil {
+		return err
+	}
+	if err := io.handOver(); err != nil {
+		return err
+	}
+	return e.release(c, lc)
+}
+
+// adoptStarted learns which process the container is, and opens it.
+func (e *Executor) adoptStarted(c *container, lc *libcontainer.Container) error {
+	st, err := lc.State()
+	if err != nil {
+		return err
+	}
+	init := process{st.InitProcessPid, st.InitProcessStartTime}
+	fd, err := openProcess(init)
+	if err != nil {
+		return fmt.Errorf("the container's first process has ended before its program: %w", err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pidfd = fd
+	c.record.Init, c.record.CgroupPaths = init, st.CgroupPaths
+	c.record.Started = time.Now().UTC()
+	return e.saveContainer(&c.record)
+}
+
+func (e *Executor) release(c *container, lc *libcontainer.Container) error {
+	if err := lc.Exec(); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.started = true
+	c.mu.Unlock()
+	e.mu.Lock()
+	e.containers[c.id] = c
+	e.mu.Unlock()
+	return e.watch.watch(c.pidfd, containerKey(c.id))
+}
+
+// undo removes what a failed or interrupted start has left.
+func (e *Executor) undo(c *container) error {
+	e.mu.Lock()
+	if e.containers[c.id] == c {
+		delete(e.containers, c.id)
+	}
+	e.mu.Unlock()
+	err := e.cgroups.killAll(c.cgroup)
+	c.mu.Lock()
+	if c.pidfd >= 0 {
+		_ = unix.PidfdSendSignal(c.pidfd, unix.SIGKILL, nil, 0)
+		err = errors.Join(err, pollEnd(c.pidfd, killWait))
+		_, _, _ = waitPidfd(c.pidfd, 0)
+	}
+	c.mu.Unlock()
+	return errors.Join(err, e.removeContainer(c))
+}
+
+// removeContainer deletes every trace but the log.
+func (e *Executor) removeContainer(c *container) error {
+	if c.record.Spec.TTY || c.record.Spec.Stdin {
+		err := e.visor.do(func(v *supervisor.Client) error { return v.Drop(c.id) })
+		if err != nil {
+			return err
+		}
+	}
+	if err := e.visor.do(func(v *supervisor.Client) error { return v.CloseLogs(c.id) }); err != nil {
+		return err
+	}
+	c.closeFiles()
+	if c.hostPID {
+		if err := e.cgroups.killAll(c.cgroup); err != nil {
+			return err
+		}
+	}
+	dir := e.containerDir(c.id)
+	if err := unmount(filepath.Join(dir, "rootfs")); err != nil {
+		return err
+	}
+	if err := e.cgroups.remove(c.cgroup); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(filepath.Join(e.runcRoot(), c.id)); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.containers[c.id] == c {
+		delete(e.containers, c.id)
+	}
+	return nil
+}
+
+// Signal implements runtime.Executor.
+func (e *Executor) Signal(_ context.Context, id string, sig syscall.Signal) error {
+	c, err := e.findContainer(id)
+	if err != nil {
+		return err
+	}
+	err = c.kill(sig)
+	if errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("container %s: %w", id, runtime.ErrNotRunning)
+	}
+	return err
+}
+
+// RemoveContainer implements runtime.Executor.
+func (e *Executor) RemoveContainer(_ context.Context, id string) error {
+	c, err := e.findContainer(id)
+	if errors.Is(err, runtime.ErrNotFound) {
+		return nil
+	}
+	if st, _ := c.snapshot(); st.Running {
+		return fmt.Errorf("container %s still runs: signal it first", id)
+	}
+	if err := e.removeContainer(c); err != nil {
+		return fmt.Errorf("removing container %s: %w", id, err)
+	}
+	return nil
+}
+
+// ReopenLog makes the container's log continue in a new file at its path: rename the old one first.
+func (e *Executor) ReopenLog(_ context.Context, id string) error {
+	return e.visor.do(func(v *supervisor.Client) error { return v.Reopen(id) })
+}

@@ -1,0 +1,176 @@
+package oci
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/peapod-sh/peapod/agent/runtime"
+	"github.com/peapod-sh/peapod/agent/supervisor"
+)
+
+// Exec implements runtime.Executor. The supervisor runs the command; this end only copies the streams.
+func (e *Executor) Exec(ctx context.Context, id string, spec runtime.ExecSpec) (int, error) {
+	c, err := e.findContainer(id)
+	if err != nil {
+		return -1, err
+	}
+	if len(spec.Args) == 0 {
+		return -1, errors.New("exec without a command")
+	}
+	c.mu.Lock()
+	r, running := c.record, c.record.Exit == nil
+	c.mu.Unlock()
+	if !running {
+		return -1, fmt.Errorf("container %s: %w", id, runtime.ErrNotRunning)
+	}
+	s := &execIO{spec: spec}
+	defer s.closeAll()
+	if err := s.open(r.Init.PID, int(r.Spec.UID)); err != nil {
+		return -1, fmt.Errorf("preparing an exec in container %s: %w", id, err)
+	}
+	code, err := e.exec(ctx, e.command(r, s), s)
+	if err != nil {
+		return code, fmt.Errorf("exec in container %s: %w", id, err)
+	}
+	return code, nil
+}
+
+func (e *Executor) command(r containerRecord, s *execIO) supervisor.Command {
+	into, procs := execCgroups(r.CgroupPaths, e.cgroups.unified)
+	return supervisor.Command{
+		Target: r.Init.PID, UID: r.Spec.UID, GID: r.Spec.GID, Groups: r.Spec.AdditionalGIDs,
+		Capabilities: r.CapMask, NoNewPrivs: r.Spec.NoNewPrivileges, OOMScoreAdj: r.Spec.Resources.OOMScoreAdj,
+		TTY: s.spec.TTY, Cwd: r.Spec.Cwd, CgroupV2: into, CgroupProcs: procs,
+		Args: s.spec.Args, Env: r.Spec.Env, Stdin: s.child[0], Out: s.child[1], Err: s.child[2],
+	}
+}
+
+func (e *Executor) exec(ctx context.Context, k supervisor.Command, s *execIO) (int, error) {
+	s.copy()
+	code := -1
+	err := e.visor.do(func(v *supervisor.Client) (err error) {
+		code, err = v.Exec(ctx, k)
+		return err
+	})
+	// A process that the command left behind may keep an output open: the caller's patience ends that too.
+	stop := context.AfterFunc(ctx, func() { closeFiles(s.outputs) })
+	defer stop()
+	s.finish()
+	return code, err
+}
+
+// execIO joins the caller's streams with the command's descriptors.
+type execIO struct {
+	spec     runtime.ExecSpec
+	child    [3]*os.File // what the command gets; nil is /dev/null
+	own      []*os.File  // those of child that we made
+	in       *os.File    // our end of its stdin
+	master   *os.File
+	outputs  []*os.File // our ends of what it writes
+	sinks    []io.Writer
+	copies   sync.WaitGroup // of outputs
+	stopSize chan struct{}
+}
+
+func (s *execIO) open(pid, uid int) error {
+	if s.spec.TTY {
+		return s.openTTY(pid, uid)
+	}
+	s.child = [3]*os.File{s.spec.StdinFile, s.spec.StdoutFile, s.spec.StderrFile}
+	if s.spec.Stdin != nil && s.child[0] == nil {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return err
+		}
+		s.child[0], s.in = r, w
+		s.own = append(s.own, r)
+	}
+	for i, sink := range []io.Writer{1: s.spec.Stdout, 2: s.spec.Stderr} {
+		if sink == nil || s.child[i] != nil {
+			continue
+		}
+		r, w, err := os.Pipe()
+		if err != nil {
+			return err
+		}
+		s.child[i] = w
+		s.own = append(s.own, w)
+		s.outputs, s.sinks = append(s.outputs, r), append(s.sinks, sink)
+	}
+	return nil
+}
+
+func (s *execIO) openTTY(pid, uid int) error {
+	master, slave, err := openTerminal(pid, uid)
+	if err != nil {
+		return err
+	}
+	s.master = master
+	s.child = [3]*os.File{slave, slave, slave}
+	s.own = append(s.own, slave)
+	s.in = master
+	sink := s.spec.Stdout
+	if sink == nil {
+		sink = io.Discard
+	}
+	s.outputs, s.sinks = append(s.outputs, master), append(s.sinks, sink)
+	return nil
+}
+
+// copy starts the copying. The reader of stdin is not waited for: it may block in the caller's Read for ever,
+// and writes only to a pipe that closes.
+func (s *execIO) copy() {
+	for i, out := range s.outputs {
+		s.copies.Go(func() { _, _ = io.Copy(s.sinks[i], out) })
+	}
+	if s.in != nil && s.spec.Stdin != nil {
+		in, stdin, tty := s.in, s.spec.Stdin, s.spec.TTY
+		go func() {
+			_, _ = io.Copy(in, stdin)
+			if !tty {
+				in.Close()
+			}
+		}()
+	}
+	s.stopSize = make(chan struct{})
+	if s.master != nil && s.spec.Resize != nil {
+		s.copies.Go(s.resize)
+	}
+}
+
+func (s *execIO) resize() {
+	for {
+		select {
+		case size, ok := <-s.spec.Resize:
+			if !ok {
+				return
+			}
+			_ = unix.IoctlSetWinsize(int(s.master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: size.Height, Col: size.Width})
+		case <-s.stopSize:
+			return
+		}
+	}
+}
+
+// finish lets the outputs run dry after the command's end. Our copies of its ends go first, else they
+// would never end.
+func (s *execIO) finish() {
+	closeFiles(s.own)
+	s.own = nil
+	close(s.stopSize)
+	s.copies.Wait()
+}
+
+func (s *execIO) closeAll() {
+	closeFiles(s.own)
+	closeFiles(s.outputs)
+	if s.in != nil {
+		s.in.Close()
+	}
+}

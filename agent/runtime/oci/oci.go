@@ -1,0 +1,142 @@
+package oci
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/peapod-sh/peapod/agent/runtime"
+)
+
+var _ runtime.Executor = (*Executor)(nil)
+
+// Config is what an executor needs to know about its node.
+type Config struct {
+	StateDir      string // absolute; outside the directory of the running binary and not above it
+	CgroupParent  string // such as peapod/NODE: distinct for nodes that share a machine
+	SupervisorDir string // of the supervisor that started this process, or will be started
+	Logger        hclog.Logger
+}
+
+// Executor makes sandboxes and containers out of kernel parts.
+type Executor struct {
+	cfg     Config
+	log     hclog.Logger
+	cgroups cgroupLayout
+	visor   *visor
+	watch   *watcher
+	starts  chan struct{} // a slot for each container being made
+	out     *outbox
+
+	mu         sync.Mutex
+	pods       map[string]*pod       // by uid
+	containers map[string]*container // by id
+	closed     bool
+}
+
+// New checks that this machine can run containers, takes up what an earlier executor left in StateDir
+// and cleans up what a reboot has made stale.
+func New(cfg Config) (*Executor, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = hclog.NewNullLogger()
+	}
+	if err := checkConfig(&cfg); err != nil {
+		return nil, err
+	}
+	if err := checkMachine(cfg.StateDir); err != nil {
+		return nil, err
+	}
+	e := &Executor{
+		cfg:        cfg,
+		log:        cfg.Logger,
+		cgroups:    newCgroupLayout(cfg.CgroupParent),
+		starts:     make(chan struct{}, startsMax),
+		out:        newOutbox(),
+		pods:       map[string]*pod{},
+		containers: map[string]*container{},
+	}
+	if err := e.open(); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *Executor) open() (err error) {
+	if e.visor, err = newVisor(e.cfg.SupervisorDir); err != nil {
+		return err
+	}
+	if e.watch, err = newWatcher(e.ended); err != nil {
+		return errors.Join(err, e.visor.close())
+	}
+	if err := e.recover(); err != nil {
+		return errors.Join(fmt.Errorf("taking up the containers in %s: %w", e.cfg.StateDir, err), e.watch.close(), e.visor.close())
+	}
+	return nil
+}
+
+func checkConfig(cfg *Config) error {
+	for what, dir := range map[string]string{"state": cfg.StateDir, "supervisor": cfg.SupervisorDir} {
+		if !filepath.IsAbs(dir) {
+			return fmt.Errorf("the %s directory %q of the container runtime is not absolute", what, dir)
+		}
+	}
+	cfg.CgroupParent = strings.Trim(filepath.Clean("/"+cfg.CgroupParent), "/")
+	if cfg.CgroupParent == "" {
+		return errors.New("the container runtime needs a cgroup parent, such as peapod/NODE")
+	}
+	for _, sub := range []string{"pods", "containers", "runc"} {
+		if err := os.MkdirAll(filepath.Join(cfg.StateDir, sub), 0o711); err != nil {
+			return fmt.Errorf("making the container runtime's state directory: %w", err)
+		}
+	}
+	return nil
+}
+
+// Exits implements runtime.Executor.
+func (e *Executor) Exits() <-chan runtime.Container { return e.out.ch }
+
+// Close ends the executor and its channel. Containers go on running, and the next New takes them up.
+func (e *Executor) Close() error {
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		return nil
+	}
+	e.closed = true
+	e.mu.Unlock()
+	err := e.watch.close()
+	e.out.close()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, c := range e.containers {
+		c.closeFiles()
+	}
+	for _, p := range e.pods {
+		p.closeFiles()
+	}
+	return errors.Join(err, e.visor.close())
+}
+
+// SupervisorReady tells the supervisor that this agent serves. See supervisor.Client.Ready.
+func (e *Executor) SupervisorReady() error { return e.visor.ready() }
+
+func (e *Executor) podDir(uid string) string { return filepath.Join(e.cfg.StateDir, "pods", uid) }
+func (e *Executor) containerDir(id string) string {
+	return filepath.Join(e.cfg.StateDir, "containers", id)
+}
+func (e *Executor) runcRoot() string { return filepath.Join(e.cfg.StateDir, "runc") }
+
+func (e *Executor) findContainer(id string) (*container, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c := e.containers[id]
+	if c == nil {
+		return nil, fmt.Errorf("container %s: %w", id, runtime.ErrNotFound)
+	}
+	return c, nil
+}

@@ -1,0 +1,6 @@
+package supervisor
+
+/*
+#cgo CFLAGS: -O2 -Wall -Wextra -Werror=implicit-function-declaration
+*/
+import "C"

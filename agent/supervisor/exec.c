@@ -1,0 +1,286 @@
+// EXEC: a command in a running container, without a second program: the single-threaded supervisor
+// points its children at the container's PID namespace, clones, and turns back; the child joins the rest.
+#include "visor.h"
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+struct pv_exec *pv_execs;
+
+// What one EXEC asks for, checked. Pointers belong to the message but for the lists.
+struct command {
+	int target, uid, gid, oom, no_new_privs, tty;
+	unsigned long long caps;   // bit n: capability n is kept
+	const char *cwd, *into;    // into: a cgroup v2 directory, "" for none
+	char **groups, **cgroups, **argv, **env; // cgroups: cgroup.procs files (v1)
+	int stdio[3];
+	int target_fd, into_fd, report;
+};
+
+static int read_command(struct pv_message *m, struct command *k) {
+	memset(k, 0, sizeof *k);
+	k->target_fd = k->into_fd = -1;
+	k->target = (int)pv_get_long(m, 1, 1 << 30);
+	k->uid = (int)pv_get_long(m, 0, INT32_MAX);
+	k->gid = (int)pv_get_long(m, 0, INT32_MAX);
+	k->groups = pv_get_list(m);
+	char *end;
+	const char *caps = pv_get_string(m);
+	k->caps = strtoull(caps, &end, 16);
+	if (end == caps || *end)
+		m->failed = 1;
+	k->no_new_privs = (int)pv_get_long(m, 0, 1);
+	k->oom = (int)pv_get_long(m, -1000, 1000);
+	k->tty = (int)pv_get_long(m, 0, 1);
+	k->cwd = pv_get_string(m);
+	k->into = pv_get_string(m);
+	k->cgroups = pv_get_list(m);
+	k->argv = pv_get_list(m);
+	k->env = pv_get_list(m);
+	for (int i = 0; i < 3; i++)
+		k->stdio[i] = pv_take_fd(m);
+	return m->failed || !k->argv[0] || k->stdio[2] < 0 ? -1 : 0;
+}
+
+static void free_command(struct command *k) {
+	free(k->groups);
+	free(k->cgroups);
+	free(k->argv);
+	free(k->env);
+	for (int i = 0; i < 3; i++)
+		if (k->stdio[i] >= 0)
+			close(k->stdio[i]);
+	if (k->target_fd >= 0)
+		close(k->target_fd);
+	if (k->into_fd >= 0)
+		close(k->into_fd);
+}
+
+// give_up runs in the child: the client hears which step failed, and the exit status says so too.
+static void give_up(struct command *k, const char *step) {
+	int err = errno;
+	struct pv_buffer b = {0};
+	pv_put(&b, "FAILED");
+	pv_put_long(&b, err);
+	pv_put(&b, step);
+	pv_send(k->report, &b, NULL, 0);
+	_exit(err == ENOENT ? 127 : 126);
+}
+
+static void write_file(struct command *k, const char *path, const char *text) {
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		give_up(k, path);
+	close(fd);
+}
+
+static void join_groups(struct command *k) {
+	char score[16];
+	for (char **p = k->cgroups; *p; p++)
+		write_file(k, *p, "0");
+	snprintf(score, sizeof score, "%d", k->oom);
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		if (write(fd, score, strlen(score)) < 0) {
+			// Lowering it needs CAP_SYS_RESOURCE, which this machine may not give us. The score
+			// only orders victims, so the command may run without.
+		}
+		close(fd);
+	}
+}
+
+static void take_stdio(struct command *k) {
+	setsid();
+	for (int i = 0; i < 3; i++)
+		if (dup2(k->stdio[i], i) < 0)
+			give_up(k, "stdio");
+	if (k->tty && ioctl(0, TIOCSCTTY, 0))
+		give_up(k, "controlling terminal");
+	// Everything else was opened close-on-exec; this is the second lock on the door.
+	syscall(SYS_close_range, 3U, ~0U, 4U /* CLOSE_RANGE_CLOEXEC */);
+}
+
+static void drop_capabilities(struct command *k) {
+	for (int cap = 0; cap < 64; cap++)
+		if (!(k->caps >> cap & 1) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) && errno != EINVAL)
+			give_up(k, "capabilities");
+}
+
+// become changes identity. A user that is not root keeps no capability; root keeps what was given.
+static void become(struct command *k) {
+	gid_t groups[256];
+	size_t n = 0;
+	for (; k->groups[n] && n < 256; n++)
+		groups[n] = (gid_t)strtoul(k->groups[n], NULL, 10);
+	if (k->groups[n])
+		errno = EINVAL, give_up(k, "more than 256 groups");
+	if (setgroups(n, groups) || setresgid((gid_t)k->gid, (gid_t)k->gid, (gid_t)k->gid) || setresuid((uid_t)k->uid, (uid_t)k->uid, (uid_t)k->uid))
+		give_up(k, "user");
+	if (k->uid)
+		return;
+	struct __user_cap_header_struct h = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct now[2], keep[2];
+	if (syscall(SYS_capget, &h, now))
+		give_up(k, "capabilities");
+	for (int i = 0; i < 2; i++) {
+		keep[i].permitted = now[i].permitted & (uint32_t)(k->caps >> (32 * i));
+		keep[i].effective = keep[i].permitted;
+		keep[i].inheritable = 0;
+	}
+	if (syscall(SYS_capset, &h, keep))
+		give_up(k, "capabilities");
+}
+
+static const char *search_path(char **env) {
+	for (; *env; env++)
+		if (!strncmp(*env, "PATH=", 5))
+			return *env + 5;
+	return "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+}
+
+// execute looks the program up in the container's PATH, as a shell would.
+static void execute(struct command *k) {
+	char file[4096];
+	int last = ENOENT;
+	if (strchr(k->argv[0], '/')) {
+		execve(k->argv[0], k->argv, k->env);
+		give_up(k, k->argv[0]);
+	}
+	for (const char *p = search_path(k->env); *p;) {
+		size_t len = strcspn(p, ":");
+		int n = snprintf(file, sizeof file, "%.*s/%s", (int)len, p, k->argv[0]);
+		if (n > 0 && (size_t)n < sizeof file) {
+			execve(file, k->argv, k->env);
+			if (errno != ENOENT && errno != ENOTDIR)
+				last = errno;
+		}
+		p += len + (p[len] == ':');
+	}
+	errno = last;
+	give_up(k, k->argv[0]);
+}
+
+static void run_child(struct command *k) {
+	join_groups(k);
+	if (setns(k->target_fd, CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWCGROUP))
+		give_up(k, "namespaces");
+	take_stdio(k);
+	pv_child_defaults();
+	drop_capabilities(k);
+	become(k);
+	if (chdir(k->cwd))
+		give_up(k, k->cwd);
+	if (k->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		give_up(k, "no_new_privs");
+	execute(k);
+}
+
+// clone_into makes the child in the target's PID namespace and, on cgroup v2, in its cgroup.
+static int clone_into(struct command *k, int own) {
+	struct clone_args a;
+	memset(&a, 0, sizeof a);
+	a.exit_signal = SIGCHLD;
+	if (k->into_fd >= 0) {
+		a.flags = CLONE_INTO_CGROUP;
+		a.cgroup = (uint64_t)k->into_fd;
+	}
+	if (setns(k->target_fd, CLONE_NEWPID))
+		return -1;
+	long pid = syscall(SYS_clone3, &a, sizeof a);
+	if (pid == 0)
+		run_child(k); // does not return
+	int err = errno;
+	if (setns(own, CLONE_NEWPID)) {
+		// Every later child, the agent too, would land in the container.
+		pv_note("coming back from a container's namespace", errno);
+		abort();
+	}
+	errno = err;
+	return (int)pid;
+}
+
+static int start(struct command *k) {
+	static int own = -1;
+	if (own < 0)
+		own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+	k->target_fd = (int)syscall(SYS_pidfd_open, k->target, 0);
+	if (own < 0 || k->target_fd < 0)
+		return -1;
+	if (k->into[0] && (k->into_fd = open(k->into, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0)
+		return -1;
+	return clone_into(k, own);
+}
+
+int pv_exec_add(int pid, struct pv_conn *c) {
+	struct pv_exec *e = calloc(1, sizeof *e);
+	if (!e)
+		return -1;
+	e->pid = pid;
+	e->conn = c;
+	e->next = pv_execs;
+	pv_execs = e;
+	return 0;
+}
+
+void pv_exec_start(struct pv_conn *c, struct pv_message *m) {
+	struct command k;
+	if (read_command(m, &k)) {
+		pv_reply_error(c, EINVAL, "EXEC is not well formed");
+		free_command(&k);
+		return;
+	}
+	k.report = c->source.fd;
+	int pid = start(&k), err = errno;
+	free_command(&k);
+	if (pid < 0) {
+		pv_reply_error(c, err, "starting the command");
+		return;
+	}
+	if (pv_exec_add(pid, c)) {
+		kill(pid, SIGKILL);
+		pv_reply_error(c, ENOMEM, "starting the command");
+		return;
+	}
+	struct pv_buffer b = {0};
+	pv_put(&b, "PID");
+	pv_put_long(&b, pid);
+	if (pv_send(c->source.fd, &b, NULL, 0))
+		pv_drop_conn(c);
+}
+
+int pv_exec_running(int pid) {
+	for (struct pv_exec *e = pv_execs; e; e = e->next)
+		if (e->pid == pid)
+			return 1;
+	return 0;
+}
+
+int pv_exec_exited(int pid, int code) {
+	for (struct pv_exec **at = &pv_execs; *at; at = &(*at)->next) {
+		struct pv_exec *e = *at;
+		if (e->pid != pid)
+			continue;
+		*at = e->next;
+		if (e->conn) {
+			struct pv_buffer b = {0};
+			pv_put(&b, "EXIT");
+			pv_put_long(&b, code);
+			if (pv_send(e->conn->source.fd, &b, NULL, 0))
+				pv_drop_conn(e->conn);
+		}
+		free(e);
+		return 1;
+	}
+	return 0;
+}
+
+void pv_exec_forget_conn(struct pv_conn *c) {
+	for (struct pv_exec *e = pv_execs; e; e = e->next)
+		if (e->conn == c)
+			e->conn = NULL;
+}

@@ -1,0 +1,26 @@
+package supervisor
+
+import "time"
+
+const (
+	// PathBytesMax is the longest directory that leaves room for "/sock" in a socket's address.
+	PathBytesMax = 100
+	// packetBytesMax is the longest message sent as a datagram; a longer one goes in a memfd.
+	packetBytesMax = 64 << 10
+	// bodyBytesMax is the longest message at all.
+	bodyBytesMax = 8 << 20
+	// fdsMax is the number of descriptors in a message.
+	fdsMax = 8
+	// idleConnsMax is how many connections a Client keeps for its next requests.
+	idleConnsMax = 16
+	// callTimeout bounds a request. The supervisor never blocks, so this is a dead supervisor.
+	callTimeout = 10 * time.Second
+	// argsMax mirrors the number of fields that the supervisor accepts.
+	argsMax = 60000
+)
+
+// Names of the roles that argv[0] selects.
+const (
+	PauseName      = "peapod-pause"
+	supervisorName = "peapod-supervisor"
+)

@@ -1,0 +1,174 @@
+// The node's supervisor: shared declarations. DESIGN.md beside this file tells the story.
+//
+// Everything here runs in a single-threaded process that never returns to Go. Names that other
+// objects in the binary could see start with pv_.
+#ifndef PEAPOD_VISOR_H
+#define PEAPOD_VISOR_H
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+// Limits. A message past one of them is refused, never cut.
+#define PV_PACKET_MAX (192 * 1024)        // one datagram; longer bodies come in a memfd
+#define PV_BODY_MAX (8 * 1024 * 1024)     // a body in a memfd
+#define PV_FIELDS_MAX 65536               // fields of one message
+#define PV_FDS_MAX 8                      // descriptors of one message
+#define PV_CONNS_MAX 4096                 // connections at once
+#define PV_PUMPS_MAX 65536                // log streams at once
+#define PV_LINE_MAX 16384                 // bytes of a log line before it is split (CRI tag P)
+#define PV_CHUNK 65536                    // bytes taken from a stream at once
+#define PV_JOURNAL_MAX (1024 * 1024)      // bytes of the journal before it turns over
+#define PV_PARTIAL_MS 1000                // how long a line may wait for its newline
+#define PV_TERM_MS 10000                  // how long an agent may take to end after SIGTERM
+#define PV_BACKOFF_MIN_MS 50              // first pause before the agent is started again
+#define PV_BACKOFF_MAX_MS 5000            // and the longest
+#define PV_STEADY_MS 10000                // an agent that lived so long starts with the first pause
+
+// A source is anything that epoll watches. It is the first member of what it belongs to. A closed
+// source stays allocated until the current batch of events is done, because a later event of the
+// batch may still point to it.
+enum pv_kind { PV_LISTENER, PV_SIGNALS, PV_CONN, PV_PUMP };
+struct pv_source {
+	enum pv_kind kind;
+	int fd;
+	int dead;
+	struct pv_source *next;
+};
+
+struct pv_conn {
+	struct pv_source source;
+	int launcher; // this connection waits for the agent's end
+};
+
+// A message is fields (length, bytes, NUL) and descriptors. After a bad field `failed` is set and
+// every further read gives a harmless value, so a handler reads all and asks once.
+struct pv_message {
+	char *body;
+	size_t size;
+	char **field;
+	size_t count, next;
+	int failed;
+	int fds[PV_FDS_MAX];
+	int nfds;
+};
+
+struct pv_buffer {
+	char *data;
+	size_t size, room;
+};
+
+// loop.c
+extern int pv_epoll;
+extern char *pv_dir;
+extern struct pv_source pv_listener;
+extern int pv_lock;
+extern struct pv_source *pv_conns;
+extern struct rlimit pv_nofile; // the limit that children get back
+int pv_loop(int argc, char **argv);
+int pv_watch(struct pv_source *s, enum pv_kind kind, int fd, uint32_t events);
+void pv_unwatch(struct pv_source *s);
+struct pv_conn *pv_add_conn(int fd, int launcher);
+void pv_drop_conn(struct pv_conn *c);
+void pv_note(const char *what, int err);
+int64_t pv_clock_ms(void);
+int64_t pv_wall_ns(void);
+void pv_quit_soon(void);
+void pv_child_defaults(void);
+
+// message.c
+int pv_parse(struct pv_message *m, char *body, size_t size);
+void pv_free_message(struct pv_message *m);
+const char *pv_get_string(struct pv_message *m);
+long pv_get_long(struct pv_message *m, long min, long max);
+char **pv_get_list(struct pv_message *m); // counted; NULL-terminated, to be freed; strings belong to m
+int pv_take_fd(struct pv_message *m);     // -1 when there is none left
+void pv_put(struct pv_buffer *b, const char *s);
+void pv_put_long(struct pv_buffer *b, long long v);
+int pv_receive(int fd, struct pv_message *m); // 1 message, 0 nothing now, -1 gone or broken
+int pv_send(int fd, struct pv_buffer *b, const int *fds, int nfds);
+void pv_reply_ok(struct pv_conn *c);
+void pv_reply_error(struct pv_conn *c, int err, const char *what);
+
+// journal.c
+int pv_journal_open(void);
+void pv_journal_exit(int pid, int code);
+unsigned long long pv_start_time(int pid);
+
+// agent.c
+struct pv_agent {
+	int pid;             // 0 when none runs
+	char **argv, **env;  // what to run; NULL before the first LAUNCH
+	char *cwd;
+	int stdio[3];        // the launcher's; -1 once it has gone
+	int ready_once;      // it was READY since its LAUNCH: a failure is a crash
+	int ending;          // told to end: whatever its status, it is not started again
+	int stop;            // the supervisor ends when the agent has
+	int64_t started_ms, respawn_ms, kill_ms, backoff_ms;
+	struct pv_message next; // a LAUNCH that waits for the old agent's end
+	struct pv_conn *next_conn;
+};
+extern struct pv_agent pv_agent;
+void pv_agent_launch(struct pv_conn *c, struct pv_message *m);
+void pv_agent_signal(int sig);
+void pv_agent_exited(int code, int signalled);
+void pv_agent_stop(struct pv_conn *c);
+void pv_agent_tick(int64_t now_ms);
+void pv_agent_forget_conn(struct pv_conn *c);
+int64_t pv_agent_deadline(void);
+
+// pump.c
+struct pv_pump {
+	struct pv_source source;
+	int out;       // the log file
+	int tty;       // a terminal's master: read it, there is nothing to tee
+	char stream;   // 'o' stdout, 'e' stderr
+	char *id, *path;
+	int64_t partial_ms; // since when an unfinished line waits; 0 when none does
+	unsigned long long dropped;
+};
+extern struct pv_source *pv_pumps;
+struct pv_pump *pv_pump_add(const char *id, char stream, int tty, const char *path, int fd);
+void pv_pump_run(struct pv_pump *p);
+void pv_pump_close(struct pv_pump *p);
+int pv_pump_reopen(struct pv_pump *p);
+void pv_pump_tick(int64_t now_ms);
+int64_t pv_pump_deadline(void);
+
+// hold.c
+struct pv_hold {
+	struct pv_hold *next;
+	char *id;
+	int fds[PV_FDS_MAX], nfds;
+};
+extern struct pv_hold *pv_holds;
+struct pv_hold *pv_hold_find(const char *id);
+int pv_hold_add(const char *id, struct pv_message *m);
+void pv_hold_drop(const char *id);
+
+// exec.c
+struct pv_exec {
+	struct pv_exec *next;
+	int pid;
+	struct pv_conn *conn; // NULL when the client has gone
+};
+extern struct pv_exec *pv_execs;
+void pv_exec_start(struct pv_conn *c, struct pv_message *m);
+int pv_exec_exited(int pid, int code); // 1 if pid was an exec
+void pv_exec_forget_conn(struct pv_conn *c);
+int pv_exec_running(int pid);
+int pv_exec_add(int pid, struct pv_conn *c);
+
+// upgrade.c
+int pv_upgrade(const char *path);
+int pv_restore(int fd);
+
+#endif
