@@ -22,6 +22,7 @@ type recorder struct {
 	node   string
 	writer *statusWriter
 	quiet  bool
+	signal chan struct{} // capacity 1: there is something to flush
 
 	mu     sync.Mutex
 	known  map[string]*corev1.Event // by name, for counting
@@ -31,7 +32,7 @@ type recorder struct {
 }
 
 func newRecorder(node string, writer *statusWriter, quiet bool) *recorder {
-	return &recorder{node: node, writer: writer, quiet: quiet, known: map[string]*corev1.Event{}, dirty: map[string]*corev1.Event{}, tokens: eventsBurst}
+	return &recorder{node: node, writer: writer, quiet: quiet, signal: make(chan struct{}, 1), known: map[string]*corev1.Event{}, dirty: map[string]*corev1.Event{}, tokens: eventsBurst}
 }
 
 // record notes an event of a pod. FieldPath names the container ("spec.containers{web}") or is empty.
@@ -48,7 +49,10 @@ func (r *recorder) record(pod *corev1.Pod, fieldPath, kind, reason, message stri
 		e.Count++
 		e.LastTimestamp = metaTime(now)
 		r.known[name] = e
-		r.dirty[name] = e
+		if r.allow(now) { // else the count goes out with the next one
+			r.dirty[name] = e
+			r.poke()
+		}
 		return
 	}
 	if !r.allow(now) {
@@ -59,6 +63,14 @@ func (r *recorder) record(pod *corev1.Pod, fieldPath, kind, reason, message stri
 	}
 	e := r.event(pod, fieldPath, kind, reason, message, name, now)
 	r.known[name], r.dirty[name] = e, e
+	r.poke()
+}
+
+func (r *recorder) poke() {
+	select {
+	case r.signal <- struct{}{}:
+	default:
+	}
 }
 
 func (r *recorder) event(pod *corev1.Pod, fieldPath, kind, reason, message, name string, now time.Time) *corev1.Event {
@@ -115,16 +127,15 @@ func (r *recorder) forgetOld(now time.Time) {
 
 // run hands events to the writer until ctx ends.
 func (r *recorder) run(ctx context.Context) {
-	tick := time.NewTicker(eventFlush)
-	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
-			if list := r.flush(); len(list) > 0 {
-				r.writer.addEvents(list)
-			}
+		case <-r.signal:
+		}
+		sleep(ctx, eventFlush) // what happens now mostly has company
+		if list := r.flush(); len(list) > 0 {
+			r.writer.addEvents(list)
 		}
 	}
 }

@@ -54,8 +54,13 @@ func (a *Agent) slot(ctx context.Context) (release func(), err error) {
 
 // jobSandbox prepares the pod's volumes, sandbox, address and etc files.
 func (w *worker) jobSandbox() func(context.Context) any {
-	pod := w.life.pod
+	pod, dead := w.life.pod, w.life.deadFrame
 	return func(ctx context.Context) any {
+		if dead {
+			if err := w.a.cfg.Executor.RemoveSandbox(ctx, string(pod.UID)); err != nil {
+				return evSandbox{err: fmt.Errorf("removing what is left of the pod's sandbox: %w", err)}
+			}
+		}
 		ip, err := w.a.makeSandbox(ctx, pod)
 		return evSandbox{ip: ip, err: err}
 	}
@@ -106,8 +111,8 @@ func (a *Agent) sandboxSpec(pod *corev1.Pod) runtime.SandboxSpec {
 
 // jobStart has one container's image, configuration and process ready.
 func (w *worker) jobStart(c *container) func(context.Context) any {
-	s := start{a: w.a, w: w, pod: w.life.pod, spec: c.spec, id: c.id, attempt: c.starts - 1, ip: w.life.podIP(w.hostIP()),
-		init: c.role == roleInit, stale: nil}
+	s := start{a: w.a, pod: w.life.pod, spec: c.spec, id: c.id, attempt: c.starts - 1, ip: w.life.podIP(w.hostIP()),
+		init: c.role != roleMain}
 	if c.last != nil {
 		s.stale = []string{trimID(c.last.ContainerID)}
 	}
@@ -131,7 +136,6 @@ func (w *worker) hostIP() string {
 // start is one start of one container: everything that the job needs to know.
 type start struct {
 	a       *Agent
-	w       *worker
 	pod     *corev1.Pod
 	spec    *corev1.Container
 	id      string

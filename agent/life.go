@@ -26,6 +26,7 @@ type life struct {
 
 	synced       bool // containers may be started
 	sandbox      sandboxState
+	deadFrame    bool // an earlier boot's sandbox is to be removed before a new one is made
 	sandboxRetry backoff
 	notBefore    time.Time // of the sandbox
 	starting     *container

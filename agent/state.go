@@ -228,6 +228,7 @@ func (l *life) adopt(sb *runtime.Sandbox, now time.Time) {
 // restartFrame prepares a pod whose sandbox is gone (the machine was restarted) to be started anew,
 // init containers included.
 func (l *life) restartFrame() {
+	l.deadFrame = l.sandbox == sandboxReady
 	l.sandbox, l.ip = sandboxNone, ""
 	for _, c := range l.conts {
 		if c.role == roleInit && c.succeeded() {

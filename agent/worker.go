@@ -225,6 +225,9 @@ func (w *worker) handle(ctx context.Context, ev any, now time.Time) {
 }
 
 func (w *worker) desired(ctx context.Context, pod *corev1.Pod, now time.Time) {
+	if contradicts(&pod.Status, &w.life.shown) {
+		w.written = nil // the servers gave the pod up while the node was away: tell them again
+	}
 	w.life.desire(pod, now)
 	w.setViewPod(pod)
 	for _, c := range w.life.conts {
@@ -233,6 +236,15 @@ func (w *worker) desired(ctx context.Context, pod *corev1.Pod, now time.Time) {
 			w.stop(ctx, c, fmt.Sprintf("Container %s definition changed, will be restarted", c.spec.Name))
 		}
 	}
+}
+
+// contradicts says whether the cluster believes something else of the pod than this node does.
+func contradicts(theirs, ours *corev1.PodStatus) bool {
+	if theirs.Phase != ours.Phase {
+		return true
+	}
+	a, b := findCondition(theirs.Conditions, corev1.PodReady), findCondition(ours.Conditions, corev1.PodReady)
+	return (a == nil) != (b == nil) || a != nil && a.Status != b.Status
 }
 
 func (w *worker) exited(x runtime.Container) {
@@ -252,6 +264,9 @@ func (w *worker) exited(x runtime.Container) {
 
 func (w *worker) ended(c *container, x runtime.Container) {
 	w.a.prober.RemoveContainer(string(w.uid), c.spec.Name)
+	if cancel := w.hooks[c]; cancel != nil {
+		cancel() // a preStop hook has nothing left to wait for
+	}
 	c.ended(x, w.terminationMessage(c, x))
 	if c.role == roleMain || c.role == roleSidecar || !c.succeeded() {
 		w.backOffEvent(c)
@@ -271,7 +286,7 @@ func (w *worker) sandboxMade(ev evSandbox, now time.Time) {
 	w.cancel = nil
 	l := w.life
 	if ev.err == nil {
-		l.sandbox, l.sandboxRetry = sandboxReady, backoff{}
+		l.sandbox, l.sandboxRetry, l.deadFrame = sandboxReady, backoff{}, false
 		l.ip = addrString(ev.ip)
 		w.refresh = now.Add(volumeRefresh)
 		w.save()
