@@ -41,7 +41,7 @@ func (s *Server) install(cfg *server.Config) error {
 	}
 	codecs := serializer.NewCodecFactory(api.Scheme,
 		serializer.WithStreamingCollectionEncodingToJSON(), serializer.WithStreamingCollectionEncodingToProtobuf())
-	types := newTypes()
+	types := newTypes(slices.Collect(maps.Values(groups))...)
 	for _, gv := range slices.SortedFunc(maps.Keys(groups), compareGroupVersions) {
 		if err := s.installGroupVersion(cfg, gv, groups[gv], codecs, types); err != nil {
 			return fmt.Errorf("installing %s: %w", gv, err)

@@ -89,8 +89,8 @@ func (b *binding) Create(ctx context.Context, name string, obj runtime.Object, v
 			return nil, err
 		}
 	}
-	assign := func(_ context.Context, obj, _ runtime.Object) (runtime.Object, error) {
-		p := obj.DeepCopyObject().(*corev1.Pod)
+	assign := func(_ context.Context, _, old runtime.Object) (runtime.Object, error) {
+		p := old.DeepCopyObject().(*corev1.Pod)
 		return p, bindPod(p, bind, metav1.NewTime(time.Now().Truncate(time.Second)))
 	}
 	_, _, err := systemUpdate(b.store).Update(ctx, name, rest.DefaultUpdatedObjectInfo(nil, assign), rest.ValidateAllObjectFunc,

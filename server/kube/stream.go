@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -314,8 +315,13 @@ func (c logChecker) Check(resp *http.Response) error {
 	b := make([]byte, 2048)
 	n, _ := resp.Body.Read(b)
 	msg := strings.TrimSpace(string(b[:n]))
-	if resp.StatusCode == http.StatusInternalServerError {
-		return apierrors.NewInternalError(fmt.Errorf("%s", msg))
+	switch {
+	case resp.StatusCode == http.StatusNotFound:
+		e := apierrors.NewNotFound(corev1.Resource("pods/log"), c.pod)
+		e.ErrStatus.Message = msg
+		return e
+	case resp.StatusCode < http.StatusInternalServerError:
+		return apierrors.NewBadRequest(msg)
 	}
-	return apierrors.NewGenericServerResponse(resp.StatusCode, "get", corev1.Resource("pods/log"), c.pod, msg, 0, true)
+	return apierrors.NewInternalError(errors.New(msg))
 }

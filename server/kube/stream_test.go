@@ -217,7 +217,7 @@ func TestWire6PodLog(t *testing.T) {
 		{corev1.PodLogOptions{Container: "other"}, "container other is not valid"},
 		{corev1.PodLogOptions{Previous: true}, "no previous run"},
 	} {
-		if _, err := pods.GetLogs("p", &c.o).DoRaw(ctx); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := pods.GetLogs("p", &c.o).Stream(ctx); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v, want %q", c.o, err, c.want)
 		}
 	}

@@ -1,30 +1,70 @@
 package kube
 
 import (
+	"fmt"
+	"slices"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/managedfields"
-	"k8s.io/client-go/applyconfigurations"
+	apiopenapi "k8s.io/apiserver/pkg/endpoints/openapi"
+	"k8s.io/apiserver/pkg/server"
+	"k8s.io/kube-openapi/pkg/builder3"
+	"k8s.io/kube-openapi/pkg/util"
 	"sigs.k8s.io/structured-merge-diff/v6/typed"
 
 	"github.com/peapod-sh/peapod/api"
+	"github.com/peapod-sh/peapod/api/openapi"
 )
 
-// lazyTypes is the converter behind managed fields and server-side apply, made on the first write,
-// since a server that only follows should not pay for it.
+// lazyTypes is the converter behind managed fields and server-side apply. It is made on the first
+// write, since a server that only follows should not pay for it, and it knows the served types
+// only.
 type lazyTypes struct {
-	get func() managedfields.TypeConverter
+	get func() (managedfields.TypeConverter, error)
 }
 
-func newTypes() managedfields.TypeConverter {
-	return lazyTypes{sync.OnceValue(func() managedfields.TypeConverter { return applyconfigurations.NewTypeConverter(api.Scheme) })}
+// newTypes makes the converter for these storages.
+func newTypes(groups ...served) managedfields.TypeConverter {
+	return lazyTypes{sync.OnceValues(func() (managedfields.TypeConverter, error) {
+		cfg := server.DefaultOpenAPIV3Config(openapi.GetOpenAPIDefinitions, apiopenapi.NewDefinitionNamer(api.Scheme))
+		spec, err := builder3.BuildOpenAPIDefinitionsForResources(cfg, typeNames(groups)...)
+		if err != nil {
+			return nil, fmt.Errorf("reading the schemas of the served types: %w", err)
+		}
+		return managedfields.NewTypeConverter(spec, false)
+	})}
+}
+
+// typeNames are the names that the schemas have of the storages' types; options, which are no
+// objects, have none.
+func typeNames(groups []served) []string {
+	seen := map[string]bool{}
+	for _, storages := range groups {
+		for _, s := range storages {
+			seen[util.GetCanonicalTypeName(s.New())] = true
+		}
+	}
+	out := make([]string, 0, len(seen))
+	for n := range seen {
+		out = append(out, n)
+	}
+	slices.Sort(out)
+	return out
 }
 
 func (l lazyTypes) ObjectToTyped(o runtime.Object, opts ...typed.ValidationOptions) (*typed.TypedValue, error) {
-	return l.get().ObjectToTyped(o, opts...)
+	c, err := l.get()
+	if err != nil {
+		return nil, err
+	}
+	return c.ObjectToTyped(o, opts...)
 }
 
 func (l lazyTypes) TypedToObject(v *typed.TypedValue) (runtime.Object, error) {
-	return l.get().TypedToObject(v)
+	c, err := l.get()
+	if err != nil {
+		return nil, err
+	}
+	return c.TypedToObject(v)
 }

@@ -27,6 +27,7 @@ type watcher struct {
 	cursor  Cursor
 	initial Snapshot // objects to send first; nil if there are none
 	endMark bool     // a bookmark ends the initial objects
+	last    bool     // the bookmark now due is the last one
 }
 
 var _ watch.Interface = (*watcher)(nil)
@@ -125,6 +126,7 @@ func (w *watcher) step() bool {
 	cancel()
 	switch {
 	case err == nil:
+		w.last = false
 		for _, c := range batch {
 			if !w.deliver(c) {
 				return false
@@ -150,7 +152,8 @@ func (w *watcher) bookmarkDue() time.Time {
 	now := time.Now()
 	due := now.Add(bookmarkInterval)
 	if end, ok := w.ctx.Deadline(); ok {
-		if last := end.Add(-bookmarkLead); last.After(now) && last.Before(due) {
+		if last := end.Add(-bookmarkLead); !w.last && last.After(now) && last.Before(due) {
+			w.last = true
 			return last
 		}
 	}
