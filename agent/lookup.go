@@ -2,7 +2,9 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	corev1 "k8s.io/api/core/v1"
@@ -84,4 +86,26 @@ func (a *Agent) LogFile(pod *corev1.Pod, container string, previous bool) (strin
 // Exec runs a command in a running container of a pod.
 func (a *Agent) Exec(ctx context.Context, containerID string, spec runtime.ExecSpec) (int, error) {
 	return a.cfg.Executor.Exec(ctx, containerID, spec)
+}
+
+// inputs is an executor whose containers' inputs can be written.
+type inputs interface {
+	Stdin(ctx context.Context, containerID string) (*os.File, error)
+	CloseStdin(ctx context.Context, containerID string) error
+}
+
+// Stdin is where a running container with stdin or a terminal reads from; the caller closes it.
+func (a *Agent) Stdin(ctx context.Context, containerID string) (*os.File, error) {
+	if ex, ok := a.cfg.Executor.(inputs); ok {
+		return ex.Stdin(ctx, containerID)
+	}
+	return nil, errors.New("this node's containers take no input")
+}
+
+// CloseStdin lets a container read the end of its input.
+func (a *Agent) CloseStdin(ctx context.Context, containerID string) error {
+	if ex, ok := a.cfg.Executor.(inputs); ok {
+		return ex.CloseStdin(ctx, containerID)
+	}
+	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/cri-streaming/pkg/streaming/portforward"
 	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
@@ -132,12 +133,14 @@ func (h *handler) attach(w http.ResponseWriter, r *http.Request) {
 		idleTimeout, remotecommand.DefaultStreamCreationTimeout, remotecommand.SupportedStreamingProtocols)
 }
 
-// Attacher is a Node that can join a container's own streams.
-type Attacher interface {
-	Attach(ctx context.Context, containerID string, spec runtime.ExecSpec) error
+// Inputs is a Node whose containers' inputs can be written: a terminal's master or a pipe, closed by the
+// caller. CloseStdin lets the container read the end of its input.
+type Inputs interface {
+	Stdin(ctx context.Context, containerID string) (*os.File, error)
+	CloseStdin(ctx context.Context, containerID string) error
 }
 
-// attacher joins a container's output as it is logged from now on, where the node cannot do better.
+// attacher joins a container: its output as it is logged from now on, its input where the node offers it.
 type attacher struct {
 	h   *handler
 	pod *corev1.Pod
@@ -147,12 +150,27 @@ type attacher struct {
 // AttachContainer is called by ServeAttach with the client's streams.
 func (a attacher) AttachContainer(ctx context.Context, _, _, container string, in io.Reader, out, errw io.WriteCloser,
 	tty bool, resize <-chan remotecommand.TerminalSize) error {
-	if n, ok := a.h.node.(Attacher); ok {
-		return a.join(ctx, n, in, out, errw, tty, resize)
-	}
 	path, err := a.h.node.LogFile(a.pod, container, false)
 	if err != nil {
 		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var feed sync.WaitGroup
+	defer feed.Wait()
+	defer cancel()
+	if node, ok := a.h.node.(Inputs); ok && in != nil {
+		file, err := node.Stdin(ctx, a.id)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		if c, ok := in.(io.Closer); ok {
+			defer c.Close() // lets the copy end
+		}
+		feed.Go(func() { a.feed(ctx, node, file, in, container) })
+		if tty {
+			feed.Go(func() { resizeTerminal(ctx, file, resize) })
+		}
 	}
 	l := &logReader{opts: logOptions{follow: true, tail: 0, limit: -1}, flush: func() {}, alive: a.h.alive(a.pod, container)}
 	if out != nil {
@@ -164,27 +182,32 @@ func (a attacher) AttachContainer(ctx context.Context, _, _, container string, i
 	return l.read(ctx, path)
 }
 
-func (a attacher) join(ctx context.Context, n Attacher, in io.Reader, out, errw io.WriteCloser, tty bool, resize <-chan remotecommand.TerminalSize) error {
-	spec := runtime.ExecSpec{TTY: tty}
-	if in != nil {
-		spec.Stdin = in
+// feed copies the client's input; its end is the container's only if the container asked for that (stdinOnce).
+func (a attacher) feed(ctx context.Context, node Inputs, file *os.File, in io.Reader, container string) {
+	_, _ = io.Copy(file, in) // whichever side ended it, there is nobody to tell
+	if ctx.Err() != nil {
+		return
 	}
-	if out != nil {
-		spec.Stdout = out
+	for i := range a.pod.Spec.Containers {
+		if c := &a.pod.Spec.Containers[i]; c.Name == container && c.StdinOnce && !c.TTY {
+			_ = node.CloseStdin(ctx, a.id) // the container may have ended meanwhile
+		}
 	}
-	if errw != nil {
-		spec.Stderr = errw
+}
+
+func resizeTerminal(ctx context.Context, file *os.File, sizes <-chan remotecommand.TerminalSize) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case s, ok := <-sizes:
+			if !ok {
+				return
+			}
+			size := &unix.Winsize{Row: s.Height, Col: s.Width}
+			_ = unix.IoctlSetWinsize(int(file.Fd()), unix.TIOCSWINSZ, size) // a pipe has no size
+		}
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	var pump sync.WaitGroup
-	defer pump.Wait()
-	defer cancel()
-	if tty {
-		sizes := make(chan runtime.WindowSize, 1)
-		spec.Resize = sizes
-		pump.Go(func() { pumpSizes(ctx, resize, sizes) })
-	}
-	return n.Attach(ctx, a.id, spec)
 }
 
 func (h *handler) portForward(w http.ResponseWriter, r *http.Request) {
