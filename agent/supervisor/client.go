@@ -227,6 +227,11 @@ func (c *Client) Kill(pid int, sig syscall.Signal) error {
 	return c.simple(newMessage("KILL").num(pid).num(int(sig)))
 }
 
+// SignalAgent signals the agent. After TERM or INT it is not started again.
+func (c *Client) SignalAgent(sig syscall.Signal) error {
+	return c.simple(newMessage("SIGNAL").num(int(sig)))
+}
+
 // Stop ends the supervisor: at once if no agent runs, else when the agent has ended (which it is
 // not asked to). The caller has seen to it that no pod is left.
 func (c *Client) Stop() error { return c.simple(newMessage("STOP")) }

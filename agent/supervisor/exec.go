@@ -132,7 +132,7 @@ func (s *session) wait(ctx context.Context) (int, error) {
 			}
 			continue
 		case err != nil:
-			return -1, fmt.Errorf("waiting for the command: %w", err)
+			return -1, s.lost(err)
 		}
 		code, done, err := s.take(fields)
 		if err != nil || done {
@@ -142,6 +142,15 @@ func (s *session) wait(ctx context.Context) (int, error) {
 			return code, err
 		}
 	}
+}
+
+// lost says what became of the command when the connection broke. A reset before PID means that the supervisor
+// died with the request unread, so the caller may try again; later the command may have run.
+func (s *session) lost(err error) error {
+	if s.pid == 0 && errors.Is(err, syscall.ECONNRESET) {
+		return fmt.Errorf("asking for a command: %w", err)
+	}
+	return fmt.Errorf("waiting for the command %d: %v", s.pid, err)
 }
 
 // cancel kills the command and lets wait go on to its EXIT, within the time of a request.

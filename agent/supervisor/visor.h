@@ -30,7 +30,7 @@
 #define PV_PARTIAL_MS 1000                // how long a line may wait for its newline
 #define PV_TERM_MS 10000                  // how long an agent may take to end after SIGTERM
 #define PV_BACKOFF_MIN_MS 50              // first pause before the agent is started again
-#define PV_BACKOFF_MAX_MS 5000            // and the longest
+#define PV_BACKOFF_MAX_MS 1000            // and the longest
 #define PV_STEADY_MS 10000                // an agent that lived so long starts with the first pause
 
 // A source is anything that epoll watches. It is the first member of what it belongs to. A closed

@@ -31,6 +31,7 @@ type container struct {
 	readers []*os.File // this agent's read ends of the log pipes
 	held    []*os.File // copies of what the supervisor holds: the terminal's master or stdin's write end
 	started bool
+	gone    bool          // its directory is removed: nothing is saved any more
 	ended   chan struct{} // closed when record.Exit is set
 }
 
@@ -283,7 +284,11 @@ func (e *Executor) removeContainer(c *container) error {
 	if err := os.RemoveAll(filepath.Join(e.runcRoot(), c.id)); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(dir); err != nil {
+	c.mu.Lock()
+	c.gone = true
+	err := os.RemoveAll(dir)
+	c.mu.Unlock()
+	if err != nil {
 		return err
 	}
 	e.mu.Lock()

@@ -53,8 +53,8 @@ func (e *Executor) deliver(c *container) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.record.Delivered = true
-		if !exists(e.containerDir(c.id)) {
-			return // removed meanwhile
+		if c.gone {
+			return
 		}
 		if err := e.saveContainer(&c.record); err != nil {
 			e.log.Warn("recording that an end was delivered", "container", c.id, "error", err)

@@ -35,11 +35,8 @@ func newNode(t *testing.T) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &node{t: t, dir: dir, layer: layer, cfg: Config{
-		StateDir: filepath.Join(dir, "state"), SupervisorDir: filepath.Join(dir, "sv"),
-		CgroupParent: "peapod-test/" + filepath.Base(dir),
-		Logger:       hclog.New(&hclog.LoggerOptions{Output: testWriter{t}, Level: hclog.Info}),
-	}}
+	n := &node{t: t, dir: dir, layer: layer, cfg: testConfig(dir)}
+	n.cfg.Logger = hclog.New(&hclog.LoggerOptions{Output: testWriter{t}, Level: hclog.Info})
 	t.Cleanup(n.cleanUp)
 	return n
 }
@@ -145,10 +142,10 @@ func (n *node) log(id string) string {
 
 func (n *node) exec(e *Executor, id string, args ...string) (string, int) {
 	n.t.Helper()
-	var out bytes.Buffer
-	code, err := e.Exec(context.Background(), id, runtime.ExecSpec{Args: args, Stdout: &out, Stderr: &out})
+	var out, errs bytes.Buffer // two, because the streams are copied at the same time
+	code, err := e.Exec(context.Background(), id, runtime.ExecSpec{Args: args, Stdout: &out, Stderr: &errs})
 	if err != nil {
-		n.t.Fatalf("exec %q: %v (%s)", args, err, out.String())
+		n.t.Fatalf("exec %q: %v (%s)", args, err, errs.String())
 	}
 	return out.String(), code
 }
@@ -193,4 +190,13 @@ func TestExec(t *testing.T) {
 	if out, _ := n.exec(e, "c1", "ps"); strings.Count(out, "sleep 1000") != 1 {
 		t.Errorf("the cancelled command still runs:\n%s", out)
 	}
+}
+
+func (n *node) emptyLayer(name string) string {
+	n.t.Helper()
+	dir := filepath.Join(n.dir, name)
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		n.t.Fatal(err)
+	}
+	return dir
 }

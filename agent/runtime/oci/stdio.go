@@ -56,9 +56,6 @@ func (io *containerIO) openPipes() error {
 		}
 		io.outputs = append(io.outputs, w)
 		io.c.readers = append(io.c.readers, r)
-		if err := io.e.visor.log(io.c.id, s.kind, io.c.record.Spec.LogPath, r); err != nil {
-			return err
-		}
 	}
 	return io.openStdin(dir)
 }
@@ -109,6 +106,12 @@ func (io *containerIO) process(spec runtime.ContainerSpec) *libcontainer.Process
 // handOver gives the supervisor what must outlive the agent.
 func (io *containerIO) handOver() error {
 	spec := io.c.record.Spec
+	// Only now: what libcontainer says into the pipes of a start that fails belongs to no log.
+	for i, r := range io.c.readers {
+		if err := io.e.visor.log(spec.ID, streams[i].kind, spec.LogPath, r); err != nil {
+			return err
+		}
+	}
 	if spec.TTY {
 		// Our copy of the child's end would keep the socket open if the container never sent.
 		io.child.Close()

@@ -36,7 +36,8 @@ func (v *visor) ready() error { return v.client.Ready() }
 func gone(err error) bool {
 	var refused *supervisor.Error
 	return err != nil && !errors.As(err, &refused) &&
-		(errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENOTCONN))
+		(errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENOTCONN) ||
+			errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE))
 }
 
 // do makes a request, and once more after a new supervisor has been given the old one's charge.

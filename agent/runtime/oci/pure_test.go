@@ -1,0 +1,98 @@
+package oci
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/peapod-sh/peapod/agent/runtime"
+)
+
+func TestResourcesOnV2(t *testing.T) {
+	r := runtime.Resources{CPUShares: 1024, CPUQuota: 50000, MemoryBytes: 1 << 20, PidsMax: 7}
+	v2 := cgroupLayout{parent: "p", unified: true}.resources(r, nil)
+	if v2.CpuShares != 0 || v2.CpuWeight == 0 || v2.MemorySwap != 1<<20 || v2.CpuPeriod != defaultPeriod || *v2.PidsLimit != 7 {
+		t.Errorf("on v2: %+v", v2)
+	}
+	v1 := cgroupLayout{parent: "p"}.resources(r, nil)
+	if v1.CpuShares != 1024 || v1.CpuWeight != 0 || v1.MemorySwap != 0 {
+		t.Errorf("on v1: %+v", v1)
+	}
+}
+
+func TestCgroupPaths(t *testing.T) {
+	l := cgroupLayout{parent: "peapod/n1"}
+	if got := l.container("u", "c"); got != "/peapod/n1/pods/u/c" {
+		t.Errorf("container in %s", got)
+	}
+	if into, procs := execCgroups(map[string]string{"": "/sys/fs/cgroup/x"}, true); into != "/sys/fs/cgroup/x" || procs != nil {
+		t.Errorf("v2: %q %q", into, procs)
+	}
+	into, procs := execCgroups(map[string]string{"cpu": "/a", "cpuacct": "/a", "memory": "/b"}, false)
+	if into != "" || !slices.Equal(procs, []string{"/a/cgroup.procs", "/b/cgroup.procs"}) {
+		t.Errorf("v1: %q %q", into, procs)
+	}
+}
+
+func TestOOMCounter(t *testing.T) {
+	if n := counter("low 0\noom 3\noom_kill 2\noom_group_kill 9\n", "oom_kill"); n != 2 {
+		t.Errorf("counted %d", n)
+	}
+	if f := oomFiles(map[string]string{"": "/u"}); !slices.Equal(f, []string{"/u/memory.events"}) {
+		t.Errorf("looks in %q", f)
+	}
+}
+
+func TestCapabilities(t *testing.T) {
+	for _, c := range []struct {
+		add, drop []string
+		privs     bool
+		has, not  string
+	}{
+		{nil, nil, false, "CHOWN", "SYS_ADMIN"},
+		{[]string{"NET_ADMIN"}, []string{"ALL"}, false, "NET_ADMIN", "CHOWN"},
+		{[]string{"ALL"}, []string{"SYS_ADMIN"}, false, "BPF", "SYS_ADMIN"},
+		{[]string{"cap_sys_time"}, []string{"KILL"}, false, "SYS_TIME", "KILL"},
+	} {
+		mask, err := capMask(c.add, c.drop, c.privs)
+		if err != nil || mask>>capBits[c.has]&1 == 0 || mask>>capBits[c.not]&1 == 1 {
+			t.Errorf("+%v -%v: %#x %v", c.add, c.drop, mask, err)
+		}
+	}
+	if _, err := capMask([]string{"FLY"}, nil, false); err == nil {
+		t.Error("an unknown capability was taken")
+	}
+}
+
+// Options that are called plain say what they mean to the kernel: as many lower directories as layers.
+func TestOverlayOptions(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		dirs := rapid.SliceOfN(rapid.StringMatching(`/[a-z:,\\/]{1,60}`), 3, 130).Draw(r, "dirs")
+		options, plain := overlayOptions(dirs)
+		if !plain {
+			return
+		}
+		lower, _, _ := strings.Cut(strings.TrimPrefix(options, "lowerdir="), ",")
+		if !slices.Equal(strings.Split(lower, ":"), dirs[:len(dirs)-2]) || len(options) > optionsBytesMax {
+			r.Fatalf("%q for %q", options, dirs)
+		}
+	})
+}
+
+func TestManyLayers(t *testing.T) {
+	n := newNode(t)
+	e := n.open()
+	if _, err := e.List(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	spec := n.spec("p", "c", "exit 6")
+	for i := range 120 {
+		spec.Layers = append(spec.Layers, n.emptyLayer(strings.Repeat("l", 60)+string(rune('a'+i%26))+strings.Repeat("x", i/26)))
+	}
+	n.start(e, "p", spec)
+	if x := n.exit(e); x.ExitCode != 6 {
+		t.Errorf("ended as %+v", x)
+	}
+}
