@@ -32,6 +32,7 @@ type FSM struct {
 	// Guarded by mu.
 	revision uint64 // of the last change; grows by one a change, never goes back
 	index    uint64 // of the last applied log entry
+	floor    uint64 // the revision since which every change went through the rings
 	tables   map[schema.GroupResource]*table
 	podIndex podIndex
 	unique   uniqueIndex
@@ -51,7 +52,7 @@ func New() *FSM {
 }
 
 func (f *FSM) reset() {
-	f.revision = 1
+	f.revision, f.floor = 1, 1
 	f.tables = map[schema.GroupResource]*table{}
 	f.podIndex = podIndex{}
 	f.unique = newUniqueIndex()
@@ -166,7 +167,7 @@ func (f *FSM) wake() {
 func (f *FSM) table(gr schema.GroupResource) *table {
 	t := f.tables[gr]
 	if t == nil {
-		t = newTable(gr, f.revision)
+		t = newTable(gr, f.floor)
 		f.tables[gr] = t
 	}
 	return t

@@ -159,7 +159,7 @@ func (f *FSM) Restore(r io.Reader) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.revision = max(f.revision, next.revision)
-	f.index = next.index
+	f.index, f.floor = next.index, f.revision
 	old := f.tables
 	f.tables, f.podIndex, f.unique, f.meta = next.tables, next.podIndex, next.unique, next.meta
 	f.cutOff(old)
@@ -295,7 +295,6 @@ func (s *snapshotReader) section(section byte) {
 	case sectionTable:
 		gr := schema.GroupResource{Resource: s.str(), Group: s.str()}
 		s.table = s.f.table(gr)
-		s.table.ring.floor = s.f.revision
 	case sectionObject:
 		s.object()
 	case sectionTemplate:

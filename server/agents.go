@@ -161,6 +161,10 @@ func (s *Server) watchNode(ctx context.Context, from rpc.Caller, q *wire.WatchRe
 		}
 		wanted[gr] = true
 	}
+	// A server that has just started knows nothing: to tell a node that would make it kill its pods.
+	if err := s.store.Barrier(ctx); err != nil {
+		return rpc.Errorf(rpc.CodeUnavailable, "%v", err)
+	}
 	view, pods, tail := s.state.TailNode(from.Name, func(c *api.Change) bool { return wanted[c.Resource] })
 	defer tail.Close()
 	w := nodeWatch{stream: stream, node: from.Name}

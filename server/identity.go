@@ -61,7 +61,8 @@ func (p *Passport) Identity() (*pki.Identity, error) {
 	return pki.NewIdentity(pki.Material{Pair: pki.Pair{Cert: []byte(p.Cert), Key: []byte(p.Key)}, CA: []byte(p.CA)})
 }
 
-func (p *Passport) setMaterial(m pki.Material) {
+// SetMaterial takes a new certificate in.
+func (p *Passport) SetMaterial(m pki.Material) {
 	p.Cert, p.Key, p.CA = string(m.Cert), string(m.Key), string(m.CA)
 }
 
@@ -76,7 +77,7 @@ func JoinCluster(ctx context.Context, addresses []string, token string, self pki
 		return nil, err
 	}
 	p := &Passport{GossipKey: joined.GossipKey, Servers: joined.Servers, Gossip: joined.Gossip}
-	p.setMaterial(joined.Material)
+	p.SetMaterial(joined.Material)
 	return p, nil
 }
 
@@ -96,7 +97,7 @@ func newCluster(name string, now time.Time) (*Passport, error) {
 	}
 	p := &Passport{GossipKey: make([]byte, gossipKeyBytes), Genesis: &secret}
 	_, _ = rand.Read(p.GossipKey) // it never fails
-	p.setMaterial(pki.Material{Pair: own, CA: ca.CertPEM()})
+	p.SetMaterial(pki.Material{Pair: own, CA: ca.CertPEM()})
 	return p, nil
 }
 

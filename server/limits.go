@@ -24,6 +24,11 @@ const (
 	// enqueueTimeout is raft's own bound for taking an entry over.
 	enqueueTimeout = 5 * time.Second
 
+	// announcePause is how long a server waits before it tells the cluster again where it is.
+	announcePause = 200 * time.Millisecond
+	// adminValidity of the client certificates in kubeconfigs.
+	adminValidity = 365 * 24 * time.Hour
+
 	// trimInterval is how often old watch history is dropped.
 	trimInterval = time.Minute
 	// housekeepInterval is how often the leader brings slow things up to date.

@@ -2,11 +2,9 @@ package server
 
 import (
 	"context"
-	"net"
-	"net/http"
-	"sync"
-
 	"fmt"
+	"net"
+	"sync"
 
 	"github.com/peapod-sh/peapod/rpc"
 	"github.com/peapod-sh/peapod/rpc/pki"
@@ -17,15 +15,10 @@ import (
 // no inbound port.
 type nodeConns struct {
 	mu     sync.Mutex
-	byNode map[string]*nodeConn
+	byNode map[string]*rpc.Conn
 }
 
-type nodeConn struct {
-	conn      *rpc.Conn
-	transport *http.Transport
-}
-
-func newNodeConns() *nodeConns { return &nodeConns{byNode: map[string]*nodeConn{}} }
+func newNodeConns() *nodeConns { return &nodeConns{byNode: map[string]*rpc.Conn{}} }
 
 // connected keeps a node's newest connection until it ends; it is rpc.Server.Connected.
 func (n *nodeConns) connected(c *rpc.Conn) {
@@ -33,29 +26,18 @@ func (n *nodeConns) connected(c *rpc.Conn) {
 		return
 	}
 	name := c.Peer().Name
-	mine := &nodeConn{conn: c, transport: &http.Transport{
-		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return openNode(ctx, c) },
-		DisableCompression: true,
-		MaxIdleConns:       2,
-	}}
 	n.mu.Lock()
-	n.byNode[name] = mine
+	n.byNode[name] = c
 	n.mu.Unlock()
 	<-c.Done()
-	mine.transport.CloseIdleConnections()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.byNode[name] == mine {
+	if n.byNode[name] == c {
 		delete(n.byNode, name)
 	}
 }
 
-// openNode opens a bare stream to the node's HTTP handler; it outlives ctx, which bounds the opening only.
-func openNode(ctx context.Context, c *rpc.Conn) (net.Conn, error) {
-	return c.OpenRaw(ctx, wire.MethodNodeHTTP, &wire.Empty{})
-}
-
-func (n *nodeConns) get(node string) (*nodeConn, error) {
+func (n *nodeConns) get(node string) (*rpc.Conn, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	c := n.byNode[node]
@@ -65,20 +47,11 @@ func (n *nodeConns) get(node string) (*nodeConn, error) {
 	return c, nil
 }
 
-// Dial opens a stream that carries HTTP/1.1 to the node's handler.
-func (n *nodeConns) Dial(ctx context.Context, node string) (net.Conn, error) {
+// DialNode opens a stream that carries HTTP/1.1 to the node's handler; it outlives ctx, which bounds the opening only.
+func (n *nodeConns) DialNode(ctx context.Context, node string) (net.Conn, error) {
 	c, err := n.get(node)
 	if err != nil {
 		return nil, err
 	}
-	return openNode(ctx, c.conn)
-}
-
-// RoundTripper sends plain HTTP requests to the node's handler; the URL's host does not matter.
-func (n *nodeConns) RoundTripper(node string) (http.RoundTripper, error) {
-	c, err := n.get(node)
-	if err != nil {
-		return nil, err
-	}
-	return c.transport, nil
+	return c.OpenRaw(ctx, wire.MethodNodeHTTP, &wire.Empty{})
 }

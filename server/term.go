@@ -31,7 +31,7 @@ func (t *term) Run(ctx context.Context) error {
 	view, tail := t.state.TailAll(func(*api.Change) bool { return true })
 	defer tail.Close()
 	for c := range view.Changes {
-		t.engine.Observe(*c)
+		t.engine.Observe(c)
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -65,7 +65,7 @@ func (t *term) observe(tail *fsm.Tail) error {
 		return fmt.Errorf("following the state: %w", err)
 	}
 	for _, c := range changes {
-		t.engine.Observe(*c)
+		t.engine.Observe(c)
 	}
 	for {
 		select {
@@ -78,15 +78,15 @@ func (t *term) observe(tail *fsm.Tail) error {
 }
 
 func (t *term) judge(v liveness.Transition) {
-	switch v.State {
-	case liveness.Dead:
+	switch v.Change {
+	case liveness.Suspected:
+		t.log.Info("node is silent", "node", v.Node)
+	case liveness.Died:
 		t.log.Warn("node is dead", "node", v.Node)
 		t.engine.NodeDown(v.Node)
-	case liveness.Alive:
+	case liveness.Revived:
 		t.log.Info("node is alive", "node", v.Node)
 		t.engine.NodeUp(v.Node)
-	case liveness.Suspected:
-		t.log.Info("node is suspected", "node", v.Node)
 	}
 }
 

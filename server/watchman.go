@@ -5,7 +5,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/peapod-sh/peapod/rpc/gossip"
+	"k8s.io/apimachinery/pkg/runtime"
+
 	"github.com/peapod-sh/peapod/rpc/liveness"
 )
 
@@ -17,7 +18,7 @@ const verdictsMax = 4096
 
 // Gossip is what other members say of a node.
 type Gossip interface {
-	State(name string) gossip.State
+	State(name string) liveness.State
 }
 
 // watchman hears the heartbeats of all nodes, on every server, so that a new leader knows at once who
@@ -25,50 +26,89 @@ type Gossip interface {
 type watchman struct {
 	now    func() time.Time
 	gossip Gossip
+	quorum func() bool // a majority of the servers answers this one
 
 	mu      sync.Mutex
 	tracker *liveness.Tracker
+	streams map[string]int // open heartbeat streams of each node
 }
 
-func newWatchman(now func() time.Time, g Gossip) *watchman {
-	return &watchman{now: now, gossip: g, tracker: liveness.New(liveness.DefaultConfig())}
-}
-
-func (w *watchman) with(do func(*liveness.Tracker)) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	do(w.tracker)
+func newWatchman(now func() time.Time, g Gossip, quorum func() bool) *watchman {
+	return &watchman{now: now, gossip: g, quorum: quorum, tracker: liveness.New(liveness.Default()), streams: map[string]int{}}
 }
 
 func (w *watchman) connected(node string) {
-	w.with(func(t *liveness.Tracker) { t.Reconnected(node, w.now()) })
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.streams[node]++
+	w.tracker.Reconnected(node, w.now())
 }
+
 func (w *watchman) heartbeat(node string) {
-	w.with(func(t *liveness.Tracker) { t.Heartbeat(node, w.now()) })
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tracker.Heartbeat(node, w.now())
 }
+
+// broken notes the end of one heartbeat stream; while the node has another one it is not cut off.
 func (w *watchman) broken(node string) {
-	w.with(func(t *liveness.Tracker) { t.Broken(node, w.now()) })
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.streams[node]--; w.streams[node] > 0 {
+		return
+	}
+	delete(w.streams, node)
+	w.tracker.Broken(node, w.now())
 }
-func (w *watchman) forget(node string) { w.with(func(t *liveness.Tracker) { t.Forget(node) }) }
+
+// begin starts a term's watch: the silence of nodes that nobody has heard of here begins now, and
+// those that are heard are reported alive, whatever an earlier leader thought of them.
+func (w *watchman) begin(nodes []string) []liveness.Transition {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var alive []liveness.Transition
+	for _, n := range nodes {
+		w.tracker.Expect(n, w.now())
+		if w.streams[n] > 0 {
+			alive = append(alive, liveness.Transition{Node: n, Change: liveness.Revived})
+		}
+	}
+	return alive
+}
+
+func (w *watchman) tick() []liveness.Transition {
+	evidence := liveness.Evidence{Gossip: w.gossip.State, Quorum: w.quorum()}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.tracker.Tick(w.now(), evidence)
+}
 
 // Run ticks for one term and sends verdicts.
 func (w *watchman) Run(ctx context.Context, verdicts chan<- liveness.Transition) error {
 	ticker := time.NewTicker(tickInterval)
 	defer ticker.Stop()
 	for {
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		var found []liveness.Transition
-		w.with(func(t *liveness.Tracker) { found = t.Tick(w.now(), w.gossip.State) })
-		for _, v := range found {
+		for _, v := range w.tick() {
 			select {
 			case verdicts <- v:
 			case <-ctx.Done():
 				return ctx.Err()
 			}
 		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
+}
+
+// nodeNames are the nodes that the state knows.
+func (s *Server) nodeNames() []string {
+	var out []string
+	s.state.Table(nodesResource).Ascend("", "", func(_, name string, _ runtime.Object) bool {
+		out = append(out, name)
+		return true
+	})
+	return out
 }

@@ -1,0 +1,22 @@
+package link
+
+import "time"
+
+const (
+	// HeartbeatInterval is how often the node shows every server that it lives.
+	HeartbeatInterval = 250 * time.Millisecond
+	// silenceMax is how long a server may leave heartbeats unanswered before its connection is given up.
+	silenceMax = 1500 * time.Millisecond
+	// redialMin and redialMax bound the pause between attempts to reach a server.
+	redialMin = 50 * time.Millisecond
+	redialMax = time.Second
+	// callTimeout bounds one call whose caller set no deadline.
+	callTimeout = 10 * time.Second
+	// retryPause is how long a failed call waits before it tries another server.
+	retryPause = 50 * time.Millisecond
+	// staleCheck and staleStrikes: a watch leaves a server that has not known a leader for that long.
+	staleCheck   = 500 * time.Millisecond
+	staleStrikes = 3
+	// dialTimeout bounds one attempt to reach a server.
+	dialTimeout = 2 * time.Second
+)

@@ -1,0 +1,80 @@
+package link
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/peapod-sh/peapod/rpc"
+	"github.com/peapod-sh/peapod/rpc/wire"
+)
+
+// Sink receives a watch. Each time the watch starts over, Begin comes first, then an event for all
+// that exists, then Synced; whatever was not named in between is gone.
+type Sink interface {
+	Begin()
+	Event(*wire.Event)
+	Synced()
+}
+
+// Watch follows resources into sink until ctx ends, going from one server to the next as they fail.
+func (l *Link) Watch(ctx context.Context, resources []string, sink Sink) error {
+	for ctx.Err() == nil {
+		if err := l.watchOnce(ctx, resources, sink); err != nil && ctx.Err() == nil {
+			l.log.Debug("the watch ended and begins again", "error", err)
+			select {
+			case <-time.After(retryPause):
+			case <-ctx.Done():
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+func (l *Link) watchOnce(ctx context.Context, resources []string, sink Sink) error {
+	conn, err := l.pick(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var leaving sync.WaitGroup
+	defer leaving.Wait()
+	defer cancel()
+	leaving.Go(func() { l.leaveStale(ctx, cancel, conn) })
+	stream, err := conn.Open(ctx, wire.MethodWatch, &wire.WatchRequest{Resources: resources})
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	sink.Begin()
+	for {
+		e := &wire.Event{}
+		if err := stream.Recv(e); err != nil {
+			return err
+		}
+		if e.Type == wire.EventSynced {
+			sink.Synced()
+		} else {
+			sink.Event(e)
+		}
+	}
+}
+
+// leaveStale ends a watch whose server was cut off from the cluster while another was not.
+func (l *Link) leaveStale(ctx context.Context, leave context.CancelFunc, conn *rpc.Conn) {
+	ticker := time.NewTicker(staleCheck)
+	defer ticker.Stop()
+	for strikes := 0; ; {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		if !l.stale(conn) {
+			strikes = 0
+		} else if strikes++; strikes >= staleStrikes {
+			leave()
+			return
+		}
+	}
+}

@@ -1,0 +1,50 @@
+package node
+
+import (
+	"context"
+	"net/http"
+	"path/filepath"
+
+	"github.com/peapod-sh/peapod/agent/image"
+	"github.com/peapod-sh/peapod/internal/adminsock"
+)
+
+// serveAdmin answers the operator on this machine: the image store belongs to this process, so
+// `peapod image` asks it.
+func (n *node) serveAdmin(ctx context.Context) error {
+	m := http.NewServeMux()
+	m.HandleFunc("GET /images", func(w http.ResponseWriter, _ *http.Request) { adminsock.Reply(w, n.images.List(), nil) })
+	m.HandleFunc("POST /images", func(w http.ResponseWriter, r *http.Request) {
+		list, err := n.images.Load(r.Context(), r.Body)
+		adminsock.Reply(w, list, err)
+	})
+	m.HandleFunc("POST /images/pull", func(w http.ResponseWriter, r *http.Request) {
+		i, err := n.images.Pull(r.Context(), r.URL.Query().Get("ref"), nil, nil)
+		adminsock.Reply(w, []*image.Image{i}, err)
+	})
+	m.HandleFunc("POST /images/import", func(w http.ResponseWriter, r *http.Request) {
+		list, err := n.images.ImportRootfs(r.Context(), r.URL.Query().Get("path"), r.URL.Query().Get("ref"), image.RunConfig{})
+		adminsock.Reply(w, list, err)
+	})
+	m.HandleFunc("DELETE /images", func(w http.ResponseWriter, r *http.Request) {
+		adminsock.Reply(w, struct{}{}, n.images.Remove(r.URL.Query().Get("ref"), n.imageInUse))
+	})
+	return adminsock.Serve(ctx, filepath.Join(n.cfg.DataDir, adminsock.Name), m)
+}
+
+// imageInUse says whether a pod of this node runs the image.
+func (n *node) imageInUse(id string) bool {
+	for _, p := range n.agent.Pods() {
+		for _, c := range p.Spec.Containers {
+			if i, ok := n.images.Get(c.Image); ok && i.ID == id {
+				return true
+			}
+		}
+		for _, c := range p.Spec.InitContainers {
+			if i, ok := n.images.Get(c.Image); ok && i.ID == id {
+				return true
+			}
+		}
+	}
+	return false
+}

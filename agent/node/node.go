@@ -1,0 +1,300 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/peapod-sh/peapod/agent"
+	"github.com/peapod-sh/peapod/agent/image"
+	"github.com/peapod-sh/peapod/agent/link"
+	"github.com/peapod-sh/peapod/agent/network"
+	"github.com/peapod-sh/peapod/agent/nodehttp"
+	"github.com/peapod-sh/peapod/agent/runtime/oci"
+	"github.com/peapod-sh/peapod/agent/services"
+	"github.com/peapod-sh/peapod/agent/supervisor"
+	"github.com/peapod-sh/peapod/netproxy"
+	"github.com/peapod-sh/peapod/netproxy/dns"
+	"github.com/peapod-sh/peapod/rpc/pki"
+	"github.com/peapod-sh/peapod/rpc/wire"
+)
+
+// Config of a node.
+type Config struct {
+	Name          string
+	Address       netip.Addr
+	DataDir       string // absolute
+	SupervisorDir string // of the supervisor that started this process
+	CgroupParent  string
+	Identity      *pki.Identity
+	Servers       []wire.ServerAddress
+	Remember      func([]wire.ServerAddress)
+	Mirrors       map[string][]image.Mirror
+	Version       string
+	Logger        hclog.Logger
+	// Renewed, if not nil, is given each new certificate, to be kept for the next start.
+	Renewed func(pki.Material)
+	// Leave removes every pod and all that this process made on the machine when Run ends: for a node
+	// that will not come back.
+	Leave bool
+	// Up, if not nil, is called once when the node is Ready.
+	Up func()
+}
+
+// Node is one node's parts.
+type node struct {
+	cfg      Config
+	log      hclog.Logger
+	link     *link.Link
+	visor    *supervisor.Client
+	executor *oci.Executor
+	images   *image.Store
+	network  *network.Network
+	agent    *agent.Agent
+	model    *services.Model
+	peers    *peers
+	proxy    *netproxy.Proxy
+	dns      *dns.Server
+	handler  atomic.Pointer[http.Handler]
+	dirty    chan struct{} // capacity 1: the proxy's table is old
+}
+
+// Run is a node's life.
+func Run(ctx context.Context, cfg Config) error {
+	n := &node{cfg: cfg, log: cfg.Logger, dirty: make(chan struct{}, 1)}
+	n.link = link.New(link.Config{Identity: cfg.Identity, Seeds: cfg.Servers, Remember: cfg.Remember,
+		Handler: http.HandlerFunc(n.serveHTTP), Logger: cfg.Logger.Named("link")})
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return n.link.Run(ctx) })
+	g.Go(func() error { return n.run(ctx) })
+	err := g.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// serveHTTP answers the servers' calls once the agent is there.
+func (n *node) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	h := n.handler.Load()
+	if h == nil {
+		http.Error(w, "the node is starting", http.StatusServiceUnavailable)
+		return
+	}
+	(*h).ServeHTTP(w, r)
+}
+
+func (n *node) run(ctx context.Context) error {
+	if err := n.openLocal(ctx); err != nil {
+		return err
+	}
+	defer n.images.Close()
+	defer n.executor.Close()
+	registered, err := n.register(ctx, false)
+	if err != nil {
+		return err
+	}
+	if err := n.openCluster(registered); err != nil {
+		return err
+	}
+	defer n.proxy.Close()
+	n.peers = newPeers(n.cfg.Name, n.network.SetPeers)
+	err = n.serve(ctx)
+	if n.cfg.Leave {
+		err = errors.Join(err, n.leave())
+	}
+	return err
+}
+
+// openLocal opens what needs no cluster.
+func (n *node) openLocal(ctx context.Context) error {
+	var err error
+	if n.visor, err = supervisor.Dial(n.cfg.SupervisorDir); err != nil {
+		return fmt.Errorf("reaching the supervisor: %w", err)
+	}
+	if n.executor, err = oci.New(oci.Config{StateDir: filepath.Join(n.cfg.DataDir, "runtime"), CgroupParent: n.cfg.CgroupParent,
+		SupervisorDir: n.cfg.SupervisorDir, Logger: n.log.Named("runtime")}); err != nil {
+		return err
+	}
+	n.images, err = image.Open(filepath.Join(n.cfg.DataDir, "images"), image.Options{Logger: n.log.Named("image"),
+		Mirrors: n.cfg.Mirrors, Embedded: image.Demo()})
+	if err != nil {
+		return err
+	}
+	if _, err := n.images.EnsureEmbedded(ctx); err != nil {
+		return fmt.Errorf("unpacking the embedded image: %w", err)
+	}
+	return nil
+}
+
+// openCluster makes the parts that must know the cluster's networks.
+func (n *node) openCluster(r *wire.Registered) error {
+	serviceCIDR, err := netip.ParsePrefix(r.ServiceCIDR)
+	if err != nil {
+		return fmt.Errorf("the cluster's service CIDR: %w", err)
+	}
+	clusterCIDR, err := netip.ParsePrefix(r.ClusterCIDR)
+	if err != nil {
+		return fmt.Errorf("the cluster's pod CIDR: %w", err)
+	}
+	vip, err := netip.ParseAddr(r.DNSAddress)
+	if err != nil {
+		return fmt.Errorf("the cluster's DNS address: %w", err)
+	}
+	if n.network, err = network.New(network.Config{NodeName: n.cfg.Name, NodeIP: n.cfg.Address, ClusterCIDR: clusterCIDR,
+		ServiceCIDR: serviceCIDR, StateDir: filepath.Join(n.cfg.DataDir, "network"), Logger: n.log.Named("network")}); err != nil {
+		return err
+	}
+	if n.proxy, err = netproxy.New(netproxy.Config{Logger: n.log.Named("proxy"), ServiceCIDR: serviceCIDR, SourceAddress: n.cfg.Address}); err != nil {
+		return err
+	}
+	if n.dns, err = dns.New(dns.Config{Addr: netip.AddrPortFrom(vip, 53), Domain: r.ClusterDomain, Logger: n.log.Named("dns")}); err != nil {
+		return err
+	}
+	n.model = services.New(n.cfg.Name, r.ClusterDomain, []netip.Addr{n.cfg.Address})
+	n.agent = agent.New(agent.Config{
+		NodeName: n.cfg.Name, NodeIPs: []netip.Addr{n.cfg.Address}, DataDir: n.cfg.DataDir,
+		Executor: n.executor, Images: imageSource{n.images}, Network: n.network, ControlPlane: n.link,
+		DNS: []netip.Addr{vip}, ClusterDomain: r.ClusterDomain, Services: n.model.OfNamespace,
+		Version: n.cfg.Version, Logger: n.log,
+	})
+	var h http.Handler = nodehttp.New(n.agent)
+	n.handler.Store(&h)
+	return nil
+}
+
+// register announces the node; it is Ready only when pods can have addresses.
+func (n *node) register(ctx context.Context, ready bool) (*wire.Registered, error) {
+	object := n.object()
+	if !ready {
+		for i := range object.Status.Conditions {
+			if c := &object.Status.Conditions[i]; c.Type == corev1.NodeReady {
+				c.Status, c.Reason, c.Message = corev1.ConditionFalse, "KubeletNotReady", "the pod network is being set up"
+			}
+		}
+	}
+	encoded, err := object.Marshal()
+	if err != nil {
+		return nil, fmt.Errorf("encoding the Node object: %w", err)
+	}
+	for {
+		r, err := n.link.Register(ctx, encoded)
+		if err == nil || ctx.Err() != nil {
+			return r, err
+		}
+		n.log.Warn("cannot register yet; will try again", "error", err)
+		select {
+		case <-time.After(registerPause):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (n *node) object() *corev1.Node {
+	if n.agent != nil {
+		return n.agent.NodeObject()
+	}
+	return agent.New(agent.Config{NodeName: n.cfg.Name, NodeIPs: []netip.Addr{n.cfg.Address}, DataDir: n.cfg.DataDir,
+		Version: n.cfg.Version, Logger: n.log}).NodeObject()
+}
+
+const registerPause = 200 * time.Millisecond
+
+// serve runs the parts until ctx ends.
+func (n *node) serve(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return n.proxy.Run(ctx) })
+	g.Go(func() error { return n.dns.Run(ctx) })
+	g.Go(func() error { return n.swapTables(ctx) })
+	g.Go(func() error { return n.serveAdmin(ctx) })
+	g.Go(func() error { return n.link.Watch(ctx, watched, &sink{node: n}) })
+	g.Go(func() error { return n.agentAfterNetwork(ctx) })
+	g.Go(func() error { return n.cfg.Identity.Run(ctx, n.link.Renew, n.renewed) })
+	return g.Wait()
+}
+
+// agentAfterNetwork sets the pod network up as soon as the leader has given this node its CIDR, says
+// that the node is ready, and runs the agent.
+func (n *node) agentAfterNetwork(ctx context.Context) error {
+	cidr, err := n.peers.ownCIDR(ctx)
+	if err != nil {
+		return err
+	}
+	if err := n.network.Setup(ctx, cidr); err != nil {
+		return fmt.Errorf("setting up the pod network: %w", err)
+	}
+	n.peers.ready()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return n.agent.Run(ctx) })
+	g.Go(func() error {
+		if _, err := n.register(ctx, true); err != nil {
+			return err
+		}
+		n.log.Info("the node is ready", "pods", cidr.String())
+		if err := n.visor.Ready(); err != nil {
+			n.log.Warn("cannot tell the supervisor that the agent serves", "error", err)
+		}
+		if n.cfg.Up != nil {
+			n.cfg.Up()
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// swapTables hands new tables to the proxy and DNS. Changes that come together share one table.
+func (n *node) swapTables(ctx context.Context) error {
+	for {
+		select {
+		case <-n.dirty:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		t := n.model.Table()
+		n.proxy.Swap(t)
+		n.dns.Swap(t)
+	}
+}
+
+func (n *node) markDirty() {
+	select {
+	case n.dirty <- struct{}{}:
+	default:
+	}
+}
+
+func (n *node) renewed(m pki.Material, err error) {
+	if err != nil {
+		n.log.Warn("cannot renew this node's certificate; will try again", "error", err)
+		return
+	}
+	if n.cfg.Renewed != nil {
+		n.cfg.Renewed(m)
+	}
+}
+
+// leaveTimeout bounds the clean-up of a node that will not come back.
+const leaveTimeout = 30 * time.Second
+
+// leave removes all pods and what was made on the machine.
+func (n *node) leave() error {
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
+	defer cancel()
+	sandboxes, err := n.executor.List(ctx)
+	faults := []error{err}
+	for _, s := range sandboxes {
+		faults = append(faults, n.executor.RemoveSandbox(ctx, s.PodUID), n.network.Detach(ctx, s.PodUID))
+	}
+	faults = append(faults, n.network.Close(ctx))
+	return errors.Join(faults...)
+}

@@ -1,0 +1,207 @@
+package node
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/peapod-sh/peapod/agent/network"
+	"github.com/peapod-sh/peapod/rpc/wire"
+)
+
+// Resources that a node follows.
+const (
+	pods     = "pods"
+	nodes    = "nodes"
+	svcs     = "services"
+	epSlices = "endpointslices.discovery.k8s.io"
+)
+
+var watched = []string{nodes, svcs, epSlices, pods}
+
+// sink hands the watch's events to the parts. Events of services are applied as they come, but the
+// table is swapped only from the first Synced on, so that a new watch never shows half a cluster.
+type sink struct {
+	node   *node
+	synced bool
+}
+
+func (s *sink) Begin() {
+	s.synced = false
+	s.node.agent.BeginSync()
+	s.node.model.Reset()
+	s.node.peers.reset()
+}
+
+func (s *sink) Synced() {
+	s.synced = true
+	s.node.peers.synced()
+	s.node.markDirty()
+	s.node.agent.Synced()
+}
+
+func (s *sink) Event(e *wire.Event) {
+	var err error
+	switch e.Resource {
+	case pods:
+		err = s.pod(e)
+	case nodes:
+		err = s.node.peers.event(e)
+	case svcs, epSlices:
+		err = s.service(e)
+	}
+	if err != nil {
+		s.node.log.Error("cannot read an object that a server sent", "resource", e.Resource, "namespace", e.Namespace, "name", e.Name, "error", err)
+	}
+}
+
+func (s *sink) pod(e *wire.Event) error {
+	if e.Type == wire.EventDeleted {
+		s.node.agent.Remove(types.UID(e.UID))
+		return nil
+	}
+	p := &corev1.Pod{}
+	if err := p.Unmarshal(e.Object); err != nil {
+		return err
+	}
+	s.node.agent.Put(p)
+	return nil
+}
+
+func (s *sink) service(e *wire.Event) error {
+	model := s.node.model
+	switch {
+	case e.Type == wire.EventDeleted && e.Resource == svcs:
+		model.DeleteService(e.Namespace, e.Name)
+	case e.Type == wire.EventDeleted:
+		model.DeleteSlice(e.Namespace, e.Name)
+	case e.Resource == svcs:
+		o := &corev1.Service{}
+		if err := o.Unmarshal(e.Object); err != nil {
+			return err
+		}
+		model.PutService(o)
+	default:
+		o := &discoveryv1.EndpointSlice{}
+		if err := o.Unmarshal(e.Object); err != nil {
+			return err
+		}
+		model.PutSlice(o)
+	}
+	if s.synced {
+		s.node.markDirty()
+	}
+	return nil
+}
+
+// peers follows the Node objects: this node's own CIDR, and the routes to the others.
+type peers struct {
+	self string
+	set  func([]network.Peer)
+
+	mu    sync.Mutex
+	known map[string]network.Peer
+	own   netip.Prefix
+	has   chan struct{} // closed when own is known
+	live  bool          // the pod network is set up
+	whole bool          // the watch is synced
+}
+
+func newPeers(self string, set func([]network.Peer)) *peers {
+	return &peers{self: self, set: set, known: map[string]network.Peer{}, has: make(chan struct{})}
+}
+
+func (p *peers) reset() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.known, p.whole = map[string]network.Peer{}, false
+}
+
+func (p *peers) synced() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.whole = true
+	p.apply()
+}
+
+// ready says that routes can be made from now on.
+func (p *peers) ready() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.live = true
+	p.apply()
+}
+
+// ownCIDR waits for the CIDR of this node's pods.
+func (p *peers) ownCIDR(ctx context.Context) (netip.Prefix, error) {
+	select {
+	case <-p.has:
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.own, nil
+	case <-ctx.Done():
+		return netip.Prefix{}, ctx.Err()
+	}
+}
+
+func (p *peers) event(e *wire.Event) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before, had := p.known[e.Name]
+	if e.Type == wire.EventDeleted {
+		delete(p.known, e.Name)
+		p.apply()
+		return nil
+	}
+	o := &corev1.Node{}
+	if err := o.Unmarshal(e.Object); err != nil {
+		return err
+	}
+	peer, ok := peerOf(o)
+	if !ok {
+		return nil
+	}
+	if o.Name == p.self {
+		if !p.own.IsValid() {
+			p.own = peer.PodCIDR
+			close(p.has)
+		}
+		return nil
+	}
+	if p.known[o.Name] = peer; !had || before != peer {
+		p.apply()
+	}
+	return nil
+}
+
+func (p *peers) apply() {
+	if !p.live || !p.whole {
+		return
+	}
+	list := make([]network.Peer, 0, len(p.known))
+	for _, x := range p.known {
+		list = append(list, x)
+	}
+	p.set(list)
+}
+
+// peerOf reads what routing needs; false if the node has no CIDR or no address yet.
+func peerOf(o *corev1.Node) (network.Peer, bool) {
+	cidr, err := netip.ParsePrefix(o.Spec.PodCIDR)
+	if err != nil {
+		return network.Peer{}, false
+	}
+	for _, a := range o.Status.Addresses {
+		if a.Type != corev1.NodeInternalIP {
+			continue
+		}
+		if ip, err := netip.ParseAddr(a.Address); err == nil {
+			return network.Peer{Name: o.Name, NodeIP: ip, PodCIDR: cidr}, true
+		}
+	}
+	return network.Peer{}, false
+}

@@ -1,0 +1,222 @@
+package services
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"github.com/peapod-sh/peapod/netproxy"
+)
+
+// Model holds the watched objects. It is safe for concurrent use.
+type Model struct {
+	node      string
+	domain    string
+	addresses []netip.Addr
+
+	mu       sync.Mutex
+	services map[name]*corev1.Service
+	slices   map[name]map[string]*discoveryv1.EndpointSlice // by service, then by the slice's own name
+	owner    map[name]name                                  // slice -> its service
+}
+
+type name struct{ namespace, name string }
+
+// New makes an empty model for one node. Node ports are opened at addresses.
+func New(node, domain string, addresses []netip.Addr) *Model {
+	m := &Model{node: node, domain: domain, addresses: addresses}
+	m.Reset()
+	return m
+}
+
+// Reset forgets everything: a watch starts over.
+func (m *Model) Reset() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.services = map[name]*corev1.Service{}
+	m.slices = map[name]map[string]*discoveryv1.EndpointSlice{}
+	m.owner = map[name]name{}
+}
+
+// PutService takes a service as it is now.
+func (m *Model) PutService(s *corev1.Service) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.services[name{s.Namespace, s.Name}] = s
+}
+
+// DeleteService forgets one.
+func (m *Model) DeleteService(namespace, n string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.services, name{namespace, n})
+}
+
+// PutSlice takes an endpoint slice as it is now.
+func (m *Model) PutSlice(s *discoveryv1.EndpointSlice) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.dropSlice(name{s.Namespace, s.Name})
+	service := name{s.Namespace, s.Labels[discoveryv1.LabelServiceName]}
+	if service.name == "" || s.AddressType == discoveryv1.AddressTypeFQDN {
+		return
+	}
+	if m.slices[service] == nil {
+		m.slices[service] = map[string]*discoveryv1.EndpointSlice{}
+	}
+	m.slices[service][s.Name] = s
+	m.owner[name{s.Namespace, s.Name}] = service
+}
+
+// DeleteSlice forgets one.
+func (m *Model) DeleteSlice(namespace, n string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.dropSlice(name{namespace, n})
+}
+
+func (m *Model) dropSlice(slice name) {
+	service, ok := m.owner[slice]
+	if !ok {
+		return
+	}
+	delete(m.owner, slice)
+	delete(m.slices[service], slice.name)
+	if len(m.slices[service]) == 0 {
+		delete(m.slices, service)
+	}
+}
+
+// OfNamespace lists the services of a namespace by name, for the environment of containers.
+func (m *Model) OfNamespace(namespace string) []*corev1.Service {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []*corev1.Service
+	for n, s := range m.services {
+		if n.namespace == namespace {
+			out = append(out, s)
+		}
+	}
+	slices.SortFunc(out, func(a, b *corev1.Service) int { return cmp.Compare(a.Name, b.Name) })
+	return out
+}
+
+// Table makes the proxy's table of what is known now.
+func (m *Model) Table() *netproxy.Table {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t := &netproxy.Table{NodeName: m.node, ClusterDomain: m.domain, NodeAddresses: m.addresses}
+	for n, s := range m.services {
+		t.Services = append(t.Services, m.service(s, m.slices[n]))
+	}
+	slices.SortFunc(t.Services, func(a, b netproxy.Service) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	return t
+}
+
+func (m *Model) service(s *corev1.Service, parts map[string]*discoveryv1.EndpointSlice) netproxy.Service {
+	out := netproxy.Service{Namespace: s.Namespace, Name: s.Name,
+		ExternalName: s.Spec.ExternalName, Headless: s.Spec.ClusterIP == corev1.ClusterIPNone,
+		AffinityTimeout: affinity(s), PublishNotReady: s.Spec.PublishNotReadyAddresses,
+		ExternalLocal: s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
+		InternalLocal: s.Spec.InternalTrafficPolicy != nil && *s.Spec.InternalTrafficPolicy == corev1.ServiceInternalTrafficPolicyLocal,
+	}
+	if s.Spec.Type != corev1.ServiceTypeExternalName {
+		out.ExternalName = ""
+	}
+	for _, ip := range s.Spec.ClusterIPs {
+		if a, err := netip.ParseAddr(ip); err == nil {
+			out.VIPs = append(out.VIPs, a)
+		}
+	}
+	for _, p := range s.Spec.Ports {
+		protocol, ok := protocolOf(p.Protocol)
+		if !ok {
+			continue
+		}
+		out.Ports = append(out.Ports, netproxy.Port{Name: p.Name, Protocol: protocol, Port: uint16(p.Port), NodePort: uint16(p.NodePort),
+			Endpoints: endpoints(p, parts)})
+	}
+	return out
+}
+
+// defaultAffinity is what Kubernetes documents for ClientIP affinity without a timeout: three hours.
+const defaultAffinity = 3 * time.Hour
+
+func affinity(s *corev1.Service) time.Duration {
+	if s.Spec.SessionAffinity != corev1.ServiceAffinityClientIP {
+		return 0
+	}
+	if c := s.Spec.SessionAffinityConfig; c != nil && c.ClientIP != nil && c.ClientIP.TimeoutSeconds != nil {
+		return time.Duration(*c.ClientIP.TimeoutSeconds) * time.Second
+	}
+	return defaultAffinity
+}
+
+func protocolOf(p corev1.Protocol) (netproxy.Protocol, bool) {
+	switch p {
+	case corev1.ProtocolTCP, "":
+		return netproxy.TCP, true
+	case corev1.ProtocolUDP:
+		return netproxy.UDP, true
+	}
+	return 0, false
+}
+
+// endpoints collects a port's backends from all slices, in a stable order.
+func endpoints(port corev1.ServicePort, parts map[string]*discoveryv1.EndpointSlice) []netproxy.Endpoint {
+	var out []netproxy.Endpoint
+	for _, s := range parts {
+		number, ok := portOf(port, s)
+		if !ok {
+			continue
+		}
+		for i := range s.Endpoints {
+			out = appendEndpoint(out, &s.Endpoints[i], number)
+		}
+	}
+	slices.SortFunc(out, func(a, b netproxy.Endpoint) int { return a.Address.Compare(b.Address) })
+	return slices.CompactFunc(out, func(a, b netproxy.Endpoint) bool { return a.Address == b.Address })
+}
+
+func portOf(port corev1.ServicePort, s *discoveryv1.EndpointSlice) (uint16, bool) {
+	for _, p := range s.Ports {
+		named := p.Name == nil && port.Name == "" || p.Name != nil && *p.Name == port.Name
+		if named && p.Port != nil {
+			return uint16(*p.Port), true
+		}
+	}
+	return 0, false
+}
+
+func appendEndpoint(out []netproxy.Endpoint, e *discoveryv1.Endpoint, port uint16) []netproxy.Endpoint {
+	isTrue := func(b *bool, unset bool) bool {
+		if b == nil {
+			return unset
+		}
+		return *b
+	}
+	ready := isTrue(e.Conditions.Ready, true)
+	for _, text := range e.Addresses {
+		a, err := netip.ParseAddr(text)
+		if err != nil {
+			continue
+		}
+		x := netproxy.Endpoint{Address: netip.AddrPortFrom(a, port), Ready: ready,
+			Serving: isTrue(e.Conditions.Serving, ready), Terminating: isTrue(e.Conditions.Terminating, false)}
+		if e.Hostname != nil {
+			x.Hostname = *e.Hostname
+		}
+		if e.NodeName != nil {
+			x.Node = *e.NodeName
+		}
+		out = append(out, x)
+	}
+	return out
+}

@@ -1,0 +1,148 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/peapod-sh/peapod/agent/supervisor"
+	"github.com/peapod-sh/peapod/cli/boot"
+	"github.com/peapod-sh/peapod/server"
+)
+
+// supervisedVariable tells an agent process that a supervisor started it, and where that one lives.
+const supervisedVariable = "PEAPOD_SUPERVISOR"
+
+func agentCommand() *cobra.Command {
+	o := &boot.Options{}
+	network := newNetworkFlags()
+	c := &cobra.Command{
+		Use:   "agent",
+		Short: "Run a server, a node, or both, of a cluster",
+		Long: `Run this machine as a server, a node that runs pods, or both.
+
+The first server founds the cluster and writes DATA-DIR/kubeconfig and DATA-DIR/join-token. Every other
+machine joins with an address of a server and that token.`,
+		Example: `  peapod agent --server --client                                   # a cluster of one
+  peapod agent --server --join 10.0.0.1:7440 --token peapod.…      # another server
+  peapod agent --client --join 10.0.0.1:7440 --token peapod.…      # a node that runs pods`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			var err error
+			if o.Network, err = network.parse(); err != nil {
+				return err
+			}
+			if o.Bind == "" {
+				o.Bind = boot.LocalIP()
+			}
+			if !o.Server && !o.Client && o.Sim == 0 {
+				o.Client = true
+			}
+			return runAgent(c.Context(), *o)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.Name, "name", "", "name of this machine in the cluster (default: the host name)")
+	f.BoolVar(&o.Server, "server", false, "be a server: replicate the state and serve the API")
+	f.BoolVar(&o.Client, "client", false, "be a node: run pods (the default without --server)")
+	f.StringVar(&o.DataDir, "data-dir", "/var/lib/peapod", "directory for everything that is kept")
+	f.StringVar(&o.Bind, "bind", "", "IP address of this machine (default: the one with the default route)")
+	f.IntVar(&o.APIPort, "api-port", boot.APIPort, "TCP port of the Kubernetes API")
+	f.IntVar(&o.RPCPort, "rpc-port", boot.RPCPort, "TCP port between agents")
+	f.IntVar(&o.GossipPort, "gossip-port", boot.GossipPort, "UDP and TCP port of gossip")
+	f.StringSliceVar(&o.Join, "join", nil, "HOST:PORT of servers to join through")
+	f.StringVar(&o.Token, "token", os.Getenv("PEAPOD_TOKEN"), "join token (or PEAPOD_TOKEN)")
+	f.StringVar(&o.Kubeconfig, "kubeconfig-out", "", "also write the administrator's kubeconfig here")
+	f.StringVar(&o.CgroupRoot, "cgroup-root", "", "cgroup below which pods run (default peapod/NAME)")
+	f.StringArrayVar(&o.Mirrors, "mirror", nil, "REGISTRY=URL to pull images from instead of REGISTRY; may be repeated")
+	f.StringVar(&o.LogLevel, "log-level", "info", "trace, debug, info, warn or error")
+	f.IntVar(&o.Sim, "sim", 0, "be this many simulated nodes, without processes, instead of a real one")
+	f.Int64Var(&o.SimPods, "sim-pods", 110, "pods that a simulated node takes")
+	network.register(f)
+	return c
+}
+
+// runAgent is the launcher, and in the process that the launcher's supervisor starts, the agent.
+func runAgent(ctx context.Context, o boot.Options) error {
+	if o.CgroupRoot == "" {
+		o.CgroupRoot = filepath.Join("peapod", o.Name)
+	}
+	if !o.Client {
+		return bootUntilSignal(ctx, o)
+	}
+	if dir := os.Getenv(supervisedVariable); dir != "" {
+		o.SupervisorDir = dir
+		return bootUntilSignal(ctx, o)
+	}
+	return launch(filepath.Join(o.DataDir, "supervisor"), false)
+}
+
+// launch has the supervisor of dir run this very command line, and waits in the foreground.
+func launch(dir string, stop bool) error {
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("running pods needs root: start it as root (or with sudo)")
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	code, err := supervisor.Launch(dir, append([]string{exe}, os.Args[1:]...), append(os.Environ(), supervisedVariable+"="+dir))
+	if stop {
+		if c, dialErr := supervisor.Dial(dir); dialErr == nil {
+			_ = c.Stop() // it stays if pods are left, which then is the lesser evil
+			_ = c.Close()
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if code != 0 {
+		return codedError{fmt.Errorf(""), code}
+	}
+	return nil
+}
+
+func bootUntilSignal(ctx context.Context, o boot.Options) error {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	return boot.Run(ctx, o, os.Stderr)
+}
+
+// networkFlags are fixed when a cluster is founded.
+type networkFlags struct{ pods, services, domain string }
+
+func newNetworkFlags() *networkFlags {
+	n := server.DefaultNetwork()
+	return &networkFlags{n.ClusterCIDR.String(), n.ServiceCIDR.String(), n.Domain}
+}
+
+type flagSet interface {
+	StringVar(p *string, name, value, usage string)
+}
+
+func (n *networkFlags) register(f flagSet) {
+	f.StringVar(&n.pods, "cluster-cidr", n.pods, "network of all pods (when founding a cluster)")
+	f.StringVar(&n.services, "service-cidr", n.services, "network of services (when founding a cluster)")
+	f.StringVar(&n.domain, "cluster-domain", n.domain, "DNS domain of the cluster (when founding a cluster)")
+}
+
+func (n *networkFlags) parse() (server.Network, error) {
+	out := server.Network{Domain: n.domain}
+	var err error
+	if out.ClusterCIDR, err = netip.ParsePrefix(n.pods); err != nil {
+		return out, fmt.Errorf("--cluster-cidr: %w", err)
+	}
+	if out.ServiceCIDR, err = netip.ParsePrefix(n.services); err != nil {
+		return out, fmt.Errorf("--service-cidr: %w", err)
+	}
+	return out, nil
+}

@@ -1,0 +1,113 @@
+package boot
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/peapod-sh/peapod/agent/image"
+	"github.com/peapod-sh/peapod/server"
+)
+
+// Ports that an agent uses unless told otherwise.
+const (
+	APIPort    = 6443
+	RPCPort    = 7440
+	GossipPort = 7441
+)
+
+// Options of an agent process.
+type Options struct {
+	Name           string
+	Server, Client bool
+	DataDir        string
+	Bind           string // IP address of this machine, for all ports
+	APIPort        int
+	RPCPort        int
+	GossipPort     int
+	Join           []string // host:port of servers
+	Token          string
+	Kubeconfig     string // file to write the administrator's kubeconfig to
+	CgroupRoot     string
+	Mirrors        []string // REGISTRY=URL
+	LogLevel       string
+	Network        server.Network
+	Sim            int // number of simulated nodes, instead of a real one
+	SimPods        int64
+	Leave          bool // leave nothing behind on the machine when the process ends
+	SupervisorDir  string
+	// Up, if not nil, is called once when everything that was asked for serves.
+	Up func(kubeconfig string)
+}
+
+// complete fills in defaults and reports every fault at once.
+func (o *Options) complete() error {
+	if o.Name == "" {
+		o.Name, _ = os.Hostname()
+		o.Name = strings.ToLower(o.Name)
+	}
+	for p, d := range map[*int]int{&o.APIPort: APIPort, &o.RPCPort: RPCPort, &o.GossipPort: GossipPort} {
+		if *p == 0 {
+			*p = d
+		}
+	}
+	if !o.Network.ServiceCIDR.IsValid() {
+		o.Network = server.DefaultNetwork()
+	}
+	return errors.Join(o.faults()...)
+}
+
+func (o *Options) faults() []error {
+	var out []error
+	add := func(format string, args ...any) { out = append(out, fmt.Errorf(format, args...)) }
+	if !o.Server && !o.Client && o.Sim == 0 {
+		add("nothing to do: give --server, --client or both")
+	}
+	if ip, err := netip.ParseAddr(o.Bind); err != nil || ip.IsUnspecified() {
+		add("--bind %q must be an IP address of this machine that the other machines can reach, such as 192.168.1.10", o.Bind)
+	}
+	if !o.Server && len(o.Join) == 0 {
+		add("a node needs a cluster: give --join HOST:%d of a server, and --token", RPCPort)
+	}
+	if !filepath.IsAbs(o.DataDir) {
+		add("--data-dir %q must be an absolute path", o.DataDir)
+	}
+	if o.Client && os.Geteuid() != 0 {
+		add("running pods needs root: start the agent as root (or with sudo), or give --server only")
+	}
+	if hclog.LevelFromString(o.LogLevel) == hclog.NoLevel {
+		add("--log-level %q is none of trace, debug, info, warn, error", o.LogLevel)
+	}
+	if _, err := o.mirrors(); err != nil {
+		out = append(out, err)
+	}
+	return out
+}
+
+// mirrors reads REGISTRY=URL.
+func (o *Options) mirrors() (map[string][]image.Mirror, error) {
+	out := map[string][]image.Mirror{}
+	for _, text := range o.Mirrors {
+		registry, url, ok := strings.Cut(text, "=")
+		if !ok || registry == "" || !strings.Contains(url, "://") {
+			return nil, fmt.Errorf("--mirror %q must read REGISTRY=URL, such as docker.io=http://127.0.0.1:5000", text)
+		}
+		out[registry] = append(out[registry], image.Mirror{URL: url})
+	}
+	return out, nil
+}
+
+func (o *Options) at(port int) string { return joinHostPort(o.Bind, port) }
+
+func joinHostPort(host string, port int) string {
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return host + ":" + strconv.Itoa(port)
+}

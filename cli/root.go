@@ -1,0 +1,161 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/kubectl/pkg/cmd"
+	"k8s.io/kubectl/pkg/cmd/plugin"
+	cmdutil "k8s.io/kubectl/pkg/cmd/util"
+
+	"github.com/peapod-sh/peapod/cli/lab"
+	"github.com/peapod-sh/peapod/internal/version"
+)
+
+const long = `Peapod turns a handful of machines into a Kubernetes-compatible cluster, with one binary.
+
+Start:
+  peapod dev                 one process that is a whole cluster, gone when it ends
+  peapod lab up              three servers and three clients on this machine, with real networks
+  peapod agent --server      the first server of a real cluster; see 'peapod agent --help'
+
+All of kubectl's commands are here too: peapod get pods, peapod apply -f web.yaml. They also read
+.hcl files.`
+
+// Main runs the command line and returns the exit code.
+func Main(args []string) int {
+	streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
+	args, cleanup, err := translateHCL(args)
+	defer cleanup()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	root := newRoot(streams, args)
+	root.SetArgs(args[1:])
+	// kubectl's commands end the process themselves when they fail; the temporary files must go first.
+	cmdutil.BehaviorOnFatal(func(message string, code int) {
+		cleanup()
+		if message != "" {
+			fmt.Fprint(os.Stderr, withNewline(message))
+		}
+		os.Exit(code)
+	})
+	if err := root.Execute(); err != nil {
+		if text := err.Error(); text != "" {
+			fmt.Fprint(os.Stderr, withNewline("error: "+strings.TrimPrefix(text, "error: ")))
+		}
+		return exitCode(err)
+	}
+	return 0
+}
+
+func withNewline(s string) string { return strings.TrimRight(s, "\n") + "\n" }
+
+// codedError carries an exit code of its own.
+type codedError struct {
+	error
+	code int
+}
+
+func exitCode(err error) int {
+	if c, ok := err.(codedError); ok {
+		return c.code
+	}
+	return 1
+}
+
+// newRoot is kubectl's tree with our name and commands.
+func newRoot(streams genericiooptions.IOStreams, args []string) *cobra.Command {
+	defaultKubeconfig()
+	root := cmd.NewKubectlCommand(cmd.KubectlOptions{
+		PluginHandler: plugin.NewDefaultPluginHandler(plugin.ValidPluginFilenamePrefixes),
+		Arguments:     args,
+		ConfigFlags:   genericclioptions.NewConfigFlags(true).WithDeprecatedPasswordFlag().WithDiscoveryBurst(300).WithDiscoveryQPS(50),
+		IOStreams:     streams,
+	})
+	root.Use, root.Short, root.Long = "peapod", "A Kubernetes-compatible cluster in one binary", long
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetUsageTemplate(usageTemplate)
+	root.SetHelpTemplate("{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}\n{{end}}{{if or .Runnable .HasSubCommands}}{{.UsageString}}{{end}}")
+	replace(root, versionCommand())
+	own := []*cobra.Command{agentCommand(), devCommand(), lab.Command(), jobCommand(), imageCommand(), tokenCommand(), operatorCommand(), doctorCommand()}
+	root.AddGroup(&cobra.Group{ID: groupOwn, Title: "Peapod's commands:"}, &cobra.Group{ID: groupKubectl, Title: "kubectl's commands:"})
+	for _, c := range root.Commands() {
+		c.GroupID = groupKubectl
+	}
+	for _, c := range own {
+		c.GroupID = groupOwn
+		c.SilenceUsage = true
+		root.AddCommand(c)
+	}
+	root.InitDefaultHelpCmd()
+	root.SetHelpCommandGroupID(groupKubectl)
+	return root
+}
+
+const (
+	groupOwn     = "peapod"
+	groupKubectl = "kubectl"
+)
+
+const usageTemplate = `
+Usage:{{if .Runnable}}
+  {{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}
+  {{.CommandPath}} COMMAND{{end}}{{if .HasExample}}
+
+Examples:
+{{.Example}}{{end}}{{if .HasAvailableSubCommands}}{{$cmds := .Commands}}{{if eq (len .Groups) 0}}
+
+Commands:{{range $cmds}}{{if or .IsAvailableCommand (eq .Name "help")}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{else}}{{range $group := .Groups}}
+
+{{.Title}}{{range $cmds}}{{if and (eq .GroupID $group.ID) (or .IsAvailableCommand (eq .Name "help"))}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
+
+Options:
+{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableSubCommands}}
+
+'{{.CommandPath}} COMMAND --help' says more about a command.{{end}}
+`
+
+// replace puts a command in the place of one of the same name.
+func replace(root, with *cobra.Command) {
+	for _, c := range root.Commands() {
+		if c.Name() == with.Name() {
+			root.RemoveCommand(c)
+		}
+	}
+	root.AddCommand(with)
+}
+
+// kubeconfigs are where the commands look if neither --kubeconfig, KUBECONFIG nor ~/.kube/config is there.
+var kubeconfigs = []string{"/var/lib/peapod/kubeconfig"}
+
+func defaultKubeconfig() {
+	if os.Getenv("KUBECONFIG") != "" {
+		return
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		if _, err := os.Stat(home + "/.kube/config"); err == nil {
+			return
+		}
+	}
+	for _, path := range kubeconfigs {
+		if f, err := os.Open(path); err == nil {
+			f.Close()
+			_ = os.Setenv("KUBECONFIG", path)
+			return
+		}
+	}
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, Run: func(c *cobra.Command, _ []string) {
+		fmt.Fprintln(c.OutOrStdout(), version.String())
+	}}
+}

@@ -1,0 +1,82 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/peapod-sh/peapod/internal/adminsock"
+)
+
+// Member describes a server for the operator.
+type Member struct {
+	Name, Address, API string
+	Leader             bool
+}
+
+// NewToken is the answer to a request for a join token.
+type NewToken struct{ Token string }
+
+
+// serveAdmin answers the operator on this machine.
+func (s *Server) serveAdmin(ctx context.Context) error {
+	m := http.NewServeMux()
+	m.HandleFunc("POST /tokens", func(w http.ResponseWriter, r *http.Request) {
+		ttl, err := time.ParseDuration(r.URL.Query().Get("ttl"))
+		if err != nil {
+			adminsock.Reply(w, nil, fmt.Errorf("the time to live: %w", err))
+			return
+		}
+		t, err := s.CreateToken(r.Context(), ttl)
+		adminsock.Reply(w, NewToken{t}, err)
+	})
+	m.HandleFunc("GET /tokens", func(w http.ResponseWriter, _ *http.Request) { adminsock.Reply(w, s.Tokens(), nil) })
+	m.HandleFunc("DELETE /tokens/{id}", func(w http.ResponseWriter, r *http.Request) {
+		adminsock.Reply(w, struct{}{}, s.RevokeToken(r.Context(), r.PathValue("id")))
+	})
+	m.HandleFunc("GET /raft", func(w http.ResponseWriter, _ *http.Request) {
+		members, err := s.Members()
+		adminsock.Reply(w, members, err)
+	})
+	m.HandleFunc("DELETE /raft/{name}", func(w http.ResponseWriter, r *http.Request) {
+		adminsock.Reply(w, struct{}{}, s.consensus.remove(r.PathValue("name")))
+	})
+	m.HandleFunc("POST /raft/transfer", func(w http.ResponseWriter, _ *http.Request) {
+		adminsock.Reply(w, struct{}{}, s.consensus.raft.LeadershipTransfer().Error())
+	})
+	m.HandleFunc("GET /snapshot", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = s.state.View().WriteTo(w) // a torn copy fails its checksum
+	})
+	m.HandleFunc("POST /snapshot", func(w http.ResponseWriter, _ *http.Request) {
+		adminsock.Reply(w, struct{}{}, s.consensus.raft.Snapshot().Error())
+	})
+	m.HandleFunc("GET /kubeconfig", func(w http.ResponseWriter, r *http.Request) {
+		groups := strings.FieldsFunc(r.URL.Query().Get("groups"), func(c rune) bool { return c == ',' })
+		k, err := s.AdminKubeconfig(r.URL.Query().Get("user"), groups)
+		if err != nil {
+			adminsock.Reply(w, nil, err)
+			return
+		}
+		text, err := k.Encode()
+		adminsock.Reply(w, string(text), err)
+	})
+	return adminsock.Serve(ctx, filepath.Join(s.cfg.DataDir, adminsock.Name), m)
+}
+
+// Members lists the servers.
+func (s *Server) Members() ([]Member, error) {
+	names, err := s.consensus.members()
+	if err != nil {
+		return nil, err
+	}
+	leader := s.consensus.leader()
+	var out []Member
+	for _, n := range names {
+		at, _ := s.meta.member(n) // not there yet while the server is joining
+		out = append(out, Member{Name: n, Address: at.RPC, API: at.API, Leader: n == leader})
+	}
+	return out, nil
+}
