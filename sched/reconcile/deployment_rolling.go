@@ -89,9 +89,9 @@ func (r *rollout) shrinkOlds() {
 			spare -= n
 		}
 	}
-	// What is available beyond the minimum may go. An available pod that an old member is about to
-	// lose anyway (its size is already smaller) is not counted as there.
-	there := int32(r.current.available) + sum(olds, func(m *member) int32 { return min(m.spec(), int32(m.available)) })
+	// What is available beyond the minimum may go. An available pod that a member is about to lose
+	// anyway (its size is already smaller) is not counted as there.
+	there := sum(r.members, func(m *member) int32 { return min(m.spec(), int32(m.available)) })
 	for _, m := range olds {
 		n := min(there-least, m.spec())
 		if n > 0 {
