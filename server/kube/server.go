@@ -13,7 +13,6 @@ import (
 	"k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/healthz"
 	restclient "k8s.io/client-go/rest"
-	"k8s.io/component-base/compatibility"
 
 	"github.com/peapod-sh/peapod/api"
 )
@@ -49,7 +48,7 @@ func New(c Config) (*Server, error) {
 
 func (s *Server) genericConfig() *server.Config {
 	cfg := server.NewConfig(api.Codecs)
-	cfg.EffectiveVersion = compatibility.NewEffectiveVersionFromString(s.config.Version, "", "")
+	cfg.EffectiveVersion = newServedVersion(s.config.Version)
 	cfg.ExternalAddress = s.config.Address
 	cfg.LoopbackClientConfig = &restclient.Config{}
 	cfg.Authentication.Authenticator = newAuthenticator(&s.config)

@@ -184,7 +184,11 @@ func TestWire4WatchListEndsWithBookmark(t *testing.T) {
 func TestWire4BookmarkBeforeTheEnd(t *testing.T) {
 	h := start(t)
 	seconds := int64(3)
-	w, err := h.client.CoreV1().ConfigMaps("default").Watch(context.Background(), metav1.ListOptions{TimeoutSeconds: &seconds, AllowWatchBookmarks: true})
+	l, err := h.client.CoreV1().ConfigMaps("default").List(context.Background(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := h.client.CoreV1().ConfigMaps("default").Watch(context.Background(), metav1.ListOptions{ResourceVersion: l.ResourceVersion, TimeoutSeconds: &seconds, AllowWatchBookmarks: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -294,7 +298,9 @@ func TestWire3ExpiredTokenGoesOnWithTheNewestState(t *testing.T) {
 
 func TestWire3FutureRevisionTimesOut(t *testing.T) {
 	h := start(t)
-	_, err := h.client.CoreV1().ConfigMaps("default").List(context.Background(), metav1.ListOptions{ResourceVersion: "999999"})
+	// Without retries, which the reply's Retry-After asks of clients.
+	err := h.client.CoreV1().RESTClient().Get().Namespace("default").Resource("configmaps").Param("resourceVersion", "999999").
+		MaxRetries(0).Do(context.Background()).Error()
 	if !apierrors.IsTimeout(err) || !apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge) {
 		t.Fatalf("%v", err)
 	}
