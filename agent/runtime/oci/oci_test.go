@@ -19,13 +19,13 @@ import (
 
 // node is a machine of its own for one test: directories, a supervisor, a cgroup.
 type node struct {
-	t     *testing.T
+	t     testing.TB
 	dir   string
 	layer string
 	cfg   Config
 }
 
-func newNode(t *testing.T) *node {
+func newNode(t testing.TB) *node {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "oci")
 	if err != nil {
@@ -41,7 +41,7 @@ func newNode(t *testing.T) *node {
 	return n
 }
 
-type testWriter struct{ t *testing.T }
+type testWriter struct{ t testing.TB }
 
 func (w testWriter) Write(b []byte) (int, error) {
 	w.t.Log(strings.TrimSpace(string(b)))

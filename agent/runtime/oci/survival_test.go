@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 func testConfig(dir string) Config {
 	return Config{
 		StateDir: filepath.Join(dir, "state"), SupervisorDir: filepath.Join(dir, "sv"),
-		CgroupParent: "peapod-test/" + filepath.Base(dir),
+		CgroupParent: "peapod-test-" + filepath.Base(dir),
 	}
 }
 
