@@ -1,0 +1,18 @@
+// Package network is the pod network of one node: a bridge, a veth pair for every pod, addresses
+// from the node's own CIDR, routes or a VXLAN device to the other nodes, and masquerade for what
+// leaves the cluster. Everything is done by netlink, in the network namespace in which New is called.
+//
+// Main flow: New reads which addresses are given away; Setup makes the bridge, the sysctls and the
+// masquerade rule, or adopts those that an earlier agent left; Attach and Detach serve pods; SetPeers
+// names the other nodes, and one goroutine keeps the routes to them as they should be until Stop
+// (which leaves everything in place for the next agent) or Close (which removes all that was made).
+//
+// What is ours is known by its mark: links carry a "peapod" alias or hang on our bridge under our
+// prefix, routes carry our protocol number, rules live in our nftables table. Nothing else is touched
+// except these sysctls, whose old values are kept in the state directory and put back by Close:
+// net.ipv4.ip_forward (1: pods' packets are routed) and net.bridge.bridge-nf-call-iptables (0, where
+// it exists: pods of one node must not pass the filters meant for routed traffic). rp_filter is set
+// to loose on our own links only.
+//
+// It must not know: pods beyond a UID and a namespace path, services, the API, or who decides CIDRs.
+package network
