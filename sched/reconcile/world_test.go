@@ -26,7 +26,7 @@ import (
 // failer is what tests and rapid have in common.
 type failer interface {
 	Helper()
-	Fatalf(string, ...any)
+	Fatalf(format string, args ...any)
 }
 
 // world is a store, an engine and nodes in one goroutine and virtual time.
