@@ -232,7 +232,9 @@ func (s *Store) referenced() map[string]bool {
 	return kept
 }
 
-func (s *Store) path(elem ...string) string { return filepath.Join(append([]string{s.dir}, elem...)...) }
+func (s *Store) path(elem ...string) string {
+	return filepath.Join(append([]string{s.dir}, elem...)...)
+}
 
 func (s *Store) blobPath(h v1.Hash) string  { return s.path("blobs", "sha256", h.Hex) }
 func (s *Store) layerPath(h v1.Hash) string { return s.path("layers", h.Hex) }
