@@ -10,13 +10,19 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-const inside = "NETPROXY_TEST_NAMESPACE"
+const (
+	inside  = "NETPROXY_TEST_NAMESPACE"
+	asProxy = "NETPROXY_TEST_PROXY"
+)
 
 // TestMain runs the whole test process in a network namespace of its own, which stands for a node. All that the tests
 // add to it (routes, addresses, links) ends with the process.
 func TestMain(m *testing.M) {
 	if os.Getenv(inside) == "" {
 		os.Exit(reexec())
+	}
+	if os.Getenv(asProxy) != "" {
+		os.Exit(proxyProcess())
 	}
 	if err := furnish(); err != nil {
 		fmt.Fprintln(os.Stderr, "preparing the namespace:", err)
