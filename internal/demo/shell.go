@@ -100,12 +100,25 @@ func (s *sh) newRunner() (*interp.Runner, error) {
 	return interp.New(
 		interp.StdIO(os.Stdin, os.Stdout, os.Stderr),
 		interp.Params(s.params...),
-		interp.CallHandler(s.trap),
+		interp.CallHandler(s.call),
 	)
 }
 
 var signalNames = map[syscall.Signal]string{
 	syscall.SIGTERM: "TERM", syscall.SIGINT: "INT", syscall.SIGHUP: "HUP", syscall.SIGUSR1: "USR1", syscall.SIGUSR2: "USR2",
+}
+
+// call sees every command first. The interpreter refuses to be a kill of its own: the tool is meant.
+func (s *sh) call(ctx context.Context, args []string) ([]string, error) {
+	if args[0] != "kill" {
+		return s.trap(ctx, args)
+	}
+	h := interp.HandlerCtx(ctx)
+	path, err := interp.LookPathDir(h.Dir, h.Env, "kill")
+	if err != nil {
+		return args, nil
+	}
+	return append([]string{path}, args[1:]...), nil
 }
 
 // trap keeps `trap COMMANDS TERM` for itself and leaves EXIT and ERR to the interpreter.

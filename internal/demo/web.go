@@ -115,8 +115,9 @@ func (w *web) run(c *call) int {
 	}
 	srv := &http.Server{Handler: w.handler(), ReadHeaderTimeout: headerTime}
 	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(l) }() // ends with Shutdown below, or with the process
-	fmt.Printf("demo: %s on %s listens on port %s\n", place().Pod, cmp.Or(place().Node, "an unnamed node"), w.port)
+	go func() { failed <- srv.Serve(l) }()             // ends with Shutdown below, or with the process
+	_, port, _ := net.SplitHostPort(l.Addr().String()) // a listener's own address is well formed
+	fmt.Printf("demo: %s on %s listens on port %s\n", place().Pod, cmp.Or(place().Node, "an unnamed node"), port)
 	select {
 	case err := <-failed:
 		return c.fail(err)
