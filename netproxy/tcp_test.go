@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"sync"
 	"testing"
 )
 
@@ -83,10 +84,12 @@ func TestBulkBothWays(t *testing.T) {
 	down := random(1, size)
 	sums := make(chan [32]byte, 8)
 	serve(t, backendAddr(1), func(c *net.TCPConn) {
-		go func() {
+		var writer sync.WaitGroup
+		defer writer.Wait() // before the connection is closed
+		writer.Go(func() {
 			_, _ = c.Write(down)
 			_ = c.CloseWrite()
-		}()
+		})
 		sums <- digest(c)
 	})
 	p := start(t, nil)
