@@ -1,0 +1,72 @@
+package lab
+
+import (
+	"fmt"
+	"net/netip"
+	"path"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+// Addresses of the nodes: a range of last bytes for each role.
+const (
+	firstServerByte = 11
+	firstClientByte = 21
+	simByte         = 99
+	rpcPort         = 7440
+	apiPort         = 6443
+)
+
+// plan says what a lab of these options in this place consists of.
+func plan(o Options, p place) *state {
+	s := &state{Name: o.Name, Binary: o.Binary, Bridge: p.bridge, Subnet: p.subnet, Kubeconfig: o.Kubeconfig, Created: time.Now(), SimNodes: o.SimNodes}
+	add := func(name, role string, last int) {
+		n := Node{
+			Name: name, Role: role, Address: hostAddress(p.subnet, byte(last)),
+			Namespace: namespace(o.Name, name), Link: fmt.Sprintf("pl%d-%s", p.index, name),
+			Cgroup: path.Join(cgroupRoot, o.Name, name), Dir: filepath.Join(o.Dir, name),
+		}
+		n.Args = agentArgs(o, n, hostAddress(p.subnet, firstServerByte), len(s.Nodes) == 0)
+		s.Nodes = append(s.Nodes, n)
+	}
+	role := RoleServer
+	if o.Dual {
+		role = RoleDual
+	}
+	for i := range o.Servers {
+		add(fmt.Sprintf("server%d", i+1), role, firstServerByte+i)
+	}
+	for i := range o.Clients {
+		add(fmt.Sprintf("client%d", i+1), RoleClient, firstClientByte+i)
+	}
+	if o.SimNodes > 0 {
+		add("sim", RoleSim, simByte)
+	}
+	return s
+}
+
+func namespace(lab, node string) string { return "pp-" + lab + "-" + node }
+
+func agentArgs(o Options, n Node, first netip.Addr, founder bool) []string {
+	args := []string{"agent", "--name", n.Name, "--data-dir", n.DataDir(), "--bind", n.Address.String()}
+	if n.IsServer() {
+		args = append(args, "--server")
+	}
+	if n.IsClient() {
+		args = append(args, "--client", "--cgroup-root", path.Join(n.Cgroup, "pods"))
+		for _, m := range o.Mirrors {
+			args = append(args, "--mirror", m)
+		}
+	}
+	if n.Role == RoleSim {
+		args = append(args, "--sim", strconv.Itoa(o.SimNodes))
+	}
+	if !founder {
+		args = append(args, "--join", netip.AddrPortFrom(first, rpcPort).String())
+	}
+	if o.LogLevel != "" {
+		args = append(args, "--log-level", o.LogLevel)
+	}
+	return append(args, o.ExtraArgs[n.Role]...)
+}
