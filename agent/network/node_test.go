@@ -109,6 +109,7 @@ func TestRestartKeepsConnectivity(t *testing.T) {
 	p.na.Stop()
 	p.talk(t)
 	p.na = p.a.start(p.ca, "10.42.0.0/24")
+	must(t, p.na.syncPeers()) // before SetPeers it knows of no node, and removes none
 	p.talk(t)
 	if now := p.a.links(); now != links {
 		t.Fatalf("links changed from\n%s to\n%s", links, now)
@@ -197,7 +198,7 @@ func TestStrangersAreLeftAlone(t *testing.T) {
 	s := newSpace(t)
 	must(t, s.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "docker0"}}))
 	s.dress("docker0", "172.17.0.1/16")
-	must(t, s.LinkAdd(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: "peasoup"}}))
+	must(t, s.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "peasoup"}, PeerName: "peashell"}))
 	c, err := nftables.New(nftables.WithNetNSFd(int(s.ns)))
 	must(t, err)
 	c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "theirs"})
@@ -354,7 +355,7 @@ func TestAttachRefuses(t *testing.T) {
 		}
 	}
 	busy := newSpace(t)
-	must(t, busy.LinkAdd(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: "eth0"}}))
+	must(t, busy.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "eth0"}}))
 	if _, err := n.Attach(context.Background(), "p", busy.path()); err == nil || !strings.Contains(err.Error(), "not ours") {
 		t.Fatal(err)
 	}

@@ -96,7 +96,10 @@ func config(t testing.TB, name, ip string) Config {
 
 type testLog struct{ t testing.TB }
 
-func (l testLog) Write(b []byte) (int, error) { l.t.Log(strings.TrimSpace(string(b))); return len(b), nil }
+func (l testLog) Write(b []byte) (int, error) {
+	l.t.Log(strings.TrimSpace(string(b)))
+	return len(b), nil
+}
 
 // start opens a network in the space; it is stopped with the test, if the test has not done so.
 func (s *space) start(cfg Config, cidr string) *Network {

@@ -12,8 +12,9 @@ import (
 
 // peers is the list of other nodes and the goroutine that makes routes of it.
 type peers struct {
-	mu   sync.Mutex
-	list []Peer
+	mu    sync.Mutex
+	list  []Peer
+	known bool // SetPeers was called; before that, an earlier agent's routes stay
 
 	wake chan struct{}
 	stop chan struct{} // closed to end the goroutine; nil while there is none
@@ -28,7 +29,7 @@ func (n *Network) SetPeers(list []Peer) {
 		list = list[:peersMax]
 	}
 	n.peers.mu.Lock()
-	n.peers.list = slices.Clone(list)
+	n.peers.list, n.peers.known = slices.Clone(list), true
 	n.peers.mu.Unlock()
 	select {
 	case n.peers.wake <- struct{}{}:
@@ -97,12 +98,12 @@ func text(err error) string {
 // syncPeers brings routes, neighbours and forwarding entries to what the list says.
 func (n *Network) syncPeers() error {
 	g := n.ground.Load()
-	if g == nil {
+	n.peers.mu.Lock()
+	list, known := n.peers.list, n.peers.known
+	n.peers.mu.Unlock()
+	if g == nil || !known {
 		return nil
 	}
-	n.peers.mu.Lock()
-	list := n.peers.list
-	n.peers.mu.Unlock()
 	good, bad := n.sound(g, list)
 	paths, err := n.paths(good)
 	bad = errors.Join(bad, err)
