@@ -236,7 +236,8 @@ func procs(dir string) []int {
 	return out
 }
 
-// kill ends every process of the cgroup with SIGKILL and returns when none is left.
+// kill ends every process of the cgroup with SIGKILL and returns when none is left. It does not use v2's
+// cgroup.kill: kernel 6.18 goes on to kill what is later cloned into a cgroup that has been killed so.
 func (c cgroup) kill(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, killTimeout)
 	defer cancel()
@@ -246,7 +247,6 @@ func (c cgroup) kill(ctx context.Context) error {
 		for _, pid := range pids {
 			_ = unix.Kill(pid, unix.SIGKILL)
 		}
-		c.killV2()
 		c.thawAll()
 		if len(pids) == 0 {
 			return nil
@@ -256,15 +256,6 @@ func (c cgroup) kill(ctx context.Context) error {
 		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("processes %v of cgroup %s do not end", c.pids(), c.path)
-		}
-	}
-}
-
-// killV2 uses the kernel's own kill, which no fork can outrun.
-func (c cgroup) killV2() {
-	for _, h := range c.trees {
-		if h.v2 {
-			_ = os.WriteFile(filepath.Join(h.path, c.path, "cgroup.kill"), []byte("1"), 0)
 		}
 	}
 }

@@ -120,18 +120,13 @@ func (l *Lab) Restart(ctx context.Context, names ...string) error {
 		if err != nil {
 			return err
 		}
-		if err := c.create(); err != nil {
-			return err
-		}
-		if err := c.thaw(); err != nil {
-			return err
-		}
+		c.thawAll()
 		if err := c.stopAgent(ctx); err != nil {
 			return fmt.Errorf("stopping the agent of %s: %w", n.Name, err)
 		}
 		if len(c.pids()) == 0 {
-			if err := unmountBelow(n.Dir); err != nil {
-				return err
+			if err := errors.Join(unmountBelow(n.Dir), c.remove()); err != nil {
+				return fmt.Errorf("clearing away what %s has left: %w", n.Name, err)
 			}
 		}
 		token, err := readToken(l.Nodes()[0])
