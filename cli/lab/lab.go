@@ -126,14 +126,21 @@ func Open(dir string) (*Lab, error) {
 	return &Lab{dir: dir, s: s}, nil
 }
 
+// now is the lab's state, which nobody changes in place but setProcess and Up.
+func (l *Lab) now() *state {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.s
+}
+
 // Name is the lab's name.
-func (l *Lab) Name() string { return l.s.Name }
+func (l *Lab) Name() string { return l.now().Name }
 
 // Dir is where the lab's state lives.
 func (l *Lab) Dir() string { return l.dir }
 
 // Gateway is the host's address in the lab: where nodes reach what listens on the host.
-func (l *Lab) Gateway() netip.Addr { return gateway(l.s.Subnet) }
+func (l *Lab) Gateway() netip.Addr { return gateway(l.now().Subnet) }
 
 // Kubeconfig is a file with which the administrator reaches the first server.
 func (l *Lab) Kubeconfig() string { return filepath.Join(l.dir, "kubeconfig") }

@@ -189,7 +189,7 @@ func (l *Lab) startRest(token string) error {
 
 // startAgent starts a node's agent and records it.
 func (l *Lab) startAgent(n Node, token string) (Node, error) {
-	cmd, log, err := agentCommand(l.s.Binary, n, token)
+	cmd, log, err := agentCommand(l.now().Binary, n, token)
 	if err != nil {
 		return n, err
 	}
