@@ -73,9 +73,9 @@ func exitCode(err error) int {
 func newRoot(streams genericiooptions.IOStreams, args []string) *cobra.Command {
 	defaultKubeconfig()
 	root := cmd.NewKubectlCommand(cmd.KubectlOptions{
-		PluginHandler: plugin.NewDefaultPluginHandler(plugin.ValidPluginFilenamePrefixes),
+		PluginHandler: cmd.NewDefaultPluginHandler(plugin.ValidPluginFilenamePrefixes),
 		Arguments:     args,
-		ConfigFlags:   genericclioptions.NewConfigFlags(true).WithDeprecatedPasswordFlag().WithDiscoveryBurst(300).WithDiscoveryQPS(50),
+		ConfigFlags:   genericclioptions.NewConfigFlags(true).WithDeprecatedPasswordFlag().WithDiscoveryBurst(300).WithDiscoveryQPS(50).WithWarningPrinter(streams),
 		IOStreams:     streams,
 	})
 	root.Use, root.Short, root.Long = "peapod", "A Kubernetes-compatible cluster in one binary", long
@@ -83,7 +83,7 @@ func newRoot(streams genericiooptions.IOStreams, args []string) *cobra.Command {
 	root.SetUsageTemplate(usageTemplate)
 	root.SetHelpTemplate("{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}\n{{end}}{{if or .Runnable .HasSubCommands}}{{.UsageString}}{{end}}")
 	replace(root, versionCommand())
-	own := []*cobra.Command{agentCommand(), devCommand(), lab.Command(), jobCommand(), imageCommand(), tokenCommand(), operatorCommand(), doctorCommand()}
+	own := []*cobra.Command{agentCommand(), devCommand(), lab.Command(), imageCommand(), tokenCommand(), operatorCommand(), doctorCommand()}
 	root.AddGroup(&cobra.Group{ID: groupOwn, Title: "Peapod's commands:"}, &cobra.Group{ID: groupKubectl, Title: "kubectl's commands:"})
 	for _, c := range root.Commands() {
 		c.GroupID = groupKubectl

@@ -20,7 +20,6 @@ type Member struct {
 // NewToken is the answer to a request for a join token.
 type NewToken struct{ Token string }
 
-
 // serveAdmin answers the operator on this machine.
 func (s *Server) serveAdmin(ctx context.Context) error {
 	m := http.NewServeMux()

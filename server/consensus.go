@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
+	"github.com/hashicorp/raft-wal/metadb"
 
 	"github.com/peapod-sh/peapod/fsm"
 )
@@ -37,6 +38,7 @@ const (
 type consensus struct {
 	raft      *raft.Raft
 	log       *wal.WAL
+	index     *metadb.BoltMetaDB // the log's list of segments
 	transport *raft.NetworkTransport
 }
 
@@ -54,13 +56,15 @@ func openConsensus(c consensusConfig) (*consensus, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the log's directory: %w", err)
 	}
-	store, err := wal.Open(dir)
+	// The log does not close the metadata that it opens by itself, so we bring and close our own.
+	index := &metadb.BoltMetaDB{}
+	store, err := wal.Open(dir, wal.WithMetaStore(index))
 	if err != nil {
 		return nil, fmt.Errorf("opening the log in %s (is another server using this data directory, or is the disk full?): %w", dir, err)
 	}
 	snapshots, err := raft.NewFileSnapshotStoreWithLogger(c.dir, snapshotsKept, c.logger.Named("snapshot"))
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("opening the snapshots in %s: %w", c.dir, err), store.Close())
+		return nil, errors.Join(fmt.Errorf("opening the snapshots in %s: %w", c.dir, err), store.Close(), index.Close())
 	}
 	transport := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: c.layer, MaxPool: raftPool, Timeout: raftIOTimeout, Logger: c.logger.Named("transport"),
@@ -68,14 +72,14 @@ func openConsensus(c consensusConfig) (*consensus, error) {
 	conf := raftConfig(c)
 	if c.bootstrap {
 		if err := bootstrap(conf, c, store, snapshots, transport); err != nil {
-			return nil, errors.Join(err, store.Close())
+			return nil, errors.Join(err, store.Close(), index.Close())
 		}
 	}
 	r, err := raft.NewRaft(conf, replica{c.state}, store, store, snapshots, transport)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("starting raft: %w", err), store.Close())
+		return nil, errors.Join(fmt.Errorf("starting raft: %w", err), store.Close(), index.Close())
 	}
-	return &consensus{r, store, transport}, nil
+	return &consensus{r, store, index, transport}, nil
 }
 
 func raftConfig(c consensusConfig) *raft.Config {
@@ -164,5 +168,5 @@ func (c *consensus) remove(name string) error {
 
 // close stops raft and closes its files.
 func (c *consensus) close() error {
-	return errors.Join(c.raft.Shutdown().Error(), c.transport.Close(), c.log.Close())
+	return errors.Join(c.raft.Shutdown().Error(), c.transport.Close(), c.log.Close(), c.index.Close())
 }

@@ -23,7 +23,7 @@ func (n *node) serveAdmin(ctx context.Context) error {
 		adminsock.Reply(w, []*image.Image{i}, err)
 	})
 	m.HandleFunc("POST /images/import", func(w http.ResponseWriter, r *http.Request) {
-		list, err := n.images.ImportRootfs(r.Context(), r.URL.Query().Get("path"), r.URL.Query().Get("ref"), image.RunConfig{})
+		list, err := n.images.ImportRootfs(r.Context(), r.URL.Query().Get("path"), r.URL.Query().Get("ref"), image.Config{})
 		adminsock.Reply(w, list, err)
 	})
 	m.HandleFunc("DELETE /images", func(w http.ResponseWriter, r *http.Request) {

@@ -39,7 +39,7 @@ func RunSim(ctx context.Context, cfg SimConfig) error {
 	var handler http.Handler
 	n.link = link.New(link.Config{Identity: cfg.Identity, Seeds: cfg.Servers, Logger: cfg.Logger,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) })})
-	n.agent = agent.New(agent.Config{NodeName: cfg.Name, NodeIPs: []netip.Addr{cfg.Address}, Executor: sim.New(), Images: simImages{},
+	n.agent = agent.New(agent.Config{NodeName: cfg.Name, NodeIPs: []netip.Addr{cfg.Address}, Executor: sim.New(0), Images: simImages{},
 		Network: simNetwork{}, ControlPlane: n.link, Version: cfg.Version, PodsMax: cfg.PodsMax, Quiet: true, Logger: cfg.Logger})
 	handler = nodehttp.New(n.agent)
 	g, ctx := errgroup.WithContext(ctx)
