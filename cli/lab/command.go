@@ -206,9 +206,13 @@ func execCommand(t *target) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			command := args[1:]
+			if command[0] == "--" && len(command) > 1 {
+				command = command[1:]
+			}
 			// Ctrl-C is the command's: it comes from the terminal to both.
 			signal.Ignore(syscall.SIGINT)
-			code, err := l.Exec(contextOf(c), args[0], Streams{os.Stdin, os.Stdout, os.Stderr}, args[1:]...)
+			code, err := l.Exec(contextOf(c), args[0], Streams{os.Stdin, os.Stdout, os.Stderr}, command...)
 			if err == nil && code != 0 {
 				os.Exit(code)
 			}
