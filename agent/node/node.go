@@ -107,6 +107,7 @@ func (n *node) run(ctx context.Context) error {
 		return err
 	}
 	defer n.proxy.Close()
+	defer n.network.Stop()
 	n.peers = newPeers(n.cfg.Name, n.network.SetPeers)
 	err = n.serve(ctx)
 	if n.cfg.Leave {
@@ -295,6 +296,6 @@ func (n *node) leave() error {
 	for _, s := range sandboxes {
 		faults = append(faults, n.executor.RemoveSandbox(ctx, s.PodUID), n.network.Detach(ctx, s.PodUID))
 	}
-	faults = append(faults, n.network.Close(ctx))
+	faults = append(faults, n.network.Close(ctx), oci.RemoveCgroups(n.cfg.CgroupParent))
 	return errors.Join(faults...)
 }

@@ -13,8 +13,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-logr/logr/funcr"
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
+	"k8s.io/klog/v2"
 
 	"github.com/peapod-sh/peapod/agent/node"
 	"github.com/peapod-sh/peapod/internal/version"
@@ -41,6 +43,8 @@ func Run(ctx context.Context, o Options, logs io.Writer) error {
 		return err
 	}
 	p := &process{o: o, log: hclog.New(&hclog.LoggerOptions{Name: "peapod", Level: hclog.LevelFromString(o.LogLevel), Output: logs})}
+	// The Kubernetes libraries log by klog: their chatter is of interest only when looking for a fault.
+	klog.SetLogger(funcr.New(func(_, args string) { p.log.Named("kube").Debug(args) }, funcr.Options{}))
 	p.log.Info("starting", "version", version.Version, "name", o.Name, "server", o.Server, "client", o.Client, "address", o.Bind)
 	if err := p.lockData(); err != nil {
 		return err

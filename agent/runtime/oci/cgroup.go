@@ -220,3 +220,26 @@ func exists(p string) bool {
 	_, err := os.Lstat(p)
 	return err == nil
 }
+
+// RemoveCgroups removes the emptied cgroups of a parent from every hierarchy, and those above it that
+// are empty then: for nodes that will not come back.
+func RemoveCgroups(parent string) error {
+	roots := []string{"/sys/fs/cgroup"}
+	if found, err := filepath.Glob("/sys/fs/cgroup/*"); err == nil {
+		roots = append(roots, found...)
+	}
+	var faults []error
+	for _, root := range roots {
+		dir := filepath.Join(root, parent)
+		if _, err := os.Stat(dir); err != nil {
+			continue
+		}
+		faults = append(faults, cgroups.RemovePath(dir))
+		for up := filepath.Dir(dir); up != root && len(up) > len(root); up = filepath.Dir(up) {
+			if os.Remove(up) != nil { // not empty: others live there
+				break
+			}
+		}
+	}
+	return errors.Join(faults...)
+}
