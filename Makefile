@@ -14,7 +14,7 @@ help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build ./peapod, one static binary
-	$(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN) .
+	$(GO) build -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN) .
 
 demo: build ## Start a lab of 3 servers and 3 clients, run the examples, and say what to try next
 	./$(BIN) lab demo
@@ -31,7 +31,7 @@ unit: ## Unit, property and golden tests
 	$(GO) test -tags $(TAGS) $$($(GO) list ./... | grep -v /e2e)
 
 e2e: build ## End-to-end tests on the real binary, with the real kubectl
-	cd e2e && $(GO) build -trimpath -o ../bin/kubectl ./kubectl && $(GO) test -count=1 -timeout 15m ./...
+	cd e2e && $(GO) build -tags $(TAGS) -o ../bin/kubectl ./kubectl && $(GO) test -tags $(TAGS) -count=1 -timeout 15m ./...
 
 race: ## Unit tests under the race detector
 	$(GO) test -race -tags $(TAGS) $$($(GO) list ./... | grep -v /e2e)
@@ -42,7 +42,7 @@ lint: ## gofmt, go vet, and the architecture test
 	$(GO) test ./internal/archtest
 
 bench: build ## Print the speed table of docs/RECORDS.md
-	cd e2e && $(GO) run ./bench
+	cd e2e && $(GO) run -tags $(TAGS) ./bench
 
 generate: ## Make generated files anew
 	$(GO) generate ./...

@@ -268,7 +268,8 @@ func (s *Server) newEngine() (*reconcile.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return reconcile.New(reconcile.Config{Seed: rand.Uint64(), ClusterCIDR: network.ClusterCIDR, RootCA: string(ca.CertPEM())}), nil
+	return reconcile.New(reconcile.Config{Seed: rand.Uint64(), ClusterCIDR: network.ClusterCIDR,
+		RootCA: string(ca.CertPEM()), PreparePod: kube.PreparePod}), nil
 }
 
 // announce tells the cluster where this server is, as often as it takes: to become a voter after

@@ -9,6 +9,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/admission"
+
+	"github.com/peapod-sh/peapod/api"
 )
 
 var (
@@ -51,9 +53,31 @@ func (a admit) Admit(ctx context.Context, at admission.Attributes, _ admission.O
 		return err
 	}
 	if pod, ok := at.GetObject().(*corev1.Pod); ok && gr == podsResource {
-		nameServiceAccount(pod)
+		admitPod(pod)
 	}
 	return nil
+}
+
+// PreparePod makes of a controller's pod what it would have become on its way through the API:
+// admitted, defaulted and prepared. It looks at nothing but the pod.
+func PreparePod(p *corev1.Pod) {
+	admitPod(p)
+	k := api.KindFor(podsResource)
+	k.Default(p)
+	k.PrepareForCreate(p)
+	p.Generation = 1
+}
+
+// admitPod fills in what admission, not defaulting, gives a pod: an account and a priority.
+func admitPod(p *corev1.Pod) {
+	nameServiceAccount(p)
+	if p.Spec.Priority == nil {
+		p.Spec.Priority = new(int32)
+	}
+	if p.Spec.PreemptionPolicy == nil {
+		lower := corev1.PreemptLowerPriority
+		p.Spec.PreemptionPolicy = &lower
+	}
 }
 
 func (a admit) namespaceOpen(ctx context.Context, at admission.Attributes) error {
