@@ -83,8 +83,28 @@ func (d *demo) failed(ctx context.Context, err error) error {
 		}
 		return interrupted(ctx, err)
 	}
-	return fmt.Errorf("%w\n\nThe lab still runs. Try:\n  export KUBECONFIG=%s\n  %s get pods -o wide\n  %s get events\n  %s lab ls\n  %s lab logs server1\nand end it with:\n  %s lab down",
-		err, d.lab.Kubeconfig(), self(), self(), self(), self(), self())
+	return fmt.Errorf("%w\n\nThe lab still runs. Try:\n  export KUBECONFIG=%s\n  %s get pods -o wide\n  %s get events\n  %s\n  %s\nand end it with:\n  %s",
+		err, d.lab.Kubeconfig(), self(), self(), d.command("ls"), d.command("logs server1"), d.command("down"))
+}
+
+// command is a lab command as the user would type it for this lab.
+func (d *demo) command(what string) string {
+	text := self() + " lab " + what
+	if d.o.Name != DefaultName {
+		text += " --name " + d.o.Name
+	}
+	if d.o.Dir != Dir(d.o.Name) {
+		text += " --dir " + d.o.Dir
+	}
+	return text
+}
+
+// end is how to end the lab: the default one by the target that make demo belongs to.
+func (d *demo) end() string {
+	if d.command("down") == self()+" lab down" {
+		return "make demo-down"
+	}
+	return d.command("down")
 }
 
 func (d *demo) run(ctx context.Context) error {
@@ -126,7 +146,7 @@ func (d *demo) open(ctx context.Context) error {
 		return nil
 	}
 	if err == nil {
-		return fmt.Errorf("the lab in %s is not complete: end it with '%s lab down' and try again", d.o.Dir, self())
+		return fmt.Errorf("the lab in %s is not complete: end it with '%s' and try again", d.o.Dir, d.command("down"))
 	}
 	if !errors.Is(err, ErrNoLab) {
 		return err
@@ -263,12 +283,12 @@ func (d *demo) farewell() {
 	for _, line := range [][2]string{
 		{self() + " get pods -o wide", "where the pods run (kubectl works as well)"},
 		{self() + " exec -it deploy/" + hclJob + " -- sh", "a shell in a pod"},
-		{self() + " lab kill client1", "lose a machine: its pods come back elsewhere"},
-		{self() + " lab restart client1", "and it returns"},
-		{self() + " lab cut server1", "pull a server's cable; --context server2 asks another"},
-		{self() + " lab heal server1", "and plug it in"},
-		{self() + " lab ls", "the machines"},
-		{"make demo-down", "end it all: nothing is left"},
+		{d.command("kill client1"), "lose a machine: its pods come back elsewhere"},
+		{d.command("restart client1"), "and it returns"},
+		{d.command("cut server1"), "pull a server's cable; --context server2 asks another"},
+		{d.command("heal server1"), "and plug it in"},
+		{d.command("ls"), "the machines"},
+		{d.end(), "end it all: nothing is left"},
 	} {
 		d.show.say("  %-42s # %s", line[0], line[1])
 	}
