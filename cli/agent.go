@@ -93,12 +93,7 @@ func launch(dir string, stop bool) error {
 		return err
 	}
 	code, err := supervisor.Launch(dir, append([]string{exe}, os.Args[1:]...), append(os.Environ(), supervisedVariable+"="+dir))
-	if stop {
-		if c, dialErr := supervisor.Dial(dir); dialErr == nil {
-			_ = c.Stop() // it stays if pods are left, which then is the lesser evil
-			_ = c.Close()
-		}
-	}
+	stopIdle(dir, stop)
 	if err != nil {
 		return err
 	}
@@ -106,6 +101,18 @@ func launch(dir string, stop bool) error {
 		return codedError{fmt.Errorf(""), code}
 	}
 	return nil
+}
+
+// stopIdle ends the supervisor if it holds nothing, or in any case.
+func stopIdle(dir string, inAnyCase bool) {
+	c, err := supervisor.Dial(dir)
+	if err != nil {
+		return // it has gone already
+	}
+	defer c.Close()
+	if s, err := c.Status(); inAnyCase || err == nil && s.Pumps == 0 && s.Holds == 0 {
+		_ = c.Stop() // if it does not hear, it stays, which does no harm
+	}
 }
 
 func bootUntilSignal(ctx context.Context, o boot.Options) error {

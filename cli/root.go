@@ -6,12 +6,15 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/kubectl/pkg/cmd"
 	"k8s.io/kubectl/pkg/cmd/plugin"
 	cmdutil "k8s.io/kubectl/pkg/cmd/util"
 
+	"github.com/peapod-sh/peapod/cli/hcl"
+	"github.com/peapod-sh/peapod/cli/jobs"
 	"github.com/peapod-sh/peapod/cli/lab"
 	"github.com/peapod-sh/peapod/internal/version"
 )
@@ -29,7 +32,7 @@ All of kubectl's commands are here too: peapod get pods, peapod apply -f web.yam
 // Main runs the command line and returns the exit code.
 func Main(args []string) int {
 	streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
-	args, cleanup, err := translateHCL(args)
+	args, cleanup, err := hcl.Translate(args)
 	defer cleanup()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -80,13 +83,21 @@ func newRoot(streams genericiooptions.IOStreams, args []string) *cobra.Command {
 	})
 	root.Use, root.Short, root.Long = "peapod", "A Kubernetes-compatible cluster in one binary", long
 	root.SilenceErrors, root.SilenceUsage = true, true
-	root.SetUsageTemplate(usageTemplate)
+	helpOurWay(root)
 	root.SetHelpTemplate("{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}\n{{end}}{{if or .Runnable .HasSubCommands}}{{.UsageString}}{{end}}")
 	replace(root, versionCommand())
-	own := []*cobra.Command{agentCommand(), devCommand(), lab.Command(), imageCommand(), tokenCommand(), operatorCommand(), doctorCommand()}
+	own := []*cobra.Command{agentCommand(), devCommand(), lab.Command(), jobs.Command(), imageCommand(), tokenCommand(), operatorCommand(), doctorCommand()}
 	root.AddGroup(&cobra.Group{ID: groupOwn, Title: "Peapod's commands:"}, &cobra.Group{ID: groupKubectl, Title: "kubectl's commands:"})
 	for _, c := range root.Commands() {
-		c.GroupID = groupKubectl
+		switch c.Name() {
+		case "completion":
+			describeCompletion(c)
+			c.GroupID = groupOwn
+		case "version":
+			c.GroupID = groupOwn
+		default:
+			c.GroupID = groupKubectl
+		}
 	}
 	for _, c := range own {
 		c.GroupID = groupOwn
@@ -98,13 +109,53 @@ func newRoot(streams genericiooptions.IOStreams, args []string) *cobra.Command {
 	return root
 }
 
+// helpOurWay leaves kubectl's commands the help that kubectl gives them, and gives ours to the rest: call it
+// before our commands are added.
+func helpOurWay(root *cobra.Command) {
+	help, usage := root.HelpFunc(), root.UsageFunc()
+	for _, c := range root.Commands() {
+		c.SetHelpFunc(help)
+		c.SetUsageFunc(usage)
+	}
+	root.SetHelpFunc(nil)
+	root.SetUsageFunc(nil)
+	cobra.AddTemplateFunc("ownFlags", ownFlags)
+	root.SetUsageTemplate(usageTemplate)
+}
+
+// describeCompletion puts our own words in the place of kubectl's, which speak of kubectl's files.
+func describeCompletion(c *cobra.Command) {
+	c.Short = "Print the code that completes commands in bash, zsh, fish or powershell"
+	c.Long = "Print the code by which a shell completes peapod's commands, flags and names: bash, zsh, fish or powershell."
+	c.Example = `  source <(peapod completion bash)                                        # this shell
+  peapod completion bash > /etc/bash_completion.d/peapod                  # every bash
+  peapod completion zsh > "${fpath[1]}/_peapod"                           # every zsh
+  peapod completion fish > ~/.config/fish/completions/peapod.fish         # every fish`
+	c.SetHelpFunc(nil)
+	c.SetUsageFunc(nil)
+}
+
+// ownFlags are the flags of a command and of those above it, without kubectl's, which the root has.
+func ownFlags(c *cobra.Command) string {
+	if !c.HasParent() {
+		return ""
+	}
+	own := pflag.NewFlagSet(c.Name(), pflag.ContinueOnError)
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if c.Root().PersistentFlags().Lookup(f.Name) != f {
+			own.AddFlag(f)
+		}
+	})
+	return own.FlagUsages()
+}
+
 const (
 	groupOwn     = "peapod"
 	groupKubectl = "kubectl"
 )
 
 const usageTemplate = `
-Usage:{{if .Runnable}}
+Usage:{{if and .Runnable .HasParent}}
   {{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}
   {{.CommandPath}} COMMAND{{end}}{{if .HasExample}}
 
@@ -115,10 +166,10 @@ Commands:{{range $cmds}}{{if or .IsAvailableCommand (eq .Name "help")}}
   {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{else}}{{range $group := .Groups}}
 
 {{.Title}}{{range $cmds}}{{if and (eq .GroupID $group.ID) (or .IsAvailableCommand (eq .Name "help"))}}
-  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{end}}{{end}}{{with ownFlags .}}
 
 Options:
-{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableSubCommands}}
+{{. | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableSubCommands}}
 
 '{{.CommandPath}} COMMAND --help' says more about a command.{{end}}
 `
