@@ -142,7 +142,8 @@ func ownFlags(c *cobra.Command) string {
 	}
 	own := pflag.NewFlagSet(c.Name(), pflag.ContinueOnError)
 	c.Flags().VisitAll(func(f *pflag.Flag) {
-		if c.Root().PersistentFlags().Lookup(f.Name) != f {
+		// By its words, since a command may have kubectl's flags a second time, and own ones of the same names.
+		if known := c.Root().PersistentFlags().Lookup(f.Name); known == nil || known.Usage != f.Usage {
 			own.AddFlag(f)
 		}
 	})
@@ -171,7 +172,8 @@ Commands:{{range $cmds}}{{if or .IsAvailableCommand (eq .Name "help")}}
 Options:
 {{. | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableSubCommands}}
 
-'{{.CommandPath}} COMMAND --help' says more about a command.{{end}}
+'{{.CommandPath}} COMMAND --help' says more about a command.{{if not .HasParent}}
+'{{.CommandPath}} options' lists the options that all of kubectl's commands and 'job' take.{{end}}{{end}}
 `
 
 // replace puts a command in the place of one of the same name.
