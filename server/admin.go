@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/peapod-sh/peapod/api/ops"
 	"github.com/peapod-sh/peapod/internal/adminsock"
 )
 
@@ -41,7 +42,7 @@ func (s *Server) serveAdmin(ctx context.Context) error {
 		adminsock.Reply(w, members, err)
 	})
 	m.HandleFunc("DELETE /raft/{name}", func(w http.ResponseWriter, r *http.Request) {
-		adminsock.Reply(w, struct{}{}, s.consensus.remove(r.PathValue("name")))
+		adminsock.Reply(w, struct{}{}, s.removeServer(r.Context(), r.PathValue("name")))
 	})
 	m.HandleFunc("POST /raft/transfer", func(w http.ResponseWriter, _ *http.Request) {
 		adminsock.Reply(w, struct{}{}, s.consensus.raft.LeadershipTransfer().Error())
@@ -63,6 +64,17 @@ func (s *Server) serveAdmin(ctx context.Context) error {
 		adminsock.Reply(w, string(text), err)
 	})
 	return adminsock.Serve(ctx, filepath.Join(s.cfg.DataDir, adminsock.Name), m)
+}
+
+// removeServer takes a server's vote away and forgets its addresses, so that nobody dials it any more.
+func (s *Server) removeServer(ctx context.Context, name string) error {
+	if !s.consensus.Leading() {
+		return fmt.Errorf("only the leader can do that: run it on server %q", s.consensus.leader())
+	}
+	if err := s.consensus.remove(name); err != nil {
+		return err
+	}
+	return s.propose(ctx, &ops.PutMeta{Key: metaServer + name})
 }
 
 // Members lists the servers.

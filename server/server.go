@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -319,14 +320,10 @@ func (s *Server) serveAPI(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	certificate, err := s.servingCertificate(ca, network)
-	if err != nil {
-		return err
-	}
 	pool := x509.NewCertPool()
 	pool.AddCert(ca.Certificate())
 	api, err := kube.New(kube.Config{
-		Store: s.store, Nodes: s.nodes, TLS: &tls.Config{Certificates: []tls.Certificate{certificate}},
+		Store: s.store, Nodes: s.nodes, TLS: &tls.Config{GetCertificate: s.servingCertificate(ca, network)},
 		ClientCA: func() *x509.CertPool { return pool }, ServiceCIDR: network.ServiceCIDR, DNSAddress: network.DNSVIP(),
 		Version: version.Git()[1:], Address: s.cfg.AdvertiseAPI, Ready: s.Ready, Metrics: s.cfg.Metrics, Logger: s.log.Named("api"),
 	})
@@ -357,7 +354,31 @@ func (s *Server) waitFounded(ctx context.Context) (*pki.CA, Network, error) {
 	}
 }
 
-func (s *Server) servingCertificate(ca *pki.CA, network Network) (tls.Certificate, error) {
+// servingCertificate issues the API's certificate, and a new one when two thirds of its life are over:
+// every handshake asks.
+func (s *Server) servingCertificate(ca *pki.CA, network Network) func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	var mu sync.Mutex
+	var current *tls.Certificate
+	return func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if current != nil && s.now().Before(renewTime(current.Leaf)) {
+			return current, nil
+		}
+		next, err := s.issueServing(ca, network)
+		if err != nil {
+			return current, err
+		}
+		current = next
+		return current, nil
+	}
+}
+
+func renewTime(c *x509.Certificate) time.Time {
+	return c.NotBefore.Add(c.NotAfter.Sub(c.NotBefore) * 2 / 3)
+}
+
+func (s *Server) issueServing(ca *pki.CA, network Network) (*tls.Certificate, error) {
 	addresses := []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback, network.KubernetesVIP().AsSlice()}
 	var names []string
 	if host, _, err := net.SplitHostPort(s.cfg.AdvertiseAPI); err == nil {
@@ -369,9 +390,10 @@ func (s *Server) servingCertificate(ca *pki.CA, network Network) (tls.Certificat
 	}
 	pair, err := ca.IssueServing(s.cfg.Name, network.Domain, names, addresses, s.now())
 	if err != nil {
-		return tls.Certificate{}, err
+		return nil, err
 	}
-	return tls.X509KeyPair(pair.Cert, pair.Key)
+	c, err := tls.X509KeyPair(pair.Cert, pair.Key)
+	return &c, err
 }
 
 // Ready says whether the API can be used: the state is here and somebody leads.

@@ -1,3 +1,0 @@
-package cli
-
-func translateHCL(args []string) ([]string, func(), error) { return args, func() {}, nil }
