@@ -2,15 +2,11 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,13 +15,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/peapod-sh/peapod/fsm"
-	"github.com/peapod-sh/peapod/internal/version"
 	"github.com/peapod-sh/peapod/rpc"
-	"github.com/peapod-sh/peapod/rpc/liveness"
 	"github.com/peapod-sh/peapod/rpc/pki"
-	"github.com/peapod-sh/peapod/rpc/wire"
-	"github.com/peapod-sh/peapod/sched/reconcile"
-	"github.com/peapod-sh/peapod/server/kube"
 )
 
 // Config of a server. Addresses are host:port.
@@ -135,45 +126,6 @@ func (s *Server) addressOf(name string) (string, error) {
 	return "", fmt.Errorf("the address of server %q is not known here", name)
 }
 
-// leads says that this server leads and knows every write acknowledged before its term.
-func (s *Server) leads() bool { return s.ready.Load() && s.consensus.Leading() }
-
-// confirm finds an index for linearizable reads: from the quorum, if we lead, else from the leader.
-func (s *Server) confirm(ctx context.Context) (uint64, error) {
-	for {
-		index, err := s.confirmOnce(ctx)
-		if err == nil || ctx.Err() != nil {
-			return index, err
-		}
-		select {
-		case <-time.After(retryPause):
-		case <-ctx.Done():
-			return 0, ErrNoLeader
-		}
-	}
-}
-
-func (s *Server) confirmOnce(ctx context.Context) (uint64, error) {
-	if s.consensus.Leading() {
-		if !s.leads() {
-			return 0, errNotLeader
-		}
-		return s.consensus.confirm(ctx)
-	}
-	name, address, err := s.leader()
-	if err != nil {
-		return 0, err
-	}
-	reply := &wire.ReadIndexReply{}
-	if err := s.pool.Call(ctx, name, address, wire.MethodReadIndex, &wire.ReadIndexRequest{}, reply); err != nil {
-		return 0, err
-	}
-	if reply.NotLeader {
-		return 0, errNotLeader
-	}
-	return reply.Index, nil
-}
-
 // Run serves until ctx ends: peers first, then consensus' writes, then terms and the API.
 func (s *Server) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
@@ -191,209 +143,6 @@ func (s *Server) Run(ctx context.Context) error {
 		err = nil
 	}
 	return errors.Join(err, closing)
-}
-
-// lead runs one term after the other.
-func (s *Server) lead(ctx context.Context) error {
-	for {
-		select {
-		case leading := <-s.consensus.raft.LeaderCh():
-			if leading {
-				s.serveTerm(ctx)
-			}
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// serveTerm does a leader's work until it no longer leads. A fault ends the work, not the leadership:
-// it begins again, as with a new term.
-func (s *Server) serveTerm(ctx context.Context) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer s.ready.Store(false)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for ctx.Err() == nil {
-			if err := s.term(ctx); err != nil && ctx.Err() == nil {
-				s.log.Error("the leader's work stopped and begins again", "error", err)
-				time.Sleep(retryPause)
-			}
-		}
-	}()
-	for leading := true; leading; {
-		select {
-		case leading = <-s.consensus.raft.LeaderCh():
-		case <-ctx.Done():
-			leading = false
-		}
-	}
-	s.log.Info("no longer the leader")
-	cancel()
-	<-done
-}
-
-func (s *Server) term(ctx context.Context) error {
-	if err := s.consensus.raft.Barrier(proposeTimeout).Error(); err != nil {
-		return fmt.Errorf("waiting for the earlier log: %w", err)
-	}
-	s.ready.Store(true)
-	s.log.Info("leading")
-	if err := s.genesis(ctx); err != nil {
-		return err
-	}
-	engine, err := s.newEngine()
-	if err != nil {
-		return err
-	}
-	verdicts := make(chan liveness.Transition, verdictsMax)
-	t := &term{state: s.state, proposer: s.proposer, engine: engine, verdicts: verdicts, log: s.log.Named("term"), now: s.now}
-	for _, v := range s.watchman.begin(s.nodeNames()) {
-		t.judge(v)
-	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return t.Run(ctx) })
-	g.Go(func() error { return s.watchman.Run(ctx, verdicts) })
-	g.Go(func() error { return s.housekeep(ctx) })
-	return g.Wait()
-}
-
-func (s *Server) newEngine() (*reconcile.Engine, error) {
-	network, err := s.meta.network()
-	if err != nil {
-		return nil, err
-	}
-	ca, err := s.meta.ca()
-	if err != nil {
-		return nil, err
-	}
-	return reconcile.New(reconcile.Config{Seed: rand.Uint64(), ClusterCIDR: network.ClusterCIDR,
-		RootCA: string(ca.CertPEM()), PreparePod: kube.PreparePod}), nil
-}
-
-// announce tells the cluster where this server is, as often as it takes: to become a voter after
-// joining, and to be found after a change of address.
-func (s *Server) announce(ctx context.Context) error {
-	want := member{RPC: s.cfg.AdvertiseRPC, API: s.cfg.AdvertiseAPI}
-	q := &wire.AddServerRequest{Name: s.cfg.Name, Address: want.RPC, API: want.API}
-	for {
-		got, known := s.meta.member(s.cfg.Name)
-		voters, _ := s.consensus.members()
-		if known && got == want && len(voters) > 0 {
-			return nil
-		}
-		if err := s.announceOnce(ctx, q); err != nil {
-			s.log.Debug("not announced yet", "error", err)
-		}
-		select {
-		case <-time.After(announcePause):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-func (s *Server) announceOnce(ctx context.Context, q *wire.AddServerRequest) error {
-	if s.consensus.Leading() {
-		_, err := s.addServer(ctx, rpc.Caller{Peer: s.identity.Peer()}, q)
-		return err
-	}
-	var faults []error
-	for _, known := range append(s.meta.servers(), s.passport.Servers...) {
-		if known.Name == s.cfg.Name {
-			continue
-		}
-		err := s.pool.Call(ctx, known.Name, known.Address, wire.MethodAddServer, q, &wire.Empty{})
-		if err == nil {
-			return nil
-		}
-		faults = append(faults, err)
-	}
-	return errors.Join(faults...)
-}
-
-// serveAPI waits for the cluster's state and then serves the Kubernetes API.
-func (s *Server) serveAPI(ctx context.Context) error {
-	ca, network, err := s.waitFounded(ctx)
-	if err != nil {
-		return err
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(ca.Certificate())
-	api, err := kube.New(kube.Config{
-		Store: s.store, Nodes: s.nodes, TLS: &tls.Config{GetCertificate: s.servingCertificate(ca, network)},
-		ClientCA: func() *x509.CertPool { return pool }, ServiceCIDR: network.ServiceCIDR, DNSAddress: network.DNSVIP(),
-		Version: version.Git()[1:], Address: s.cfg.AdvertiseAPI, Ready: s.Ready, Metrics: s.cfg.Metrics, Logger: s.log.Named("api"),
-	})
-	if err != nil {
-		return err
-	}
-	return api.Run(ctx, s.cfg.API)
-}
-
-// waitFounded returns once the CA and the network are in the local state.
-func (s *Server) waitFounded(ctx context.Context) (*pki.CA, Network, error) {
-	for {
-		ca, err := s.meta.ca()
-		if err == nil {
-			network, err := s.meta.network()
-			if err == nil {
-				return ca, network, nil
-			}
-		}
-		if err != nil && !errors.Is(err, errNotReady) {
-			return nil, Network{}, err
-		}
-		select {
-		case <-time.After(retryPause):
-		case <-ctx.Done():
-			return nil, Network{}, ctx.Err()
-		}
-	}
-}
-
-// servingCertificate issues the API's certificate, and a new one when two thirds of its life are over:
-// every handshake asks.
-func (s *Server) servingCertificate(ca *pki.CA, network Network) func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	var mu sync.Mutex
-	var current *tls.Certificate
-	return func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		if current != nil && s.now().Before(renewTime(current.Leaf)) {
-			return current, nil
-		}
-		next, err := s.issueServing(ca, network)
-		if err != nil {
-			return current, err
-		}
-		current = next
-		return current, nil
-	}
-}
-
-func renewTime(c *x509.Certificate) time.Time {
-	return c.NotBefore.Add(c.NotAfter.Sub(c.NotBefore) * 2 / 3)
-}
-
-func (s *Server) issueServing(ca *pki.CA, network Network) (*tls.Certificate, error) {
-	addresses := []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback, network.KubernetesVIP().AsSlice()}
-	var names []string
-	if host, _, err := net.SplitHostPort(s.cfg.AdvertiseAPI); err == nil {
-		if ip := net.ParseIP(host); ip != nil {
-			addresses = append(addresses, ip)
-		} else {
-			names = append(names, host)
-		}
-	}
-	pair, err := ca.IssueServing(s.cfg.Name, network.Domain, names, addresses, s.now())
-	if err != nil {
-		return nil, err
-	}
-	c, err := tls.X509KeyPair(pair.Cert, pair.Key)
-	return &c, err
 }
 
 // Ready says whether the API can be used: the state is here and somebody leads.

@@ -1,0 +1,94 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/peapod-sh/peapod/rpc/liveness"
+	"github.com/peapod-sh/peapod/sched/reconcile"
+	"github.com/peapod-sh/peapod/server/kube"
+)
+
+// lead runs one term after the other.
+func (s *Server) lead(ctx context.Context) error {
+	for {
+		select {
+		case leading := <-s.consensus.raft.LeaderCh():
+			if leading {
+				s.serveTerm(ctx)
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// serveTerm does a leader's work until it no longer leads. A fault ends the work, not the leadership:
+// it begins again, as with a new term.
+func (s *Server) serveTerm(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer s.ready.Store(false)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			if err := s.term(ctx); err != nil && ctx.Err() == nil {
+				s.log.Error("the leader's work stopped and begins again", "error", err)
+				time.Sleep(retryPause)
+			}
+		}
+	}()
+	for leading := true; leading; {
+		select {
+		case leading = <-s.consensus.raft.LeaderCh():
+		case <-ctx.Done():
+			leading = false
+		}
+	}
+	s.log.Info("no longer the leader")
+	cancel()
+	<-done
+}
+
+func (s *Server) term(ctx context.Context) error {
+	if err := s.consensus.raft.Barrier(proposeTimeout).Error(); err != nil {
+		return fmt.Errorf("waiting for the earlier log: %w", err)
+	}
+	s.ready.Store(true)
+	s.log.Info("leading")
+	if err := s.genesis(ctx); err != nil {
+		return err
+	}
+	engine, err := s.newEngine()
+	if err != nil {
+		return err
+	}
+	verdicts := make(chan liveness.Transition, verdictsMax)
+	t := &term{state: s.state, proposer: s.proposer, engine: engine, verdicts: verdicts, log: s.log.Named("term"), now: s.now}
+	for _, v := range s.watchman.begin(s.nodeNames()) {
+		t.judge(v)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return t.Run(ctx) })
+	g.Go(func() error { return s.watchman.Run(ctx, verdicts) })
+	g.Go(func() error { return s.housekeep(ctx) })
+	return g.Wait()
+}
+
+func (s *Server) newEngine() (*reconcile.Engine, error) {
+	network, err := s.meta.network()
+	if err != nil {
+		return nil, err
+	}
+	ca, err := s.meta.ca()
+	if err != nil {
+		return nil, err
+	}
+	return reconcile.New(reconcile.Config{Seed: rand.Uint64(), ClusterCIDR: network.ClusterCIDR,
+		RootCA: string(ca.CertPEM()), PreparePod: kube.PreparePod}), nil
+}

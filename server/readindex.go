@@ -1,0 +1,47 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"github.com/peapod-sh/peapod/rpc/wire"
+)
+
+// leads says that this server leads and knows every write acknowledged before its term.
+func (s *Server) leads() bool { return s.ready.Load() && s.consensus.Leading() }
+
+// confirm finds an index for linearizable reads: from the quorum, if we lead, else from the leader.
+func (s *Server) confirm(ctx context.Context) (uint64, error) {
+	for {
+		index, err := s.confirmOnce(ctx)
+		if err == nil || ctx.Err() != nil {
+			return index, err
+		}
+		select {
+		case <-time.After(retryPause):
+		case <-ctx.Done():
+			return 0, ErrNoLeader
+		}
+	}
+}
+
+func (s *Server) confirmOnce(ctx context.Context) (uint64, error) {
+	if s.consensus.Leading() {
+		if !s.leads() {
+			return 0, errNotLeader
+		}
+		return s.consensus.confirm(ctx)
+	}
+	name, address, err := s.leader()
+	if err != nil {
+		return 0, err
+	}
+	reply := &wire.ReadIndexReply{}
+	if err := s.pool.Call(ctx, name, address, wire.MethodReadIndex, &wire.ReadIndexRequest{}, reply); err != nil {
+		return 0, err
+	}
+	if reply.NotLeader {
+		return 0, errNotLeader
+	}
+	return reply.Index, nil
+}
