@@ -42,7 +42,7 @@ lint: ## gofmt, go vet, and the architecture test
 	$(GO) test ./internal/archtest
 
 bench: build ## Print the speed table of docs/RECORDS.md
-	cd e2e && $(GO) run -tags $(TAGS) ./bench
+	cd e2e && $(GO) run -tags $(TAGS) ./bench $(if $(BENCH),-run $(BENCH))
 
 generate: ## Make generated files anew
 	$(GO) generate ./...

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/peapod-sh/peapod/e2e/bench/rig"
+)
+
+// benchmark makes some rows of the table on a lab that it may share with the next.
+type benchmark struct {
+	name string
+	lab  []string // arguments of lab up; benchmarks with equal ones share a lab
+	run  func(ctx context.Context, l *rig.Lab, t *table) error
+}
+
+var (
+	labName = flag.String("lab", "bench", "name of the lab to start")
+	only    = flag.String("run", "", "rows to make, separated by commas: idle, apply, writes, nodes, leaders, bulk; all if empty")
+	kills   = flag.Int("kills", 20, "how often a node is killed or cut off")
+	shots   = flag.Int("leaders", 10, "how often the leader is killed")
+	writing = flag.Duration("writing", writingDefault, "how long the writers write")
+	via     = flag.String("via", "", "write through this server only, or \"leader\"")
+	keep    = flag.Bool("keep", false, "leave the lab, to be looked at")
+)
+
+var usual = []string{"--servers", "3", "--clients", "3"}
+
+func benchmarks() []benchmark {
+	return []benchmark{
+		{"idle", usual, benchIdle},
+		{"apply", usual, benchApply},
+		{"writes", usual, benchWrites},
+		{"nodes", usual, benchNodes},
+		{"leaders", usual, benchLeaders},
+		{"bulk", []string{"--servers", "3", "--clients", "0", "--sim-nodes", "100"}, benchBulk},
+	}
+}
+
+func main() {
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// run groups the chosen benchmarks by the lab that they need.
+func run(ctx context.Context) error {
+	var chosen []benchmark
+	for _, b := range benchmarks() {
+		if *only == "" || slices.Contains(strings.Split(*only, ","), b.name) {
+			chosen = append(chosen, b)
+		}
+	}
+	if len(chosen) == 0 {
+		return fmt.Errorf("-run %s names no benchmark", *only)
+	}
+	t := newTable(os.Stdout)
+	defer t.print()
+	for len(chosen) > 0 {
+		n := 1
+		for n < len(chosen) && slices.Equal(chosen[n].lab, chosen[0].lab) {
+			n++
+		}
+		if err := onLab(ctx, chosen[:n], t); err != nil {
+			return err
+		}
+		chosen = chosen[n:]
+	}
+	return nil
+}
+
+func onLab(ctx context.Context, list []benchmark, t *table) (err error) {
+	l, err := rig.Up(ctx, *labName, list[0].lab...)
+	if err != nil {
+		return err
+	}
+	if !*keep {
+		defer func() { err = errors.Join(err, l.Down()) }()
+	}
+	for _, b := range list {
+		fmt.Fprintf(os.Stderr, "%s ...\n", b.name)
+		t.command = "make bench BENCH=" + b.name
+		if err := b.run(ctx, l, t); err != nil {
+			return fmt.Errorf("%s: %w", b.name, err)
+		}
+	}
+	return nil
+}

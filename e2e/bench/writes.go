@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/peapod-sh/peapod/e2e/bench/rig"
+)
+
+type watchEvent = watch.Event
+
+const (
+	writers        = 32
+	entryBytes     = 1024
+	writingDefault = 5 * time.Second
+)
+
+// benchWrites creates ConfigMaps of 1 KiB from many clients at once, and then has bare raft take entries
+// of that size from as many writers, on the same disk.
+func benchWrites(ctx context.Context, l *rig.Lab, t *table) error {
+	servers := l.Servers()
+	if *via != "" {
+		servers = []string{*via}
+	}
+	if *via == "leader" {
+		leader, err := l.Leader(ctx)
+		if err != nil {
+			return err
+		}
+		servers = []string{leader}
+	}
+	rate, p50, err := writeConfigMaps(ctx, l, servers, *writing)
+	if err != nil {
+		return err
+	}
+	bare, err := bareRaft(l.Dir+"/bare-raft", *writing)
+	if err != nil {
+		return err
+	}
+	t.above("writes of 1 KiB through the API, 3 servers, 32 clients", rate, 3000, "/s")
+	t.told("  one of these writes, p50", fmt.Sprintf("%.1f ms", p50))
+	t.told("  bare raft and raft-wal, 3 servers in one process, 32 writers", fmt.Sprintf("%.0f /s", bare))
+	t.told("  API writes to bare raft's", fmt.Sprintf("1 : %.1f", bare/rate))
+	return nil
+}
+
+// writeConfigMaps returns writes a second and the median of one, in milliseconds.
+func writeConfigMaps(ctx context.Context, l *rig.Lab, servers []string, d time.Duration) (rate, p50 float64, err error) {
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	took := make([][]time.Duration, writers)
+	faults := make([]error, writers)
+	began := time.Now()
+	for w := range writers {
+		c, err := l.Client(servers[w%len(servers)])
+		if err != nil {
+			return 0, 0, err
+		}
+		maps := c.CoreV1().ConfigMaps("default")
+		wg.Go(func() {
+			for i := 0; !stop.Load(); i++ {
+				one := time.Now()
+				_, err := maps.Create(ctx, configMap(fmt.Sprintf("w-%d-%d-%d", began.Unix(), w, i)), metav1.CreateOptions{})
+				if err != nil {
+					faults[w] = err
+					return
+				}
+				took[w] = append(took[w], time.Since(one))
+			}
+		})
+	}
+	time.Sleep(d)
+	stop.Store(true)
+	wg.Wait()
+	elapsed := time.Since(began)
+	var all []time.Duration
+	for w := range writers {
+		if faults[w] != nil {
+			return 0, 0, faults[w]
+		}
+		all = append(all, took[w]...)
+	}
+	return float64(len(all)) / elapsed.Seconds(), quantile(all, 0.5), nil
+}
+
+func configMap(name string) *corev1.ConfigMap {
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string]string{"value": strings.Repeat("x", entryBytes)}}
+}
