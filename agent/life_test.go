@@ -211,6 +211,7 @@ func TestCountdownGoesOnAfterAnAgentRestart(t *testing.T) {
 	})
 }
 
+// TestAgentRestartRestartsNothing: Invariant 21.
 func TestAgentRestartRestartsNothing(t *testing.T) {
 	script := func(name string, attempt int) behaviour {
 		if name == "crasher" && attempt < 2 {

@@ -15,6 +15,7 @@ import (
 // Whatever containers do and whenever agents are restarted and pods deleted: no container is started twice
 // or beside itself (scripted checks that), a pod that is deleted leaves nothing, one that is not ends up in
 // the state its policy says.
+// Invariant 23.
 func TestPodsComeToTheRightEnd(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		type plan struct {

@@ -126,6 +126,7 @@ func TestRowHasOneCellAColumn(t *testing.T) {
 	})
 }
 
+// TestDefaultingTwiceIsDefaultingOnce: Invariant 8.
 func TestDefaultingTwiceIsDefaultingOnce(t *testing.T) {
 	forEveryKind(t, func(t *testing.T, k *Kind) {
 		for _, obj := range append(randomObjects(k, 200), k.New()) {

@@ -197,6 +197,7 @@ func checkFinal(t *rapid.T, f *FSM, all []*api.Change) {
 	}
 }
 
+// TestViewNeverChanges: Invariant 4.
 func TestViewNeverChanges(t *testing.T) {
 	f := New()
 	f.ApplyOps(1, []ops.Op{&ops.Put{Resource: configMaps, Object: configMap("a", "1"), Expect: ops.Absent}})
@@ -212,6 +213,7 @@ func TestViewNeverChanges(t *testing.T) {
 	}
 }
 
+// TestUniqueValues: Invariant 5.
 func TestUniqueValues(t *testing.T) {
 	f := New()
 	put := func(s *corev1.Service) ops.Result {

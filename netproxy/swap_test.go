@@ -60,6 +60,7 @@ func TestDeadEndpointIsRetried(t *testing.T) {
 
 // A rolling update in small: endpoints leave the table while clients open connections as fast as they can, and
 // stop listening as soon as Swap has returned. No request may fail.
+// Invariant 50.
 func TestRemovalUnderLoadLosesNothing(t *testing.T) {
 	p := start(t, nil)
 	stops := map[int]func(){}
@@ -136,6 +137,7 @@ func TestEstablishedConnectionsDrain(t *testing.T) {
 }
 
 // A dial that hangs on an endpoint is redirected when the endpoint leaves the table.
+// Invariant 50.
 func TestSwapRedirectsDials(t *testing.T) {
 	serve(t, backendAddr(1), named("one"))
 	blackHole(t, "10.30.0.2")
@@ -268,6 +270,7 @@ func TestConnectionLimit(t *testing.T) {
 }
 
 // Connections, listeners, pipes and loops must leave no descriptor behind, however they end.
+// Invariant 51.
 func TestNothingLeaks(t *testing.T) {
 	serve(t, backendAddr(1), echo)
 	before := openFiles(t)

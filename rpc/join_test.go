@@ -74,6 +74,7 @@ func TestJoinIsRefusedInOneSentence(t *testing.T) {
 	}
 }
 
+// TestStrangerWithoutCertificateReachesOnlyJoin: Invariant 44.
 func TestStrangerWithoutCertificateReachesOnlyJoin(t *testing.T) {
 	c := newCluster(t, NewMethods(), nil) // no Joiner
 	_, err := dialTLS(t.Context(), c.address, pki.PinnedConfig(c.ca.Hash(), protocolJoin))
@@ -162,6 +163,7 @@ func TestPoolDialsAgainAfterALoss(t *testing.T) {
 }
 
 // The moment the server is gone, whatever waits at the node hears it.
+// Invariant 43.
 func TestLossIsHeardAtOnce(t *testing.T) {
 	methods := NewMethods()
 	started := make(chan struct{}, 1)

@@ -140,6 +140,7 @@ func TestErrorsCrossAsSentenceAndCode(t *testing.T) {
 	}
 }
 
+// TestStreamBothWaysToACleanEnd: Invariant 43.
 func TestStreamBothWaysToACleanEnd(t *testing.T) {
 	methods := NewMethods()
 	RegisterStream(methods, "double", Anyone, func(_ context.Context, _ Caller, first *text, s *Stream) error {

@@ -96,6 +96,7 @@ func TestFilters(t *testing.T) {
 }
 
 // TestPlaceIsGreedyAndFits compares the heap with a full scan a pod, and holds nodes to their room.
+// Invariant 30.
 func TestPlaceIsGreedyAndFits(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := NewTable(9), NewTable(9)

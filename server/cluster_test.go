@@ -267,6 +267,7 @@ func TestAllServersStopAndStart(t *testing.T) {
 	}
 }
 
+// TestWrongTokenIsRefused: Invariant 15.
 func TestWrongTokenIsRefused(t *testing.T) {
 	first := newTestServer(t, "a")
 	first.start()

@@ -221,6 +221,7 @@ func TestRemoveKeepsSharedLayersAndWhatIsInUse(t *testing.T) {
 	}
 }
 
+// TestOpenClearsWhatACrashLeft: Invariant 27.
 func TestOpenClearsWhatACrashLeft(t *testing.T) {
 	at := t.TempDir()
 	s := open(t, at, Options{})

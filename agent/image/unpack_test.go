@@ -120,6 +120,7 @@ func TestUnpackStopsAtItsLimits(t *testing.T) {
 }
 
 // Whatever a layer does with names and links, nothing outside its directory changes.
+// Invariant 25.
 func TestUnpackNeverLeavesItsDirectory(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		outer, err := os.MkdirTemp("", "unpack-")

@@ -159,6 +159,7 @@ func TestMasqueradeOnlyOutsideTheCluster(t *testing.T) {
 	}
 }
 
+// TestNothingLeftAfterClose: Invariant 26.
 func TestNothingLeftAfterClose(t *testing.T) {
 	p := strangers(t)
 	p.talk(t)
@@ -194,6 +195,7 @@ func contains(text, bad string) error {
 }
 
 // Other people's links, rules, routes and forwarding stay.
+// Invariant 26.
 func TestStrangersAreLeftAlone(t *testing.T) {
 	s := newSpace(t)
 	must(t, s.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "docker0"}}))

@@ -37,6 +37,7 @@ func (p *pool) check(t *rapid.T) {
 
 // Whatever pods come and go, and wherever a write is cut short by a crash: no address has two pods,
 // an acknowledged one stays with its pod, and a released one waits its turn.
+// Invariant 22.
 func TestPoolNeverDoublesAnAddress(t *testing.T) {
 	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {

@@ -99,6 +99,7 @@ func TestWriteModesAndEscapes(t *testing.T) {
 	}
 }
 
+// TestReaderSeesOneSetOrTheOther: Invariant 24.
 func TestReaderSeesOneSetOrTheOther(t *testing.T) {
 	dir := t.TempDir()
 	set := func(v string) map[string]File {

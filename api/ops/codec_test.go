@@ -27,6 +27,7 @@ func sample() []Op {
 	}
 }
 
+// TestRoundTrip: Invariant 7.
 func TestRoundTrip(t *testing.T) {
 	b, err := Encode(sample())
 	if err != nil {
@@ -62,6 +63,7 @@ func TestJoin(t *testing.T) {
 }
 
 // A cut or unknown list is an error, never a shorter list.
+// Invariant 7.
 func TestDamage(t *testing.T) {
 	b, _ := Encode(sample())
 	for cut := range len(b) {

@@ -223,6 +223,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
+// TestUpFails: Invariant 70.
 func TestUpFails(t *testing.T) {
 	o := upOptions(t, io.Discard)
 	o.ExtraArgs = map[string][]string{RoleClient: {"--fail"}}
@@ -233,6 +234,7 @@ func TestUpFails(t *testing.T) {
 	wantNothing(t, o.Name, o.Dir)
 }
 
+// TestUpInterrupted: Invariant 70.
 func TestUpInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	o := upOptions(t, writerFunc(func(b []byte) {
@@ -251,6 +253,7 @@ type writerFunc func([]byte)
 func (f writerFunc) Write(b []byte) (int, error) { f(b); return len(b), nil }
 
 // TestDownAfterLoss removes a lab of which only the state is known, and one of which not even that.
+// Invariant 70.
 func TestDownAfterLoss(t *testing.T) {
 	for _, lost := range []bool{false, true} {
 		o := upOptions(t, io.Discard)

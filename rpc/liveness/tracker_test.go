@@ -134,6 +134,7 @@ func TestMassDeathIsConfirmedOnceTheSecondWitnessSaysSo(t *testing.T) {
 }
 
 // Whatever gossip says: who is away for a second or less is not dead.
+// Invariant 40.
 func TestPauseOfASecondIsNoDeath(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(rapid.IntRange(1, 12).Draw(t, "nodes"))
@@ -152,6 +153,7 @@ func TestPauseOfASecondIsNoDeath(t *testing.T) {
 }
 
 // The server pauses as often and as long as it likes: that is nobody's death, as long as it hears what came in between.
+// Invariant 41.
 func TestOwnPauseIsNobodysDeath(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(rapid.IntRange(1, 2).Draw(t, "nodes"))
@@ -180,6 +182,7 @@ func TestOwnPauseIsNobodysDeath(t *testing.T) {
 	})
 }
 
+// TestAgentThatRestartsInTimeLives: Invariant 40.
 func TestAgentThatRestartsInTimeLives(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(rapid.IntRange(1, 10).Draw(t, "nodes"))
@@ -208,6 +211,7 @@ func TestAgentThatRestartsInTimeLives(t *testing.T) {
 }
 
 // Whatever happens, every node's story is (Suspected (Died)? Revived)*.
+// Invariant 42.
 func TestStoriesAreWellFormed(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		tracker, now := New(Default()), start

@@ -87,6 +87,7 @@ func TestPeerCertificateSaysWhoItIs(t *testing.T) {
 }
 
 // A signer decides who the peer is; what the request claims does not count.
+// Invariant 45.
 func TestRequestCannotChooseItsName(t *testing.T) {
 	request, _, err := NewRequest(server)
 	if err != nil {

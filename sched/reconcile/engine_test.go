@@ -32,6 +32,7 @@ func TestDeploymentBecomesAvailable(t *testing.T) {
 	}
 }
 
+// TestDeadNodeIsReplacedInOneStep: Invariant 33.
 func TestDeadNodeIsReplacedInOneStep(t *testing.T) {
 	w := standardWorld(t, 2, 3)
 	w.addService("web", "web")

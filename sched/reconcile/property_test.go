@@ -169,6 +169,7 @@ func pick(t *rapid.T, w *world) *api.PodRecord {
 	return mine[rapid.SampledFrom(slices.Sorted(maps.Keys(mine))).Draw(t, "pod")]
 }
 
+// TestAnythingConverges: Invariant 32.
 func TestAnythingConverges(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := standardWorld(t, rapid.Uint64().Draw(t, "seed"), 4)
@@ -224,6 +225,7 @@ func checkCounters(t *rapid.T, w *world) {
 	}
 }
 
+// TestSameObservationsSameOps: Invariant 31.
 func TestSameObservationsSameOps(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		script := rapid.SliceOfN(rapid.IntRange(0, 5), 1, 12).Draw(t, "script")

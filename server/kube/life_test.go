@@ -219,6 +219,7 @@ func TestFinalizersAndPropagation(t *testing.T) {
 	}
 }
 
+// TestInvalidObjectsTellAllFaults: Invariant 62.
 func TestInvalidObjectsTellAllFaults(t *testing.T) {
 	h := start(t)
 	c := configMap("Upper_Case")

@@ -34,6 +34,7 @@ func next(t interface{ Fatal(...any) }, w watch.Interface) watch.Event {
 // TestWatchAgainstModel writes at random, and lets watchers with selectors start at revisions that
 // were returned on the way: what a watcher has put together from its events must be what a list at
 // the end selects, and each event must be one that the model allows.
+// Invariant 60.
 func TestWatchAgainstModel(t *testing.T) {
 	h := start(t)
 	ctx := context.Background()
@@ -223,6 +224,7 @@ func TestInformersSync(t *testing.T) {
 	f.Shutdown()
 }
 
+// TestWire3PagesShowOneRevision: Invariant 61.
 func TestWire3PagesShowOneRevision(t *testing.T) {
 	h := start(t)
 	ctx := context.Background()

@@ -75,6 +75,7 @@ func runTestAgent(dir string) error {
 	return nil
 }
 
+// TestAgentKilledManyTimes: Invariant 20.
 func TestAgentKilledManyTimes(t *testing.T) {
 	n := newNode(t)
 	exe, err := os.Executable()
