@@ -45,6 +45,8 @@ func newSpace(t testing.TB) *space {
 	s := &space{t: t, ns: ns, Handle: h}
 	t.Cleanup(func() { h.Close(); ns.Close() })
 	s.do(func() error { return s.LinkSetUp(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: 1}}) })
+	// A new namespace takes the machine's own value over, which may be 1 already.
+	s.do(func() error { return writeSysctl("net/ipv4/ip_forward", "0") })
 	return s
 }
 
