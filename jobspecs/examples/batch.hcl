@@ -8,8 +8,9 @@ job "numbers" {
     task "count" {
       driver = "oci"
       config {
-        image = "peapod/demo"
-        args  = ["sh", "-c", "echo part ${NOMAD_ALLOC_INDEX} of 8 on ${node.unique.name}"]
+        image      = "peapod/demo"
+        entrypoint = ["sh", "-c"]               # in place of the image's own, a web server
+        args       = ["echo part ${NOMAD_ALLOC_INDEX} of 8 on ${node.unique.name}"]
       }
       resources { cpu = 50, memory = 32 }
     }

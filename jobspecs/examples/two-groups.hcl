@@ -25,8 +25,9 @@ job "shop" {
       driver = "docker"
       lifecycle { hook = "prestart" }
       config {
-        image = "peapod/demo"
-        args  = ["sh", "-c", "echo hello > ${NOMAD_ALLOC_DIR}/greeting"]
+        image      = "peapod/demo"
+        entrypoint = ["sh", "-c"]
+        args       = ["echo hello > ${NOMAD_ALLOC_DIR}/greeting"]
       }
     }
     task "server" {
