@@ -9,7 +9,7 @@ import (
 // nomadBatchAttempts is how often a batch task is tried again by default.
 const nomadBatchAttempts = 3
 
-// batchJob runs the group count times; several runs know their number by NOMAD_ALLOC_INDEX.
+// batchJob runs the group count times, all at once.
 func (g *group) batchJob() *batchv1.Job {
 	attempts := int32(nomadBatchAttempts)
 	g.pod.RestartPolicy = corev1.RestartPolicyOnFailure
@@ -29,7 +29,7 @@ func (g *group) batchJob() *batchv1.Job {
 	if g.count < 1 {
 		g.fault(g.where("count"), "a batch group needs a count of 1 or more")
 	}
-	j := &batchv1.Job{
+	return &batchv1.Job{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "batch/v1", Kind: "Job"},
 		ObjectMeta: g.meta1(),
 		Spec: batchv1.JobSpec{
@@ -37,12 +37,4 @@ func (g *group) batchJob() *batchv1.Job {
 			Template: g.template(),
 		},
 	}
-	if g.indexed() {
-		mode := batchv1.IndexedCompletion
-		j.Spec.CompletionMode = &mode
-	}
-	return j
 }
-
-// indexed tells whether the group's pods have numbers.
-func (g *group) indexed() bool { return g.job.typ == typeBatch && g.count > 1 }

@@ -27,7 +27,7 @@ func TestFaults(t *testing.T) {
 		"no group":                {"job \"a\" {}", `has no group`},
 		"bad name":                {strings.Replace(inTask(""), `"a"`, `"A b"`, 1), "job name"},
 		"constraint":              {inTask("constraint { attribute = \"${attr.cpu.frequency}\", value = \"1\" }"), "label the nodes"},
-		"reference":               {inTask("env { A = \"${NOMAD_ALLOC_INDEX}\" }"), "pods of a service have no index"},
+		"reference":               {inTask("env { A = \"${NOMAD_ALLOC_INDEX}\" }"), "pods have no index here"},
 		"reference out of place":  {inTask("kill_timeout = \"${NOMAD_ALLOC_ID}\""), "known only when a pod runs"},
 		"local cycle":             {"locals {\n a = local.b\n b = local.a\n}", "depends on itself"},
 		"system":                  {"job \"a\" {\n type = \"system\"\n group \"g\" {}\n}", "jobs of type system are not possible yet"},

@@ -112,8 +112,6 @@ type surroundings struct {
 	job, group, task string
 	meta             map[string]string
 	ports            []port
-	// indexed pods have a completion index.
-	indexed bool
 	// disk is set if the group has an ephemeral disk.
 	disk bool
 	// cores and memory are the resources as written in the file, 0 if absent.
@@ -128,10 +126,7 @@ func (s *surroundings) source(ref string) (fixed, fieldPath, why string) {
 	case "NOMAD_ALLOC_NAME":
 		return "", "metadata.name", ""
 	case "NOMAD_ALLOC_INDEX":
-		if s.indexed {
-			return "", "metadata.annotations['batch.kubernetes.io/job-completion-index']", ""
-		}
-		return "", "", "pods of a service have no index; use NOMAD_ALLOC_NAME"
+		return "", "", "pods have no index here; NOMAD_ALLOC_NAME and NOMAD_ALLOC_ID tell them apart"
 	case "NOMAD_NAMESPACE":
 		return "", "metadata.namespace", ""
 	case "NOMAD_JOB_NAME", "NOMAD_JOB_ID":

@@ -68,7 +68,7 @@ func (g *group) readTask(b *block) *task {
 		t.container.VolumeMounts = []corev1.VolumeMount{{Name: diskName, MountPath: sharedDir}}
 	}
 	s := &surroundings{job: g.job.name(), group: g.name(), task: b.name(), ports: g.network.ports,
-		indexed: g.indexed(), disk: g.disk, cpu: resources.cpu, memory: resources.memory, meta: merged(g.job.meta, g.meta, t.meta)}
+		disk: g.disk, cpu: resources.cpu, memory: resources.memory, meta: merged(g.job.meta, g.meta, t.meta)}
 	needs := map[string]string{}
 	if t.config = b.one("config"); t.config == nil {
 		b.fault(b.at, "task %q has no config block with an image", b.name())

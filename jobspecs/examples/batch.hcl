@@ -1,4 +1,4 @@
-# A batch job: eight pods, each told its part of the work by its number.
+# A batch job: eight pods at once, each of which knows its own name.
 
 job "numbers" {
   type = "batch"
@@ -10,7 +10,7 @@ job "numbers" {
       config {
         image      = "peapod/demo"
         entrypoint = ["sh", "-c"]               # in place of the image's own, a web server
-        args       = ["echo part ${NOMAD_ALLOC_INDEX} of 8 on ${node.unique.name}"]
+        args       = ["echo ${NOMAD_ALLOC_NAME} works on ${node.unique.name}"]
       }
       resources { cpu = 50, memory = 32 }
     }
