@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/go-metrics"
 	"github.com/hashicorp/raft"
 
 	"github.com/peapod-sh/peapod/api/ops"
@@ -64,6 +65,7 @@ type answer struct {
 type entry struct {
 	future raft.ApplyFuture
 	parts  []*proposal
+	handed time.Time // to raft
 }
 
 func newProposer(l log, f forwarder, applied func(context.Context, uint64) error) *proposer {
@@ -185,13 +187,16 @@ func (p *proposer) append(parts []*proposal) {
 		answerAll(parts, answer{err: err})
 		return
 	}
-	p.entries <- entry{p.log.Apply(joined, enqueueTimeout), parts}
+	p.entries <- entry{p.log.Apply(joined, enqueueTimeout), parts, time.Now()}
 }
 
 // complete answers the proposals of each entry when raft has applied it.
 func (p *proposer) complete() {
 	for e := range p.entries {
-		if err := e.future.Error(); err != nil {
+		err := e.future.Error()
+		metrics.MeasureSince([]string{"server", "commit"}, e.handed)
+		metrics.AddSample([]string{"server", "proposals_per_entry"}, float32(len(e.parts)))
+		if err != nil {
 			answerAll(e.parts, answer{err: applyError(err)})
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-metrics"
 
 	"github.com/peapod-sh/peapod/api"
 	"github.com/peapod-sh/peapod/api/ops"
@@ -39,7 +40,9 @@ func (t *term) Run(ctx context.Context) error {
 		if err := t.observe(tail); err != nil {
 			return err
 		}
+		began := time.Now()
 		list, next := t.engine.Step(t.now())
+		metrics.MeasureSince([]string{"server", "term", "step"}, began)
 		if len(list) > 0 {
 			if err := t.commit(ctx, list); err != nil {
 				return fmt.Errorf("committing the controllers' decisions: %w", err)
@@ -83,6 +86,7 @@ func (t *term) judge(v liveness.Transition) {
 		t.log.Info("node is silent", "node", v.Node)
 	case liveness.Died:
 		t.log.Warn("node is dead", "node", v.Node)
+		metrics.IncrCounter([]string{"server", "node", "died"}, 1)
 		t.engine.NodeDown(v.Node)
 	case liveness.Revived:
 		t.log.Info("node is alive", "node", v.Node)

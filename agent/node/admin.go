@@ -29,6 +29,9 @@ func (n *node) serveAdmin(ctx context.Context) error {
 	m.HandleFunc("DELETE /images", func(w http.ResponseWriter, r *http.Request) {
 		adminsock.Reply(w, struct{}{}, n.images.Remove(r.URL.Query().Get("ref"), n.imageInUse))
 	})
+	if n.cfg.Metrics != nil {
+		m.Handle("GET /metrics", n.cfg.Metrics)
+	}
 	return adminsock.Serve(ctx, filepath.Join(n.cfg.DataDir, adminsock.Name), m)
 }
 

@@ -40,6 +40,7 @@ type Config struct {
 	Remember      func([]wire.ServerAddress)
 	Mirrors       map[string][]image.Mirror
 	Version       string
+	Metrics       http.Handler // served at /metrics of the admin socket; may be nil
 	Logger        hclog.Logger
 	// Renewed, if not nil, is given each new certificate, to be kept for the next start.
 	Renewed func(pki.Material)
