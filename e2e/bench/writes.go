@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -37,7 +38,17 @@ func benchWrites(ctx context.Context, l *rig.Lab, t *table) error {
 		}
 		servers = []string{leader}
 	}
+	before, err := usages(l)
+	if err != nil {
+		return err
+	}
+	mine := ownCPU()
 	rate, p50, err := writeConfigMaps(ctx, l, servers, *writing)
+	if err != nil {
+		return err
+	}
+	mine = ownCPU() - mine
+	after, err := usages(l)
 	if err != nil {
 		return err
 	}
@@ -47,6 +58,7 @@ func benchWrites(ctx context.Context, l *rig.Lab, t *table) error {
 	}
 	t.above("writes of 1 KiB through the API, 3 servers, 32 clients", rate, 3000, "/s")
 	t.told("  one of these writes, p50", fmt.Sprintf("%.1f ms", p50))
+	t.told("  its processor time", costs(l, before, after, mine, rate*writing.Seconds()))
 	t.told("  bare raft and raft-wal, 3 servers in one process, 32 writers", fmt.Sprintf("%.0f /s", bare))
 	t.told("  API writes to bare raft's", fmt.Sprintf("1 : %.1f", bare/rate))
 	return nil
@@ -93,4 +105,20 @@ func writeConfigMaps(ctx context.Context, l *rig.Lab, servers []string, d time.D
 
 func configMap(name string) *corev1.ConfigMap {
 	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string]string{"value": strings.Repeat("x", entryBytes)}}
+}
+
+// costs of a write in each server and in this process.
+func costs(l *rig.Lab, before, after map[string]usage, mine time.Duration, writes float64) string {
+	out := ""
+	for _, s := range l.Servers() {
+		out += fmt.Sprintf("%s %.0f, ", s, 1e6*(after[s].cpuSeconds-before[s].cpuSeconds)/writes)
+	}
+	return out + fmt.Sprintf("client %.0f us", float64(mine.Microseconds())/writes)
+}
+
+// ownCPU is what this process has used of the processors.
+func ownCPU() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -18,11 +18,11 @@ import (
 func newAuthenticator(c *Config) authenticator.Request {
 	var all []authenticator.Request
 	if c.ClientCA != nil {
-		all = append(all, x509request.NewDynamic(func() (x509.VerifyOptions, bool) {
+		all = append(all, newCertCache(x509request.NewDynamic(func() (x509.VerifyOptions, bool) {
 			o := x509request.DefaultVerifyOptions()
 			o.Roots = c.ClientCA()
 			return o, o.Roots != nil
-		}, x509request.CommonNameUserConversion))
+		}, x509request.CommonNameUserConversion), c.ClientCA))
 	}
 	all = append(all, c.Authenticators...)
 	return group.NewAuthenticatedGroupAdder(union.New(all...))

@@ -31,6 +31,10 @@ const (
 	countedRemainderMax = 100000
 	// streamsPerConnectionMax bounds the HTTP/2 streams of one client connection.
 	streamsPerConnectionMax = 1000
+	// certCacheAge is how long a verified chain of client certificates is believed, and certCacheMax
+	// how many are.
+	certCacheAge = time.Minute
+	certCacheMax = 4096
 	// shutdownGrace is how long Run waits for running requests when it ends.
 	shutdownGrace = 2 * time.Second
 )
