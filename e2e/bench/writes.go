@@ -72,17 +72,14 @@ func writeConfigMaps(ctx context.Context, l *rig.Lab, servers []string, d time.D
 	faults := make([]error, writers)
 	began := time.Now()
 	for w := range writers {
-		c, err := l.Client(servers[w%len(servers)])
+		c, err := newWriter(l, servers[w%len(servers)])
 		if err != nil {
 			return 0, 0, err
 		}
-		maps := c.CoreV1().ConfigMaps("default")
 		wg.Go(func() {
 			for i := 0; !stop.Load(); i++ {
 				one := time.Now()
-				_, err := maps.Create(ctx, configMap(fmt.Sprintf("w-%d-%d-%d", began.Unix(), w, i)), metav1.CreateOptions{})
-				if err != nil {
-					faults[w] = err
+				if faults[w] = c.create(ctx, configMap(fmt.Sprintf("w-%d-%d-%d", began.Unix(), w, i))); faults[w] != nil {
 					return
 				}
 				took[w] = append(took[w], time.Since(one))
