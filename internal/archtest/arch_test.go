@@ -37,6 +37,8 @@ var only = map[string][]string{
 
 type pkg struct {
 	ImportPath string
+	Doc        string
+	GoFiles    []string
 	Imports    []string
 }
 
@@ -89,7 +91,7 @@ func top(folder string) string {
 
 func list(t *testing.T) []pkg {
 	t.Helper()
-	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", module+"/...")
+	cmd := exec.Command("go", "list", "-json=ImportPath,Doc,GoFiles,Imports", module+"/...")
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
