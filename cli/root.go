@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -65,9 +66,14 @@ type codedError struct {
 	code int
 }
 
+// ExitCode of the process.
+func (e codedError) ExitCode() int { return e.code }
+
+// exitCode is the one that the error brings, or 1.
 func exitCode(err error) int {
-	if c, ok := err.(codedError); ok {
-		return c.code
+	var coded interface{ ExitCode() int }
+	if errors.As(err, &coded) {
+		return coded.ExitCode()
 	}
 	return 1
 }

@@ -1,0 +1,259 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/peapod-sh/peapod/api/ops"
+	"github.com/peapod-sh/peapod/rpc"
+	"github.com/peapod-sh/peapod/rpc/pki"
+	"github.com/peapod-sh/peapod/rpc/wire"
+)
+
+// fakeServer is a server's rpc side with scripted answers.
+type fakeServer struct {
+	name    string
+	address string
+	stop    func()
+
+	mu      sync.Mutex
+	leader  string
+	servers []wire.ServerAddress
+	beats   int
+	gets    int
+	refuse  error
+	watches int
+}
+
+func (s *fakeServer) heartbeat(_ context.Context, _ rpc.Caller, _ *wire.Empty, stream *rpc.Stream) error {
+	for {
+		var beat wire.Heartbeat
+		if err := stream.Recv(&beat); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		s.beats++
+		reply := wire.HeartbeatReply{Sequence: beat.Sequence, Leader: s.leader, Servers: s.servers, LeaderContact: s.leader != ""}
+		s.mu.Unlock()
+		if err := stream.Send(&reply); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *fakeServer) get(context.Context, rpc.Caller, *wire.GetRequest) (*wire.GetReply, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gets++
+	return &wire.GetReply{Found: true, Object: []byte(s.name)}, s.refuse
+}
+
+func (s *fakeServer) watch(ctx context.Context, _ rpc.Caller, _ *wire.WatchRequest, stream *rpc.Stream) error {
+	s.mu.Lock()
+	s.watches++
+	s.mu.Unlock()
+	if err := stream.Send(&wire.Event{Type: wire.EventPut, Resource: "pods", Name: "from-" + s.name}); err != nil {
+		return err
+	}
+	if err := stream.Send(&wire.Event{Type: wire.EventSynced}); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (s *fakeServer) set(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
+}
+
+func identity(t *testing.T, ca *pki.CA, role pki.Role, name string) *pki.Identity {
+	t.Helper()
+	pair, err := ca.IssuePeer(pki.Peer{Role: role, Name: name}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := pki.NewIdentity(pki.Material{Pair: pair, CA: ca.CertPEM()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func startFake(t *testing.T, ca *pki.CA, name string) *fakeServer {
+	t.Helper()
+	s := &fakeServer{name: name}
+	m := rpc.NewMethods()
+	rpc.RegisterStream(m, wire.MethodHeartbeat, rpc.Nodes, s.heartbeat)
+	rpc.Register(m, wire.MethodGet, rpc.Nodes, s.get)
+	rpc.RegisterStream(m, wire.MethodWatch, rpc.Nodes, s.watch)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.address = l.Addr().String()
+	srv := rpc.NewServer(identity(t, ca, pki.RoleServer, name), m, hclog.NewNullLogger())
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = srv.Serve(ctx, l) })
+	s.stop = sync.OnceFunc(func() { cancel(); wg.Wait() })
+	t.Cleanup(s.stop)
+	return s
+}
+
+// world is two servers that know each other, of which a leads, and a link that was told of a only.
+func world(t *testing.T) (a, b *fakeServer, l *Link) {
+	t.Helper()
+	ca, err := pki.NewCA("test", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b = startFake(t, ca, "a"), startFake(t, ca, "b")
+	both := []wire.ServerAddress{{Name: "a", Address: a.address}, {Name: "b", Address: b.address}}
+	for _, s := range []*fakeServer{a, b} {
+		s.set(func() { s.leader, s.servers = "a", both })
+	}
+	l = New(Config{Identity: identity(t, ca, pki.RoleNode, "n"), Seeds: both[:1], Logger: hclog.NewNullLogger()})
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = l.Run(ctx) })
+	t.Cleanup(func() { cancel(); wg.Wait() })
+	eventually(t, "both servers hear heartbeats", func() bool { return a.count(&a.beats) > 0 && b.count(&b.beats) > 0 })
+	return a, b, l
+}
+
+func (s *fakeServer) count(n *int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return *n
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	t.Fatalf("never: %s", what)
+}
+
+func TestCallsGoToTheLeader(t *testing.T) {
+	a, b, l := world(t)
+	answered := func() string {
+		obj, _, err := l.Get(context.Background(), "secrets", "ns", "x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(obj)
+	}
+	if got := answered(); got != "a" {
+		t.Errorf("%s answered, want the leader a", got)
+	}
+	for _, s := range []*fakeServer{a, b} {
+		s.set(func() { s.leader = "b" })
+	}
+	eventually(t, "calls follow the leader", func() bool { return answered() == "b" })
+}
+
+func TestAnotherServerIsAskedWhenOneIsGone(t *testing.T) {
+	a, b, l := world(t)
+	a.stop()
+	b.set(func() { b.leader = "b" })
+	obj, found, err := l.Get(context.Background(), "secrets", "ns", "x")
+	if err != nil || !found || string(obj) != "b" {
+		t.Errorf("%q, %v, %v", obj, found, err)
+	}
+}
+
+func TestRefusalIsFinal(t *testing.T) {
+	a, _, l := world(t)
+	a.set(func() { a.refuse = rpc.Errorf(rpc.CodeDenied, "no") })
+	if _, _, err := l.Get(context.Background(), "secrets", "ns", "x"); rpc.CodeOf(err) != rpc.CodeDenied {
+		t.Errorf("error %v, want a denial", err)
+	}
+	if n := a.count(&a.gets); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
+func TestNoServerInTime(t *testing.T) {
+	ca, _ := pki.NewCA("test", time.Now())
+	l := New(Config{Identity: identity(t, ca, pki.RoleNode, "n"), Logger: hclog.NewNullLogger()})
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	if err := l.Write(ctx, []ops.Op{&ops.PutMeta{Key: "k"}}); !errors.Is(err, ErrNoServer) {
+		t.Errorf("error %v, want ErrNoServer", err)
+	}
+}
+
+// journal notes what a sink was told.
+type journal struct {
+	mu   sync.Mutex
+	told []string
+}
+
+func (j *journal) note(s string) { j.mu.Lock(); defer j.mu.Unlock(); j.told = append(j.told, s) }
+
+func (j *journal) Begin()              { j.note("begin") }
+func (j *journal) Event(e *wire.Event) { j.note(e.Name) }
+func (j *journal) Synced()             { j.note("synced") }
+
+func (j *journal) ends(want ...string) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.told) < len(want) {
+		return false
+	}
+	for i, w := range want {
+		if j.told[len(j.told)-len(want)+i] != w {
+			return false
+		}
+	}
+	return true
+}
+
+// A watch goes on at another server when its own dies, and when its own loses the leader while another has not.
+func TestWatchMoves(t *testing.T) {
+	for name, lose := range map[string]func(a, b *fakeServer){
+		"server dies":   func(a, b *fakeServer) { a.stop(); b.set(func() { b.leader = "b" }) },
+		"server is cut": func(a, b *fakeServer) { a.set(func() { a.leader = "" }); b.set(func() { b.leader = "b" }) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b, l := world(t)
+			j := &journal{}
+			ctx, cancel := context.WithCancel(context.Background())
+			var wg sync.WaitGroup
+			wg.Go(func() { _ = l.Watch(ctx, []string{"pods"}, j) })
+			t.Cleanup(func() { cancel(); wg.Wait() })
+			eventually(t, "the leader is watched", func() bool { return j.ends("begin", "from-a", "synced") })
+			lose(a, b)
+			eventually(t, "the other is watched", func() bool { return j.ends("begin", "from-b", "synced") })
+		})
+	}
+}
+
+// A server that leaves the cluster is no longer dialled, and the new list is kept.
+func TestServersComeAndGo(t *testing.T) {
+	a, b, l := world(t)
+	var kept []wire.ServerAddress
+	var mu sync.Mutex
+	l.cfg.Remember = func(list []wire.ServerAddress) { mu.Lock(); defer mu.Unlock(); kept = list }
+	only := []wire.ServerAddress{{Name: "a", Address: a.address}}
+	a.set(func() { a.servers = only })
+	b.set(func() { b.servers = only })
+	eventually(t, "b is forgotten", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(kept) == 1 && len(l.keepers) == 1
+	})
+}
