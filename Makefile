@@ -4,11 +4,12 @@ GO      ?= go
 BIN     := peapod
 TAGS    := netgo,osusergo
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+KUBE    := v1.37.2
 LDFLAGS := -s -w -linkmode external -extldflags -static -X github.com/peapod-sh/peapod/internal/version.Version=$(VERSION)
 
 export CGO_ENABLED := 1
 
-.PHONY: help build demo demo-down test unit e2e race lint bench generate deps clean
+.PHONY: help kubectl build demo demo-down test unit e2e race lint bench generate deps clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,8 +31,11 @@ test: deps build unit e2e ## Everything: unit, property, golden and end-to-end t
 unit: ## Unit, property and golden tests
 	$(GO) test -tags $(TAGS) $$($(GO) list ./... | grep -v /e2e)
 
-e2e: build ## End-to-end tests on the real binary, with the real kubectl
-	cd e2e && $(GO) build -tags $(TAGS) -o ../bin/kubectl ./kubectl && $(GO) test -tags $(TAGS) -count=1 -timeout 15m ./...
+e2e: build kubectl ## End-to-end tests on the real binary, with the real kubectl
+	cd e2e && $(GO) test -tags $(TAGS) -count=1 -p 1 -timeout 10m ./...
+
+kubectl: ## Build bin/kubectl, the unmodified client that the tests use
+	cd e2e && $(GO) build -tags $(TAGS) -ldflags '-X k8s.io/component-base/version.gitVersion=$(KUBE)' -o ../bin/kubectl ./kubectl
 
 race: ## Unit tests under the race detector
 	$(GO) test -race -tags $(TAGS) $$($(GO) list ./... | grep -v /e2e)
@@ -39,6 +43,7 @@ race: ## Unit tests under the race detector
 lint: ## gofmt, go vet, and the architecture test
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet -tags $(TAGS) ./...
+	cd e2e && $(GO) vet -tags $(TAGS) ./...
 	$(GO) test ./internal/archtest
 
 bench: build ## Print the speed table of docs/RECORDS.md

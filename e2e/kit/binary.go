@@ -33,7 +33,7 @@ var Peapod = sync.OnceValue(func() string {
 // KubectlPath is the unmodified client.
 var KubectlPath = sync.OnceValue(func() string {
 	file := filepath.Join(Root(), "bin", "kubectl")
-	return built(file, filepath.Join(Root(), "e2e"), "go", "build", "-tags", "netgo,osusergo", "-o", file, "./kubectl")
+	return built(file, Root(), "make", "kubectl")
 })
 
 // built makes file by the command if it is missing.

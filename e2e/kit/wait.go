@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -93,7 +94,8 @@ func PodReady(p *corev1.Pod) bool {
 	return false
 }
 
-// ReadyPods waits until exactly n pods match the selector, all Ready, none being deleted, and returns them.
+// ReadyPods waits until exactly n pods match the selector, all Ready, and returns them. Pods that are being
+// deleted do not count.
 func (l *Lab) ReadyPods(t testing.TB, namespace, selector string, n int, limit time.Duration) []corev1.Pod {
 	t.Helper()
 	var out []corev1.Pod
@@ -103,15 +105,15 @@ func (l *Lab) ReadyPods(t testing.TB, namespace, selector string, n int, limit t
 		if err != nil {
 			return err
 		}
-		if len(list.Items) != n {
-			return fmt.Errorf("%d pods", len(list.Items))
+		out = slices.DeleteFunc(list.Items, func(p corev1.Pod) bool { return p.DeletionTimestamp != nil })
+		if len(out) != n {
+			return fmt.Errorf("%d pods", len(out))
 		}
-		for i := range list.Items {
-			if p := &list.Items[i]; !PodReady(p) || p.DeletionTimestamp != nil {
+		for i := range out {
+			if p := &out[i]; !PodReady(p) {
 				return fmt.Errorf("pod %s is %s: %+v", p.Name, p.Status.Phase, p.Status.ContainerStatuses)
 			}
 		}
-		out = list.Items
 		return nil
 	})
 	return out

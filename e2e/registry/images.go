@@ -156,7 +156,7 @@ func withCGI(base tree) tree {
 
 // httpd notes the environment in /env and serves /www.
 func httpd(port int) []string {
-	return []string{"/bin/sh", "-c", fmt.Sprintf("env >/env; echo listening; exec /bin/httpd -f -p %d -h /www", port)}
+	return []string{"/bin/sh", "-c", fmt.Sprintf("env >/env; echo listening; trap exit TERM; /bin/httpd -f -p %d -h /www & wait", port)}
 }
 
 // image makes one layer of the tree.
