@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -55,11 +56,14 @@ func documents(t *testing.T) []string {
 	return out
 }
 
-// TestEveryPackageSaysWhatItIs wants a package comment.
+// TestEveryPackageSaysWhatItIs wants a package comment, and in doc.go, where people look for it.
 func TestEveryPackageSaysWhatItIs(t *testing.T) {
 	for _, p := range list(t) {
-		if p.Doc == "" && len(p.GoFiles) > 0 {
-			t.Errorf("%s has no package comment", p.ImportPath)
+		if len(p.GoFiles) == 0 || p.ImportPath == module {
+			continue
+		}
+		if p.Doc == "" || !slices.Contains(p.GoFiles, "doc.go") {
+			t.Errorf("%s has no doc.go with a package comment", p.ImportPath)
 		}
 	}
 }

@@ -1,4 +1,3 @@
-// Package version says which Peapod this is. The linker sets Version.
 package version
 
 import "runtime"
