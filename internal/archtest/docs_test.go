@@ -15,7 +15,7 @@ import (
 const root = "../.."
 
 // filePath finds what reads like a file of the tree: at least one folder, and an ending that we use.
-var filePath = regexp.MustCompile("[a-z0-9_.]+(?:/[A-Za-z0-9_.-]+)+\\.(?:go|c|h|md|hcl|yaml)\\b")
+var filePath = regexp.MustCompile(`[a-z0-9_.]+(?:/[A-Za-z0-9_.-]+)+\.(?:go|c|h|md|hcl|yaml)\b`)
 
 // TestDocumentsNameFilesThatExist reads every document and looks for each file that it names, from the
 // root or, for a package's own document, from its folder.

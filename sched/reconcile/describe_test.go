@@ -98,9 +98,7 @@ func or(a, b string) string {
 }
 
 func (w *world) note(list []ops.Op) {
-	for _, l := range describe(list) {
-		w.trace = append(w.trace, l)
-	}
+	w.trace = append(w.trace, describe(list)...)
 	if len(list) > 0 {
 		w.trace = append(w.trace, "--")
 	}

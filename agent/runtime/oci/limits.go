@@ -9,8 +9,6 @@ const (
 	shmBytes = 64 << 20
 	// startsMax is how many containers are made at once: more only wait for each other in the kernel.
 	startsMax = 8
-	// fifoBytes is the size of a log pipe.
-	fifoBytes = 64 << 10
 	// killWait bounds how long RemoveSandbox waits for killed processes to be gone.
 	killWait = 10 * time.Second
 	// layersMax is overlayfs's own limit.
