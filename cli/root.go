@@ -49,13 +49,23 @@ func Main(args []string) int {
 		}
 		os.Exit(code)
 	})
-	if err := root.Execute(); err != nil {
+	if command, err := root.ExecuteC(); err != nil {
 		if text := err.Error(); text != "" {
-			fmt.Fprint(os.Stderr, withNewline("error: "+strings.TrimPrefix(text, "error: ")))
+			fmt.Fprint(os.Stderr, withNewline("error: "+strings.TrimPrefix(text, "error: ")+seeHelp(command, text)))
 		}
 		return exitCode(err)
 	}
 	return 0
+}
+
+// seeHelp points to the help of a command that was given other arguments than it takes.
+func seeHelp(c *cobra.Command, text string) string {
+	for _, start := range []string{"unknown command ", "requires ", "accepts "} { // cobra's own words
+		if strings.HasPrefix(text, start) {
+			return fmt.Sprintf("\nSee '%s --help' for usage.", c.CommandPath())
+		}
+	}
+	return ""
 }
 
 func withNewline(s string) string { return strings.TrimRight(s, "\n") + "\n" }

@@ -55,6 +55,9 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("the address %s is taken: stop the process that listens there, or choose another port: %w", address, err)
 	}
+	if errors.Is(err, syscall.EADDRNOTAVAIL) {
+		return nil, fmt.Errorf("the address %s is not this machine's: choose one that `ip address` shows: %w", address, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("listening at %s: %w", address, err)
 	}
