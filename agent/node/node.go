@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
 	"path/filepath"
@@ -40,7 +41,8 @@ type Config struct {
 	Remember      func([]wire.ServerAddress)
 	Mirrors       map[string][]image.Mirror
 	Version       string
-	Metrics       http.Handler // served at /metrics of the admin socket; may be nil
+	Labels        map[string]string // of the Node object, beside the usual ones
+	Metrics       http.Handler      // served at /metrics of the admin socket; may be nil
 	Logger        hclog.Logger
 	// Renewed, if not nil, is given each new certificate, to be kept for the next start.
 	Renewed func(pki.Material)
@@ -177,6 +179,7 @@ func (n *node) openCluster(r *wire.Registered) error {
 // register announces the node; it is Ready only when pods can have addresses.
 func (n *node) register(ctx context.Context, ready bool) (*wire.Registered, error) {
 	object := n.object()
+	maps.Copy(object.Labels, n.cfg.Labels)
 	if !ready {
 		for i := range object.Status.Conditions {
 			if c := &object.Status.Conditions[i]; c.Type == corev1.NodeReady {

@@ -291,7 +291,7 @@ func (p *process) runNode(ctx context.Context) error {
 	g.Go(func() error {
 		return node.Run(ctx, node.Config{
 			Name: p.o.Name, Address: netip.MustParseAddr(p.o.Bind), DataDir: dir, SupervisorDir: p.o.SupervisorDir, CgroupParent: p.o.CgroupRoot,
-			Identity: identity, Servers: passport.Servers, Mirrors: mirrors, Version: version.Version, Metrics: p.metrics, Logger: p.log, Leave: p.o.Leave,
+			Identity: identity, Servers: passport.Servers, Mirrors: mirrors, Version: version.Version, Labels: p.nodeLabels(), Metrics: p.metrics, Logger: p.log, Leave: p.o.Leave,
 			Remember: func(list []wire.ServerAddress) { keep(func(x *server.Passport) { x.Servers = list }) },
 			Renewed:  func(m pki.Material) { keep(func(x *server.Passport) { x.SetMaterial(m) }) },
 			Up: func() {
@@ -302,6 +302,14 @@ func (p *process) runNode(ctx context.Context) error {
 		})
 	})
 	return g.Wait()
+}
+
+// nodeLabels show in kubectl's ROLES column that a node is a server too.
+func (p *process) nodeLabels() map[string]string {
+	if !p.o.Server {
+		return nil
+	}
+	return map[string]string{"node-role.kubernetes.io/control-plane": ""}
 }
 
 func (p *process) kubeconfig() string {
