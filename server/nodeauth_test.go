@@ -28,7 +28,7 @@ func nodeWorld() *Server {
 	return s
 }
 
-// Invariant 13: a node reads only what its pods name.
+// Invariant 16: a node reads only what its pods name.
 func TestNodeMayRead(t *testing.T) {
 	s := nodeWorld()
 	for _, c := range []struct {
@@ -55,7 +55,7 @@ func TestNodeMayRead(t *testing.T) {
 	}
 }
 
-// Invariant 14: a node writes only its own pods' statuses and deletions, and events.
+// Invariant 16: a node writes only its own pods' statuses and deletions, and events.
 func TestNodeMayWrite(t *testing.T) {
 	s := nodeWorld()
 	status := &ops.PodStatuses{Rows: []ops.StatusRow{{Namespace: "ns", Name: "p"}}}

@@ -84,7 +84,7 @@ func startProposer(t *testing.T, l *scriptedLog, f forwarder) *proposer {
 	return p
 }
 
-// Invariant 4: every proposer gets the results of its own ops, however they were batched.
+// Invariant 17: every proposer gets the results of its own ops, however they were batched.
 func TestEveryProposalGetsItsOwnResults(t *testing.T) {
 	for _, leading := range []bool{true, false} {
 		t.Run(fmt.Sprintf("leading=%v", leading), func(t *testing.T) {
@@ -113,7 +113,7 @@ func TestEveryProposalGetsItsOwnResults(t *testing.T) {
 	}
 }
 
-// Invariant 5: what was not proposed is tried again; what may have been is not, and says so.
+// Invariant 13: what was not proposed is tried again; what may have been is not, and says so.
 func TestRetries(t *testing.T) {
 	for _, c := range []struct {
 		name    string

@@ -17,7 +17,9 @@ func TestFaults(t *testing.T) {
 		{"no role", func(o *Options) { o.Server = false; o.Join = []string{"x:1"} }, []string{"give --server, --client or both"}},
 		{"a node alone", func(o *Options) { o.Server, o.Sim = false, 1 }, []string{"a node needs a cluster: give --join HOST:7440"}},
 		{"address of nobody", func(o *Options) { o.Bind = "0.0.0.0" }, []string{`--bind "0.0.0.0" must be an IP address of this machine`}},
-		{"all at once", func(o *Options) { o.Bind, o.DataDir, o.LogLevel, o.Mirrors = "here", "rel", "loud", []string{"docker.io"} },
+		{"all at once", func(o *Options) {
+			o.Bind, o.DataDir, o.LogLevel, o.Mirrors = "here", "rel", "loud", []string{"docker.io"}
+		},
 			[]string{"--bind", "--data-dir", "--log-level", "--mirror"}},
 	} {
 		o := good
