@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -50,8 +51,8 @@ func (s *Server) serveAdmin(ctx context.Context) error {
 	m.HandleFunc("GET /snapshot", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = s.state.View().WriteTo(w) // a torn copy fails its checksum
 	})
-	m.HandleFunc("POST /snapshot", func(w http.ResponseWriter, _ *http.Request) {
-		adminsock.Reply(w, struct{}{}, s.consensus.raft.Snapshot().Error())
+	m.HandleFunc("POST /snapshot", func(w http.ResponseWriter, r *http.Request) {
+		adminsock.Reply(w, struct{}{}, s.snapshotNow(r.URL.Query().Get("trailing")))
 	})
 	m.HandleFunc("GET /kubeconfig", func(w http.ResponseWriter, r *http.Request) {
 		groups := strings.FieldsFunc(r.URL.Query().Get("groups"), func(c rune) bool { return c == ',' })
@@ -90,4 +91,17 @@ func (s *Server) Members() ([]Member, error) {
 		out = append(out, Member{Name: n, Address: at.RPC, API: at.API, Leader: n == leader})
 	}
 	return out, nil
+}
+
+// snapshotNow writes a snapshot. trailing, if given, is how many log entries to keep besides: with few,
+// a server that was away is brought up to date by the snapshot.
+func (s *Server) snapshotNow(trailing string) error {
+	if trailing == "" {
+		return s.consensus.raft.Snapshot().Error()
+	}
+	keep, err := strconv.ParseUint(trailing, 10, 64)
+	if err != nil {
+		return fmt.Errorf("trailing must be a number of log entries: %w", err)
+	}
+	return s.consensus.snapshotKeeping(keep)
 }

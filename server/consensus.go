@@ -166,6 +166,18 @@ func (c *consensus) remove(name string) error {
 	return nil
 }
 
+// snapshotKeeping writes a snapshot and keeps only so many entries of the log before it.
+func (c *consensus) snapshotKeeping(entries uint64) error {
+	usual := c.raft.ReloadableConfig()
+	once := usual
+	once.TrailingLogs = entries
+	if err := c.raft.ReloadConfig(once); err != nil {
+		return err
+	}
+	err := c.raft.Snapshot().Error()
+	return errors.Join(err, c.raft.ReloadConfig(usual))
+}
+
 // close stops raft and closes its files.
 func (c *consensus) close() error {
 	return errors.Join(c.raft.Shutdown().Error(), c.transport.Close(), c.log.Close(), c.index.Close())
