@@ -16,9 +16,12 @@ import (
 type nodeConns struct {
 	mu     sync.Mutex
 	byNode map[string]*rpc.Conn
+	came   chan struct{} // closed, and replaced, when a node connects
 }
 
-func newNodeConns() *nodeConns { return &nodeConns{byNode: map[string]*rpc.Conn{}} }
+func newNodeConns() *nodeConns {
+	return &nodeConns{byNode: map[string]*rpc.Conn{}, came: make(chan struct{})}
+}
 
 // connected keeps a node's newest connection until it ends; it is rpc.Server.Connected.
 func (n *nodeConns) connected(c *rpc.Conn) {
@@ -28,6 +31,8 @@ func (n *nodeConns) connected(c *rpc.Conn) {
 	name := c.Peer().Name
 	n.mu.Lock()
 	n.byNode[name] = c
+	close(n.came)
+	n.came = make(chan struct{})
 	n.mu.Unlock()
 	<-c.Done()
 	n.mu.Lock()
@@ -37,19 +42,34 @@ func (n *nodeConns) connected(c *rpc.Conn) {
 	}
 }
 
-func (n *nodeConns) get(node string) (*rpc.Conn, error) {
+// get is a node's connection, or nil and a channel that is closed when there is news.
+func (n *nodeConns) get(node string) (*rpc.Conn, <-chan struct{}) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	c := n.byNode[node]
-	if c == nil {
-		return nil, fmt.Errorf("node %q is not connected to this server now", node)
+	return n.byNode[node], n.came
+}
+
+// await gives a node a moment to connect: an agent that has just started talks to one server before it talks
+// to all, and people read logs as soon as they hear that a pod has ended.
+func (n *nodeConns) await(ctx context.Context, node string) (*rpc.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, nodeDialWait)
+	defer cancel()
+	for {
+		c, came := n.get(node)
+		if c != nil {
+			return c, nil
+		}
+		select {
+		case <-came:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("node %q is not connected to this server now", node)
+		}
 	}
-	return c, nil
 }
 
 // DialNode opens a stream that carries HTTP/1.1 to the node's handler; it outlives ctx, which bounds the opening only.
 func (n *nodeConns) DialNode(ctx context.Context, node string) (net.Conn, error) {
-	c, err := n.get(node)
+	c, err := n.await(ctx, node)
 	if err != nil {
 		return nil, err
 	}

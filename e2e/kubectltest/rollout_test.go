@@ -136,7 +136,7 @@ func TestPauseAndHistory(t *testing.T) {
 	k.Want(t, "deployment.apps/web paused", "rollout", "pause", "deploy/web")
 	k.Must(t, "set", "env", "deploy/web", "V=2")
 	k.Must(t, "set", "env", "deploy/web", "V=3")
-	kit.WantMatch(t, k.Fail(t, "rollout", "undo", "deploy/web"), `you cannot rollback a paused deployment; resume it first`)
+	kit.WantMatch(t, k.Fail(t, "rollout", "undo", "deploy/web", "--to-revision=1"), `cannot rollback a paused deployment; resume it first`)
 	kit.Consistently(t, time.Second, "paused", func() error {
 		if rs := k.Must(t, "get", "rs", "-o", "name"); strings.Count(rs, "\n") != 1 {
 			return fmt.Errorf("a paused deployment has %s", rs)

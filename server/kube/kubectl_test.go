@@ -119,3 +119,11 @@ func TestKubectlOnDeployments(t *testing.T) {
 		t.Fatalf("an unknown field: %s %s", failed, out)
 	}
 }
+
+func TestKubectlUnknownKind(t *testing.T) {
+	h := start(t)
+	_, failure := h.tryKubectl("apiVersion: apps/v1\nkind: Deploymint\nmetadata: {name: web}\n", "apply", "-f", "-")
+	if !strings.Contains(failure, `no matches for kind "Deploymint" in version "apps/v1"`) {
+		t.Errorf("an unknown kind: %s", failure)
+	}
+}

@@ -40,6 +40,7 @@ func New(c Config) (*Server, error) {
 	}
 	generic.PrepareRun()
 	s.installOpenAPI()
+	s.installCustomResources()
 	if c.Metrics != nil {
 		generic.Handler.NonGoRestfulMux.Handle("/metrics", c.Metrics)
 	}
