@@ -34,7 +34,7 @@ func devCommand() *cobra.Command {
 	f.StringVar(&o.Kubeconfig, "kubeconfig-out", "", "also write the kubeconfig here")
 	f.StringVar(&o.Bind, "bind", "", "IP address of this machine (default: the one with the default route)")
 	f.StringArrayVar(&o.Mirrors, "mirror", nil, "REGISTRY=URL to pull images from instead of REGISTRY; may be repeated")
-	f.StringVar(&o.LogLevel, "log-level", "warn", "trace, debug, info, warn or error")
+	f.StringVar(&o.LogLevel, "log-level", "error", "trace, debug, info, warn or error")
 	f.IntVar(&o.APIPort, "api-port", boot.APIPort, "TCP port of the Kubernetes API")
 	f.IntVar(&o.RPCPort, "rpc-port", boot.RPCPort, "TCP port between agents")
 	f.IntVar(&o.GossipPort, "gossip-port", boot.GossipPort, "UDP and TCP port of gossip")

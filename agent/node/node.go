@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/netip"
 	"path/filepath"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -67,13 +66,14 @@ type node struct {
 	peers    *peers
 	proxy    *netproxy.Proxy
 	dns      *dns.Server
-	handler  atomic.Pointer[http.Handler]
+	handler  http.Handler  // of the servers' calls; read it after serving is closed
+	serving  chan struct{} // closed once handler is there
 	dirty    chan struct{} // capacity 1: the proxy's table is old
 }
 
 // Run is a node's life.
 func Run(ctx context.Context, cfg Config) error {
-	n := &node{cfg: cfg, log: cfg.Logger, dirty: make(chan struct{}, 1)}
+	n := &node{cfg: cfg, log: cfg.Logger, dirty: make(chan struct{}, 1), serving: make(chan struct{})}
 	n.link = link.New(link.Config{Identity: cfg.Identity, Seeds: cfg.Servers, Remember: cfg.Remember,
 		Handler: http.HandlerFunc(n.serveHTTP), Logger: cfg.Logger.Named("link")})
 	g, ctx := errgroup.WithContext(ctx)
@@ -86,14 +86,19 @@ func Run(ctx context.Context, cfg Config) error {
 	return err
 }
 
-// serveHTTP answers the servers' calls once the agent is there.
+// handlerWait is how long a server's call waits for a node that is starting.
+const handlerWait = 3 * time.Second
+
+// serveHTTP answers the servers' calls. The connection is there before the agent is, since the node registers
+// over it; whoever calls in between waits.
 func (n *node) serveHTTP(w http.ResponseWriter, r *http.Request) {
-	h := n.handler.Load()
-	if h == nil {
+	select {
+	case <-n.serving:
+		n.handler.ServeHTTP(w, r)
+	case <-r.Context().Done():
+	case <-time.After(handlerWait):
 		http.Error(w, "the node is starting", http.StatusServiceUnavailable)
-		return
 	}
-	(*h).ServeHTTP(w, r)
 }
 
 func (n *node) run(ctx context.Context) error {
@@ -171,8 +176,8 @@ func (n *node) openCluster(r *wire.Registered) error {
 		DNS: []netip.Addr{vip}, ClusterDomain: r.ClusterDomain, Services: n.model.OfNamespace,
 		Version: n.cfg.Version, Logger: n.log,
 	})
-	var h http.Handler = nodehttp.New(n.agent)
-	n.handler.Store(&h)
+	n.handler = nodehttp.New(n.agent)
+	close(n.serving)
 	return nil
 }
 
