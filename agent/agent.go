@@ -129,6 +129,9 @@ func (a *Agent) BeginSync() {
 	clear(a.seen)
 }
 
+// Knowing is closed once the agent knows which pods its node should have.
+func (a *Agent) Knowing() <-chan struct{} { return a.synced }
+
 // Synced says that every pod of the node has been Put. Pods and sandboxes that were not are orphans and
 // are cleaned up. No container is started before the first Synced, so that services are known by then.
 func (a *Agent) Synced() {

@@ -90,15 +90,21 @@ func Run(ctx context.Context, cfg Config) error {
 const handlerWait = 3 * time.Second
 
 // serveHTTP answers the servers' calls. The connection is there before the agent is, since the node registers
-// over it; whoever calls in between waits.
+// over it, and the agent is there before it knows its pods; whoever calls in between waits.
 func (n *node) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	patience, cancel := context.WithTimeout(r.Context(), handlerWait)
+	defer cancel()
 	select {
 	case <-n.serving:
-		n.handler.ServeHTTP(w, r)
-	case <-r.Context().Done():
-	case <-time.After(handlerWait):
+	case <-patience.Done():
 		http.Error(w, "the node is starting", http.StatusServiceUnavailable)
+		return
 	}
+	select {
+	case <-n.agent.Knowing():
+	case <-patience.Done(): // it may know the pod in question all the same
+	}
+	n.handler.ServeHTTP(w, r)
 }
 
 func (n *node) run(ctx context.Context) error {
