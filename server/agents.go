@@ -123,7 +123,7 @@ func mergeNode(old, want *corev1.Node) (*corev1.Node, bool) {
 		switch {
 		case i < 0:
 			conditions = append(conditions, c)
-		case conditions[i].Status == c.Status && conditions[i].Reason == c.Reason:
+		case conditions[i].Status == c.Status && conditions[i].Reason == c.Reason, justRestarted(&conditions[i], &c):
 		default:
 			conditions[i] = c
 		}
@@ -135,6 +135,12 @@ func mergeNode(old, want *corev1.Node) (*corev1.Node, bool) {
 	}
 	n.Status = *status
 	return n, changed || !apiEqual(&old.Status, status)
+}
+
+// justRestarted tells that a node which nobody has missed says that it is not ready yet: its agent was
+// restarted, its pods run on, and they must not lose their endpoints for it.
+func justRestarted(old, now *corev1.NodeCondition) bool {
+	return now.Type == corev1.NodeReady && old.Status == corev1.ConditionTrue && now.Status == corev1.ConditionFalse
 }
 
 func mergeMap(into *map[string]string, from map[string]string) (changed bool) {

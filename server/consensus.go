@@ -58,7 +58,7 @@ func openConsensus(c consensusConfig) (*consensus, error) {
 	}
 	// The log does not close the metadata that it opens by itself, so we bring and close our own.
 	index := &metadb.BoltMetaDB{}
-	store, err := wal.Open(dir, wal.WithMetaStore(index))
+	store, err := wal.Open(dir, wal.WithMetaStore(index), wal.WithSegmentFiler(newSegments(dir)))
 	if err != nil {
 		return nil, fmt.Errorf("opening the log in %s (is another server using this data directory, or is the disk full?): %w", dir, err)
 	}

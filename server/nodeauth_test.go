@@ -102,4 +102,9 @@ func TestMergeNode(t *testing.T) {
 	if _, again := mergeNode(got, want); again {
 		t.Error("registering the same once more counts as a change")
 	}
+	restarted := want.DeepCopy()
+	restarted.Status.Conditions[0].Status = corev1.ConditionFalse
+	if after, _ := mergeNode(got, restarted); after.Status.Conditions[1].Status != corev1.ConditionTrue {
+		t.Error("a restart of the agent made the node not ready")
+	}
 }

@@ -18,7 +18,10 @@ import (
 )
 
 // patience is how long a condition may take that holds within seconds on a healthy machine.
-const patience = 40 * time.Second
+const patience = 25 * time.Second
+
+// logTail is how many lines of each agent's log a failure shows.
+const logTail = 25
 
 func TestMain(m *testing.M) { kit.Main(m, kit.Options{Name: "e2eb"}) }
 
@@ -33,7 +36,7 @@ type cluster struct {
 // open waits until all servers and nodes are well, so that no test suffers from the one before.
 func open(t *testing.T) *cluster {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	t.Cleanup(cancel)
 	shared := kit.Shared(t)
 	c := &cluster{Lab: &rig.Lab{Name: shared.Name, Dir: shared.Dir, Binary: kit.Peapod()}, t: t, ctx: ctx}
@@ -55,7 +58,14 @@ func (c *cluster) showLogs() {
 	for _, n := range nodes {
 		b, _ := os.ReadFile(filepath.Join(n.Dir, "agent.log"))
 		lines := strings.Split(strings.TrimSpace(string(b)), "\n")
-		c.t.Logf("%s:\n%s", n.Name, strings.Join(lines[max(0, len(lines)-25):], "\n"))
+		first := max(0, len(lines)-logTail)
+		for i, line := range lines[:first] {
+			if strings.HasPrefix(line, "panic") || strings.Contains(line, "failed to get log") {
+				first = max(i-2, 0)
+				break
+			}
+		}
+		c.t.Logf("%s:\n%s", n.Name, strings.Join(lines[first:min(first+logTail, len(lines))], "\n"))
 	}
 }
 
