@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -57,7 +58,8 @@ func tellIdle(t *table, role string, names []string, before, after map[string]us
 	t.below("idle "+role+", share of a core", 100*worst.cpuSeconds/idleMeasure.Seconds(), 1, "%")
 }
 
-// usages of each node's agent.
+// usages of each node's agent. A client's is two processes, the one that the lab started and, below its
+// supervisor, the one that works: both count.
 func usages(l *rig.Lab) (map[string]usage, error) {
 	nodes, err := l.Nodes()
 	if err != nil {
@@ -65,13 +67,37 @@ func usages(l *rig.Lab) (map[string]usage, error) {
 	}
 	out := map[string]usage{}
 	for _, n := range nodes {
-		u, err := usageOf(n.Process.PID)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", n.Name, err)
+		var sum usage
+		pids := agents(n.Name, n.Dir)
+		if len(pids) == 0 {
+			return nil, fmt.Errorf("%s has no agent", n.Name)
 		}
-		out[n.Name] = u
+		for _, pid := range pids {
+			u, err := usageOf(pid)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", n.Name, err)
+			}
+			sum.rss, sum.pss, sum.anon, sum.cpuSeconds = sum.rss+u.rss, sum.pss+u.pss, sum.anon+u.anon, sum.cpuSeconds+u.cpuSeconds
+		}
+		out[n.Name] = sum
 	}
 	return out, nil
+}
+
+// agents are the processes `peapod agent` of a node.
+func agents(name, dir string) []int {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	var out []int
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil || !strings.Contains(string(b), "\x00agent\x00--name\x00"+name+"\x00--data-dir\x00"+dir+"/data\x00") {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(f))); err == nil {
+			out = append(out, pid)
+		}
+	}
+	return out
 }
 
 func usageOf(pid int) (u usage, err error) {

@@ -36,7 +36,7 @@ type cluster struct {
 // open waits until all servers and nodes are well, so that no test suffers from the one before.
 func open(t *testing.T) *cluster {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	shared := kit.Shared(t)
 	c := &cluster{Lab: &rig.Lab{Name: shared.Name, Dir: shared.Dir, Binary: kit.Peapod()}, t: t, ctx: ctx}
