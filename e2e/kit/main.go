@@ -65,6 +65,8 @@ func runChild(l *Lab, signals <-chan os.Signal) (int, error) {
 		case s := <-signals:
 			_ = syscall.Kill(-cmd.Process.Pid, s.(syscall.Signal)) // the child may have gone, which is what is wanted
 		case <-done:
+			// Commands that a panic has orphaned are of the child's process group.
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
 			if code := cmd.ProcessState.ExitCode(); code >= 0 {
 				return code, nil
 			}

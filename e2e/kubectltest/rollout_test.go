@@ -114,18 +114,29 @@ func TestRecreate(t *testing.T) {
 	t.Parallel()
 	l, k := space(t)
 	k.In(deployment("web", 3, "  strategy: {type: Recreate}")).Must(t, "apply", "-f", "-")
-	old := l.ReadyPods(t, k.Namespace, "app=web", 3, limit)
+	l.ReadyPods(t, k.Namespace, "app=web", 3, limit)
+	// Every change of every pod, in the order in which it was committed.
+	c := lines(t, k, "get", "pods", "-l", "app=web", "-w", "--output-watch-events", "--no-headers", "-o",
+		"custom-columns=T:.type,N:.object.metadata.name")
+	for range 3 {
+		awaitLine(t, c, "ADDED")
+	}
 	k.Want(t, "deployment.apps/web env updated", "set", "env", "deploy/web", "V=2")
 	k.Must(t, "rollout", "status", "deploy/web", "--timeout=30s")
-	fresh := l.ReadyPods(t, k.Namespace, "app=web", 3, limit)
-	for _, f := range fresh {
-		for _, o := range old {
-			ended := f.CreationTimestamp.Time
-			if ended.Before(o.CreationTimestamp.Time) || f.UID == o.UID {
-				t.Errorf("%s was there before %s", f.Name, o.Name)
+	deleted, added := 0, 0
+	for added < 3 {
+		line := <-c
+		switch {
+		case strings.HasPrefix(line, "DELETED"):
+			deleted++
+		case strings.HasPrefix(line, "ADDED"):
+			added++
+			if deleted < 3 {
+				t.Fatalf("a new pod is there after %d of 3 old ones have gone", deleted)
 			}
 		}
 	}
+	l.ReadyPods(t, k.Namespace, "app=web", 3, limit)
 }
 
 func TestPauseAndHistory(t *testing.T) {
