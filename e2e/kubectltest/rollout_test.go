@@ -117,23 +117,25 @@ func TestRecreate(t *testing.T) {
 	l.ReadyPods(t, k.Namespace, "app=web", 3, limit)
 	// Every change of every pod, in the order in which it was committed.
 	c := lines(t, k, "get", "pods", "-l", "app=web", "-w", "--output-watch-events", "--no-headers", "-o",
-		"custom-columns=T:.type,N:.object.metadata.name")
+		"custom-columns=T:.type,N:.object.metadata.name,P:.object.status.phase")
 	for range 3 {
 		awaitLine(t, c, "ADDED")
 	}
 	k.Want(t, "deployment.apps/web env updated", "set", "env", "deploy/web", "V=2")
 	k.Must(t, "rollout", "status", "deploy/web", "--timeout=30s")
-	deleted, added := 0, 0
+	ended, added := map[string]bool{}, 0
 	for added < 3 {
-		line := <-c
+		f := strings.Fields(<-c) // type, name, phase
 		switch {
-		case strings.HasPrefix(line, "DELETED"):
-			deleted++
-		case strings.HasPrefix(line, "ADDED"):
+		case len(f) != 3:
+			t.Fatalf("the watch ended, or said %q", f)
+		case f[0] == "ADDED":
 			added++
-			if deleted < 3 {
-				t.Fatalf("a new pod is there after %d of 3 old ones have gone", deleted)
+			if len(ended) < 3 {
+				t.Fatalf("a new pod is there after %d of 3 old ones have ended", len(ended))
 			}
+		case f[0] == "DELETED" || f[2] == "Failed" || f[2] == "Succeeded":
+			ended[f[1]] = true
 		}
 	}
 	l.ReadyPods(t, k.Namespace, "app=web", 3, limit)
