@@ -132,6 +132,7 @@ type logReader struct {
 	out, err io.Writer // for stdout and stderr
 	flush    func()
 	alive    func() bool
+	begun    func() // called once it is known where reading begins; may be nil
 
 	middle bool // the last record written was not a line's end
 }
@@ -142,6 +143,9 @@ func (l *logReader) read(ctx context.Context, path string) error {
 	parts, offset, err := l.start(parts)
 	if err != nil {
 		return l.done(err)
+	}
+	if l.begun != nil {
+		l.begun()
 	}
 	for i, p := range parts {
 		last := i == len(parts)-1

@@ -158,6 +158,7 @@ func (a attacher) AttachContainer(ctx context.Context, _, _, container string, i
 	var feed sync.WaitGroup
 	defer feed.Wait()
 	defer cancel()
+	l := &logReader{opts: logOptions{follow: true, tail: 0, limit: -1}, flush: func() {}, alive: a.h.alive(a.pod, container)}
 	if node, ok := a.h.node.(Inputs); ok && in != nil {
 		file, err := node.Stdin(ctx, a.id)
 		if err != nil {
@@ -167,12 +168,12 @@ func (a attacher) AttachContainer(ctx context.Context, _, _, container string, i
 		if c, ok := in.(io.Closer); ok {
 			defer c.Close() // lets the copy end
 		}
-		feed.Go(func() { a.feed(ctx, node, file, in, container) })
+		// What the container says to its input must not be logged before the end of the log is found.
+		l.begun = func() { feed.Go(func() { a.feed(ctx, node, file, in, container) }) }
 		if tty {
 			feed.Go(func() { resizeTerminal(ctx, file, resize) })
 		}
 	}
-	l := &logReader{opts: logOptions{follow: true, tail: 0, limit: -1}, flush: func() {}, alive: a.h.alive(a.pod, container)}
 	if out != nil {
 		l.out, l.err = out, out
 	}

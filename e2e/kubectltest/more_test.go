@@ -57,7 +57,7 @@ func TestPortForwardAndAttach(t *testing.T) {
 			return err
 		})
 	}
-	r := k.In("hello\nquit\n").Try("run", "-i", "--rm", "--quiet", "--image=busybox", "--restart=Never", "typed", "--", "sh", "-c", "while read l; do echo got $l; [ $l = quit ] && sleep 1 && exit 0; done")
+	r := k.In("hello\nquit\n").Try("run", "-i", "--rm", "--quiet", "--image=busybox", "--restart=Never", "typed", "--", "sh", "-c", "while read l; do echo got $l; [ $l = quit ] && exit 0; done")
 	if r.Code != 0 {
 		t.Errorf("%+v", r)
 	}
