@@ -80,20 +80,35 @@ func runAgent(ctx context.Context, o boot.Options) error {
 		o.SupervisorDir = dir
 		return bootUntilSignal(ctx, o)
 	}
-	return launch(filepath.Join(o.DataDir, "supervisor"), false)
-}
-
-// launch has the supervisor of dir run this very command line, and waits in the foreground.
-func launch(dir string, stop bool) error {
-	if os.Geteuid() != 0 {
-		return fmt.Errorf("running pods needs root: start it as root (or with sudo)")
-	}
-	exe, err := os.Executable()
+	dir := filepath.Join(o.DataDir, "supervisor")
+	argv, env, err := launchLine(dir)
 	if err != nil {
 		return err
 	}
-	code, err := supervisor.Launch(dir, append([]string{exe}, os.Args[1:]...), append(os.Environ(), supervisedVariable+"="+dir))
-	stopIdle(dir, stop)
+	return supervisor.Become(dir, argv, env)
+}
+
+// launchLine is the command line that the supervisor of dir is to run: this very one.
+func launchLine(dir string) (argv, env []string, err error) {
+	if os.Geteuid() != 0 {
+		return nil, nil, fmt.Errorf("running pods needs root: start it as root (or with sudo)")
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, nil, err
+	}
+	return append([]string{exe}, os.Args[1:]...), append(os.Environ(), supervisedVariable+"="+dir), nil
+}
+
+// launchAndStop has the supervisor of dir run this very command line, waits in the foreground, and then
+// ends the supervisor.
+func launchAndStop(dir string) error {
+	argv, env, err := launchLine(dir)
+	if err != nil {
+		return err
+	}
+	code, err := supervisor.Launch(dir, argv, env)
+	supervisor.StopIdle(dir, true)
 	if err != nil {
 		return err
 	}
@@ -101,18 +116,6 @@ func launch(dir string, stop bool) error {
 		return codedError{fmt.Errorf(""), code}
 	}
 	return nil
-}
-
-// stopIdle ends the supervisor if it holds nothing, or in any case.
-func stopIdle(dir string, inAnyCase bool) {
-	c, err := supervisor.Dial(dir)
-	if err != nil {
-		return // it has gone already
-	}
-	defer c.Close()
-	if s, err := c.Status(); inAnyCase || err == nil && s.Pumps == 0 && s.Holds == 0 {
-		_ = c.Stop() // if it does not hear, it stays, which does no harm
-	}
 }
 
 func bootUntilSignal(ctx context.Context, o boot.Options) error {

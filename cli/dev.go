@@ -62,7 +62,7 @@ func launchDev(dir string) error {
 	if err := os.Setenv(devDirVariable, dir); err != nil {
 		return err
 	}
-	return launch(filepath.Join(dir, "supervisor"), true)
+	return launchAndStop(filepath.Join(dir, "supervisor"))
 }
 
 func runDev(c *cobra.Command, o boot.Options) error {
