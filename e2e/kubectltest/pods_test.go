@@ -64,7 +64,10 @@ func TestRestartBackOff(t *testing.T) {
 		return kit.Matches(out, `^onfailure +0/1 +Completed +0 `)
 	})
 	k.Want(t, "try", "logs", "crash", "--previous")
-	kit.WantMatch(t, k.Must(t, "describe", "pod", "crash"), `Reason: +CrashLoopBackOff`, `Last State: +Terminated`, `Exit Code: +4`, `Warning +BackOff +`)
+	kit.WantMatch(t, k.Must(t, "describe", "pod", "crash"), `Reason: +CrashLoopBackOff`, `Last State: +Terminated`, `Exit Code: +4`)
+	kit.Eventually(t, limit, "the event, which is written after the status", func() error {
+		return kit.Matches(k.Must(t, "describe", "pod", "crash"), `Warning +BackOff +`)
+	})
 }
 
 func TestVolumesAndEnvironment(t *testing.T) {
