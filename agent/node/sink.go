@@ -23,8 +23,8 @@ const (
 
 var watched = []string{nodes, svcs, epSlices, pods}
 
-// sink hands the watch's events to the parts. Events of services are applied as they come, but the
-// table is swapped only from the first Synced on, so that a new watch never shows half a cluster.
+// sink hands the watch's events to the parts. While a watch starts over, the proxy's table stays as it
+// was: half a cluster would refuse connections.
 type sink struct {
 	node   *node
 	synced bool
@@ -33,12 +33,13 @@ type sink struct {
 func (s *sink) Begin() {
 	s.synced = false
 	s.node.agent.BeginSync()
-	s.node.model.Reset()
+	s.node.model.Begin()
 	s.node.peers.reset()
 }
 
 func (s *sink) Synced() {
 	s.synced = true
+	s.node.model.Synced()
 	s.node.peers.synced()
 	s.node.markDirty()
 	s.node.agent.Synced()

@@ -19,76 +19,101 @@ type Model struct {
 	domain    string
 	addresses []netip.Addr
 
-	mu       sync.Mutex
+	mu   sync.Mutex
+	live *objects // what Table shows
+	next *objects // while a watch starts over: what it has told so far; nil otherwise
+}
+
+// objects is one state of the watched tables.
+type objects struct {
 	services map[name]*corev1.Service
 	slices   map[name]map[string]*discoveryv1.EndpointSlice // by service, then by the slice's own name
 	owner    map[name]name                                  // slice -> its service
+}
+
+func newObjects() *objects {
+	return &objects{services: map[name]*corev1.Service{}, slices: map[name]map[string]*discoveryv1.EndpointSlice{}, owner: map[name]name{}}
 }
 
 type name struct{ namespace, name string }
 
 // New makes an empty model for one node. Node ports are opened at addresses.
 func New(node, domain string, addresses []netip.Addr) *Model {
-	m := &Model{node: node, domain: domain, addresses: addresses}
-	m.Reset()
-	return m
+	return &Model{node: node, domain: domain, addresses: addresses, live: newObjects()}
 }
 
-// Reset forgets everything: a watch starts over.
-func (m *Model) Reset() {
+// Begin says that a watch starts over. What was known stays in force until Synced, so that nobody ever
+// sees half a cluster.
+func (m *Model) Begin() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.services = map[name]*corev1.Service{}
-	m.slices = map[name]map[string]*discoveryv1.EndpointSlice{}
-	m.owner = map[name]name{}
+	m.next = newObjects()
+}
+
+// Synced puts what was told since Begin in force; what was not told is gone.
+func (m *Model) Synced() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.next != nil {
+		m.live, m.next = m.next, nil
+	}
+}
+
+// written is where news go.
+func (m *Model) written() *objects {
+	if m.next != nil {
+		return m.next
+	}
+	return m.live
 }
 
 // PutService takes a service as it is now.
 func (m *Model) PutService(s *corev1.Service) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.services[name{s.Namespace, s.Name}] = s
+	m.written().services[name{s.Namespace, s.Name}] = s
 }
 
 // DeleteService forgets one.
 func (m *Model) DeleteService(namespace, n string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.services, name{namespace, n})
+	delete(m.written().services, name{namespace, n})
 }
 
 // PutSlice takes an endpoint slice as it is now.
 func (m *Model) PutSlice(s *discoveryv1.EndpointSlice) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.dropSlice(name{s.Namespace, s.Name})
+	o := m.written()
+	o.dropSlice(name{s.Namespace, s.Name})
 	service := name{s.Namespace, s.Labels[discoveryv1.LabelServiceName]}
 	if service.name == "" || s.AddressType == discoveryv1.AddressTypeFQDN {
 		return
 	}
-	if m.slices[service] == nil {
-		m.slices[service] = map[string]*discoveryv1.EndpointSlice{}
+	if o.slices[service] == nil {
+		o.slices[service] = map[string]*discoveryv1.EndpointSlice{}
 	}
-	m.slices[service][s.Name] = s
-	m.owner[name{s.Namespace, s.Name}] = service
+	o.slices[service][s.Name] = s
+	o.owner[name{s.Namespace, s.Name}] = service
 }
 
 // DeleteSlice forgets one.
 func (m *Model) DeleteSlice(namespace, n string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.dropSlice(name{namespace, n})
+	m.written().dropSlice(name{namespace, n})
 }
 
-func (m *Model) dropSlice(slice name) {
-	service, ok := m.owner[slice]
+func (o *objects) dropSlice(slice name) {
+	service, ok := o.owner[slice]
 	if !ok {
 		return
 	}
-	delete(m.owner, slice)
-	delete(m.slices[service], slice.name)
-	if len(m.slices[service]) == 0 {
-		delete(m.slices, service)
+	delete(o.owner, slice)
+	delete(o.slices[service], slice.name)
+	if len(o.slices[service]) == 0 {
+		delete(o.slices, service)
 	}
 }
 
@@ -97,7 +122,7 @@ func (m *Model) OfNamespace(namespace string) []*corev1.Service {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var out []*corev1.Service
-	for n, s := range m.services {
+	for n, s := range m.live.services {
 		if n.namespace == namespace {
 			out = append(out, s)
 		}
@@ -111,8 +136,8 @@ func (m *Model) Table() *netproxy.Table {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	t := &netproxy.Table{NodeName: m.node, ClusterDomain: m.domain, NodeAddresses: m.addresses}
-	for n, s := range m.services {
-		t.Services = append(t.Services, m.service(s, m.slices[n]))
+	for n, s := range m.live.services {
+		t.Services = append(t.Services, m.service(s, m.live.slices[n]))
 	}
 	slices.SortFunc(t.Services, func(a, b netproxy.Service) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))

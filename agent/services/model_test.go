@@ -126,9 +126,26 @@ func TestDeleteAndMove(t *testing.T) {
 	if n := len(m.Table().Services); n != 0 {
 		t.Errorf("%d services left", n)
 	}
+}
+
+// A watch that starts over shows the old state until it has told everything, and then only the new one.
+func TestStartingOver(t *testing.T) {
+	m := newModel()
 	m.PutService(service(nil))
-	m.Reset()
+	m.PutSlice(slice("a", 1, "10.42.0.2"))
+	m.Begin()
+	m.PutSlice(slice("b", 1, "10.42.0.3"))
+	if got := m.Table().Services; len(got) != 1 || len(got[0].Ports[0].Endpoints) != 1 || got[0].Ports[0].Endpoints[0].Address.String() != "10.42.0.2:1" {
+		t.Errorf("while starting over: %+v", got)
+	}
+	m.PutService(service(nil))
+	m.Synced()
+	if got := m.Table().Services[0].Ports[0].Endpoints; len(got) != 1 || got[0].Address.String() != "10.42.0.3:1" {
+		t.Errorf("after it: %+v", got)
+	}
+	m.Begin()
+	m.Synced()
 	if n := len(m.OfNamespace("default")); n != 0 {
-		t.Errorf("%d services after a reset", n)
+		t.Errorf("%d services after a watch that told of none", n)
 	}
 }

@@ -118,8 +118,10 @@ func TestZServerFromSnapshot(t *testing.T) {
 	must(t, err)
 	_, err = c.Admin(c.ctx, leader, "server", http.MethodDelete, "/raft/"+gone)
 	must(t, err)
-	_, err = c.Admin(c.ctx, leader, "server", http.MethodPost, "/snapshot?trailing=1")
-	must(t, err)
+	for _, left := range []string{"server1", "server2"} { // both, since either may lead when the new one comes
+		_, err = c.Admin(c.ctx, left, "server", http.MethodPost, "/snapshot?trailing=1")
+		must(t, err)
+	}
 	dir := t.TempDir()
 	k := c.startServer(leader, old, "server4", dir)
 	for name := range writes.acked {
