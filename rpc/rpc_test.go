@@ -182,11 +182,12 @@ func TestHandlerHearsThatTheOpenerIsGone(t *testing.T) {
 	methods := NewMethods()
 	gone := make(chan error, 1)
 	RegisterStream(methods, "watch", Anyone, func(ctx context.Context, _ Caller, _ *text, s *Stream) error {
-		if err := s.Send(&text{"started"}); err != nil {
-			return err
+		err := s.Send(&text{"started"}) // may fail even if it arrived: the opener can be gone before Send returns
+		if err == nil {
+			<-ctx.Done() // only writes: never receives
+			err = context.Cause(ctx)
 		}
-		<-ctx.Done() // only writes: never receives
-		gone <- context.Cause(ctx)
+		gone <- err
 		return nil
 	})
 	c := newCluster(t, methods, nil)

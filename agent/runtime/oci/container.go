@@ -178,9 +178,17 @@ func (e *Executor) shmFor(p *pod) string {
 	return filepath.Join(e.podDir(p.record.Spec.PodUID), "shm")
 }
 
-// run makes the container and lets it go. Up to Exec its init waits, so everything that must be known of it
-// is written down and watched before the first instruction of the image.
+// run makes the container and lets it go.
 func (e *Executor) run(c *container, f frame) error {
+	if err := e.prepare(c, f); err != nil {
+		return err
+	}
+	return e.release(c)
+}
+
+// prepare makes the container up to where its init waits for release. The record with the init's pid comes last: a
+// container that has one needs nothing but its release, and an agent that finds one goes on from there.
+func (e *Executor) prepare(c *container, f frame) error {
 	spec := c.record.Spec
 	cfg, err := e.cgroups.containerConfig(spec, f, filepath.Join(e.containerDir(spec.ID), "rootfs"), c.record.CapMask)
 	if err != nil {
@@ -198,17 +206,20 @@ func (e *Executor) run(c *container, f frame) error {
 	if err := lc.Start(io.process(spec)); err != nil {
 		return err
 	}
-	if err := e.adoptStarted(c, lc); err != nil {
+	if err := e.openInit(c, lc); err != nil {
 		return err
 	}
 	if err := io.handOver(); err != nil {
 		return err
 	}
-	return e.release(c, lc)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.record.Started = time.Now().UTC()
+	return e.saveContainer(&c.record)
 }
 
-// adoptStarted learns which process the container is, and opens it.
-func (e *Executor) adoptStarted(c *container, lc *libcontainer.Container) error {
+// openInit learns which process the container is, and opens it.
+func (e *Executor) openInit(c *container, lc *libcontainer.Container) error {
 	st, err := lc.State()
 	if err != nil {
 		return err
@@ -222,12 +233,12 @@ func (e *Executor) adoptStarted(c *container, lc *libcontainer.Container) error 
 	defer c.mu.Unlock()
 	c.pidfd = fd
 	c.record.Init, c.record.CgroupPaths = init, st.CgroupPaths
-	c.record.Started = time.Now().UTC()
-	return e.saveContainer(&c.record)
+	return nil
 }
 
-func (e *Executor) release(c *container, lc *libcontainer.Container) error {
-	if err := lc.Exec(); err != nil {
+// release lets the image's program begin.
+func (e *Executor) release(c *container) error {
+	if err := e.openGate(c); err != nil {
 		return err
 	}
 	c.mu.Lock()

@@ -146,22 +146,22 @@ func (e *Executor) recoverContainer(r containerRecord, boot string) error {
 	return e.adopt(c)
 }
 
-// unfinished tells whether the earlier agent died before the image's program began. The caller of that
+// unfinished tells whether the earlier agent died before all was ready for the image's program. The caller of that
 // StartContainer has no answer and will ask again.
 func (e *Executor) unfinished(c *container) bool {
-	dir := filepath.Join(e.runcRoot(), c.id)
-	if exists(filepath.Join(dir, "exec.fifo")) {
-		if lc, err := libcontainer.Load(e.runcRoot(), c.id); err == nil && c.pidfd < 0 {
-			if st, err := lc.State(); err == nil {
-				c.pidfd, _ = openProcess(process{st.InitProcessPid, st.InitProcessStartTime})
-			}
-		}
-		return true
+	if c.record.Init.PID != 0 {
+		return false
 	}
-	return c.record.Init.PID == 0
+	if lc, err := libcontainer.Load(e.runcRoot(), c.id); err == nil {
+		if st, err := lc.State(); err == nil {
+			c.pidfd, _ = openProcess(process{st.InitProcessPid, st.InitProcessStartTime})
+		}
+	}
+	return true
 }
 
-// adopt goes on watching a container, or records the end that it has come to.
+// adopt goes on watching a container, or records the end that it has come to. The earlier agent may have died
+// before, while or after it let the container's program begin.
 func (e *Executor) adopt(c *container) error {
 	fd, err := openProcess(c.record.Init)
 	if err != nil && !errors.Is(err, unix.ESRCH) {
@@ -175,6 +175,9 @@ func (e *Executor) adopt(c *container) error {
 		return nil
 	}
 	c.pidfd = fd
+	if err := e.openGate(c); err != nil {
+		return err
+	}
 	return e.watch.watch(fd, containerKey(c.id))
 }
 

@@ -201,6 +201,57 @@ func checkLines(t *testing.T, n *node, id string) {
 	}
 }
 
+// TestAgentEndsBesideTheGate: Invariant 20, at the two moments that a kill hits most rarely.
+func TestAgentEndsBesideTheGate(t *testing.T) {
+	n := newNode(t)
+	e := n.open()
+	if _, err := e.List(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	n.start(e, "p", n.spec("p", "through", "echo begun; sleep 0.3; exit 7"))
+	gate := filepath.Join(e.runcRoot(), "through", gateName)
+	if err := unix.Mkfifo(gate, 0o622); err != nil { // the init is through, but the agent ended before it removed the gate
+		t.Fatal(err)
+	}
+	spec := n.spec("p", "waits", "echo begun; exit 8")
+	p := e.pods["p"]
+	c := e.newContainer(containerRecord{Spec: spec, BootID: p.record.BootID}, false)
+	dir := e.containerDir(spec.ID)
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	if err := mountRootfs(dir, spec.Layers); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.prepare(c, frame{p.record.Spec, p.record.Pause.PID, e.shmFor(p)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	e = n.open()
+	if _, err := e.List(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	codes := map[string]int{}
+	for range 2 {
+		x := n.exit(e)
+		codes[x.ID] = x.ExitCode
+	}
+	for id, want := range map[string]int{"through": 7, "waits": 8} {
+		if codes[id] != want {
+			t.Errorf("%s ended with %d, want %d", id, codes[id], want)
+		}
+		if got := n.log(id); got != "begun\n" {
+			t.Errorf("%s ran not exactly once: its log is %q", id, got)
+		}
+		if exists(filepath.Join(e.runcRoot(), id, gateName)) {
+			t.Errorf("the gate of %s is still there", id)
+		}
+	}
+}
+
 func TestSupervisorKilled(t *testing.T) {
 	n := newNode(t)
 	e := n.open()

@@ -1,0 +1,75 @@
+package oci
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The gate is libcontainer's exec.fifo: an init that is ready opens it for writing, which waits for a reader, writes a byte and
+// becomes the image's program. libcontainer's own Exec waits for a writer for ever, so it cannot be asked again about
+// an init that an earlier agent may have let through without having lived to remove the file.
+const gateName = "exec.fifo"
+
+// openGate lets the container's init through, and returns when it has gone through or has ended. On an open gate it does nothing.
+func (e *Executor) openGate(c *container) error {
+	path := filepath.Join(e.runcRoot(), c.id, gateName)
+	f, err := openFile(path, unix.O_RDONLY|unix.O_NONBLOCK)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("opening the gate of a container: %w", err)
+	}
+	defer f.Close()
+	for {
+		through, err := passes(f)
+		if err != nil {
+			return err
+		}
+		if through || !holds(c.record.Init.PID, f) {
+			break
+		}
+	}
+	if err := os.Remove(path); err != nil {
+		return fmt.Errorf("removing the gate of a container: %w", err)
+	}
+	return nil
+}
+
+// gatePatience is how long one look at the gate waits for the init.
+const gatePatience = 10 * time.Millisecond
+
+// passes waits a moment for the init's byte.
+func passes(gate *os.File) (bool, error) {
+	fds := []unix.PollFd{{Fd: int32(gate.Fd()), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds, int(gatePatience.Milliseconds()))
+	if err != nil && !errors.Is(err, unix.EINTR) {
+		return false, fmt.Errorf("waiting at the gate of a container: %w", err)
+	}
+	return n > 0 && fds[0].Revents&unix.POLLIN != 0, nil
+}
+
+// holds tells whether a process still has the gate open: every init does until it is through.
+func holds(pid int, gate *os.File) bool {
+	want, err := gate.Stat()
+	if err != nil {
+		return false
+	}
+	dir := filepath.Join("/proc", strconv.Itoa(pid), "fd")
+	fds, err := os.ReadDir(dir)
+	if err != nil {
+		return false
+	}
+	for _, fd := range fds {
+		if got, err := os.Stat(filepath.Join(dir, fd.Name())); err == nil && os.SameFile(want, got) {
+			return true
+		}
+	}
+	return false
+}
