@@ -75,7 +75,7 @@ func openConsensus(c consensusConfig) (*consensus, error) {
 			return nil, errors.Join(err, store.Close(), index.Close())
 		}
 	}
-	r, err := raft.NewRaft(conf, replica{c.state}, store, store, snapshots, transport)
+	r, err := raft.NewRaft(conf, replica{c.state}, compactedLog{store}, store, snapshots, transport)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("starting raft: %w", err), store.Close(), index.Close())
 	}
