@@ -31,7 +31,7 @@ type FSM struct {
 	mu sync.RWMutex
 	// Guarded by mu.
 	revision uint64 // of the last change; grows by one a change, never goes back
-	index    uint64 // of the last applied log entry
+	index    uint64 // of the last applied log entry that had ops
 	floor    uint64 // the revision since which every change went through the rings
 	tables   map[schema.GroupResource]*table
 	podIndex podIndex
@@ -74,6 +74,9 @@ func (f *FSM) Apply(index uint64, entry []byte) []ops.Result {
 
 // ApplyOps applies ops that are already decoded. It takes over their objects.
 func (f *FSM) ApplyOps(index uint64, list []ops.Op) []ops.Result {
+	if len(list) == 0 {
+		return nil // it says nothing, and nobody needs to wait for it
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	out := make([]ops.Result, len(list))
@@ -83,14 +86,6 @@ func (f *FSM) ApplyOps(index uint64, list []ops.Op) []ops.Result {
 	f.index = max(f.index, index)
 	f.wake()
 	return out
-}
-
-// Advance notes that the log has come to index without a command for us.
-func (f *FSM) Advance(index uint64) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.index = max(f.index, index)
-	f.wake()
 }
 
 func (f *FSM) applyOp(op ops.Op) ops.Result {

@@ -130,7 +130,7 @@ func (f *FSM) Revision() uint64 {
 	return f.revision
 }
 
-// Index is the last applied log index.
+// Index is that of the last applied log entry that had ops.
 func (f *FSM) Index() uint64 {
 	f.mu.RLock()
 	defer f.mu.RUnlock()

@@ -79,12 +79,19 @@ func (s *Server) offerRaft(ctx context.Context, conn *tls.Conn, tcp net.Conn, pe
 		return fmt.Errorf("%s may not speak Raft", peer)
 	}
 	select {
-	case s.raft <- &tracked{Conn: conn, closed: func() { s.forget(tcp) }}:
+	case s.raft <- &tracked{Conn: conn, closed: func() { s.raftEnded(tcp, peer) }}:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-time.After(handshakeTimeout):
 		return fmt.Errorf("Raft took no connection for %v", handshakeTimeout)
+	}
+}
+
+func (s *Server) raftEnded(tcp net.Conn, peer Peer) {
+	s.forget(tcp)
+	if s.RaftEnded != nil {
+		s.RaftEnded(peer)
 	}
 }
 

@@ -31,6 +31,8 @@ type Server struct {
 	// Connected, if not nil, is told of every new connection, on a goroutine of that connection's own. It may keep the Conn
 	// and must return when the connection is Done.
 	Connected func(*Conn)
+	// RaftEnded, if not nil, is told when a Raft connection that a peer had opened has ended. It must not wait.
+	RaftEnded func(Peer)
 
 	raft    chan net.Conn
 	joining slots

@@ -39,15 +39,19 @@ func (s *Server) registerMethods(m *rpc.Methods) {
 func (s *Server) heartbeat(_ context.Context, from rpc.Caller, _ *wire.Empty, stream *rpc.Stream) error {
 	s.watchman.connected(from.Name)
 	defer s.watchman.broken(from.Name)
+	var told wire.HeartbeatReply
 	for {
 		var beat wire.Heartbeat
 		if err := stream.Recv(&beat); err != nil {
 			return err
 		}
 		s.watchman.heartbeat(from.Name)
-		reply := wire.HeartbeatReply{Sequence: beat.Sequence, Leader: s.consensus.leader(), Servers: s.meta.servers()}
-		reply.LeaderContact = reply.Leader != ""
-		if err := stream.Send(&reply); err != nil {
+		leader := s.consensus.leader()
+		if beat.Sequence-told.Sequence < wire.HeartbeatAnswers && leader == told.Leader && told.Sequence > 0 {
+			continue
+		}
+		told = wire.HeartbeatReply{Sequence: beat.Sequence, Leader: leader, Servers: s.meta.servers(), LeaderContact: leader != ""}
+		if err := stream.Send(&told); err != nil {
 			return err
 		}
 	}

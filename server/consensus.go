@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -14,16 +13,18 @@ import (
 	wal "github.com/hashicorp/raft-wal"
 	"github.com/hashicorp/raft-wal/metadb"
 
+	"github.com/peapod-sh/peapod/api/ops"
 	"github.com/peapod-sh/peapod/fsm"
 )
 
-// Raft's timing: a dead leader is replaced in about half a second, and no election was seen to
-// start under overload with these.
+// Raft's timing. A leader that is cut off is replaced in about a second, one whose process ended far sooner (succession.go).
+// Each heartbeat wakes two processes, ten times in raftHeartbeat for each follower. raftCommit is only how long a
+// follower may be left behind if a nudge was lost (propose.go).
 const (
-	raftHeartbeat = 250 * time.Millisecond
-	raftElection  = 250 * time.Millisecond
-	raftLease     = 200 * time.Millisecond
-	raftCommit    = 25 * time.Millisecond
+	raftHeartbeat = 500 * time.Millisecond
+	raftElection  = 500 * time.Millisecond
+	raftLease     = 400 * time.Millisecond
+	raftCommit    = 500 * time.Millisecond
 
 	snapshotsKept     = 2
 	snapshotThreshold = 16384
@@ -36,6 +37,7 @@ const (
 
 // consensus is raft with its log, snapshots and transport.
 type consensus struct {
+	name      string
 	raft      *raft.Raft
 	log       *wal.WAL
 	index     *metadb.BoltMetaDB // the log's list of segments
@@ -50,6 +52,15 @@ type consensusConfig struct {
 	state     *fsm.FSM
 	logger    hclog.Logger
 }
+
+// nudge is an entry of no ops.
+var nudge = func() []byte {
+	b, err := ops.Encode(nil)
+	if err != nil {
+		panic(err) // nothing is always encodable
+	}
+	return b
+}()
 
 func openConsensus(c consensusConfig) (*consensus, error) {
 	dir := filepath.Join(c.dir, "log")
@@ -79,7 +90,7 @@ func openConsensus(c consensusConfig) (*consensus, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("starting raft: %w", err), store.Close(), index.Close())
 	}
-	return &consensus{r, store, index, transport}, nil
+	return &consensus{c.name, r, store, index, transport}, nil
 }
 
 func raftConfig(c consensusConfig) *raft.Config {
@@ -123,14 +134,29 @@ func (c *consensus) leader() string {
 	return string(id)
 }
 
-// confirm asks a quorum whether we still lead, and returns the index that reads must have seen.
-// A leader that has not yet committed in its own term does not know every earlier commit: it waits.
-func (c *consensus) confirm(ctx context.Context) (uint64, error) {
-	index := c.raft.CommitIndex()
+// settle commits an entry of no ops: when it returns, this server's state has everything that earlier leaders committed.
+func (c *consensus) settle() error { return c.raft.Apply(nudge, proposeTimeout).Error() }
+
+// campaign starts an election at once, without asking first whether the others still have a leader.
+func (c *consensus) campaign() error {
+	self := []byte(c.name)
+	request := &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: self, Addr: self}}
+	return c.transport.TimeoutNow(raft.ServerID(c.name), raft.ServerAddress(c.name), request, &raft.TimeoutNowResponse{})
+}
+
+// verify asks a quorum whether we still lead.
+func (c *consensus) verify() error {
 	if err := c.raft.VerifyLeader().Error(); err != nil {
-		return 0, errNotLeader
+		return errNotLeader
 	}
-	return index, ctx.Err()
+	return nil
+}
+
+// Nudge lets the followers hear what is committed. Raft tells them with the next entry, so this appends one of no ops.
+func (c *consensus) Nudge() {
+	if len(c.raft.GetConfiguration().Configuration().Servers) > 1 {
+		c.raft.Apply(nudge, enqueueTimeout)
+	}
 }
 
 // members are the names of the servers that vote.

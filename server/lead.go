@@ -56,7 +56,7 @@ func (s *Server) serveTerm(ctx context.Context) {
 }
 
 func (s *Server) term(ctx context.Context) error {
-	if err := s.consensus.raft.Barrier(proposeTimeout).Error(); err != nil {
+	if err := s.consensus.settle(); err != nil {
 		return fmt.Errorf("waiting for the earlier log: %w", err)
 	}
 	s.ready.Store(true)

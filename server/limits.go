@@ -21,6 +21,8 @@ const (
 	proposeTimeout = 10 * time.Second
 	// retryPause is how long a write waits before it asks again who leads.
 	retryPause = 10 * time.Millisecond
+	// nudgePause is how long the log may be quiet before the followers are told what is committed.
+	nudgePause = time.Millisecond
 	// enqueueTimeout is raft's own bound for taking an entry over.
 	enqueueTimeout = 5 * time.Second
 

@@ -31,6 +31,7 @@ var (
 type log interface {
 	Apply(entry []byte, timeout time.Duration) raft.ApplyFuture
 	Leading() bool
+	Nudge() // lets the followers hear what is committed
 }
 
 // forwarder sends an encoded list of ops to the leader.
@@ -76,7 +77,8 @@ func newProposer(l log, f forwarder, applied func(context.Context, uint64) error
 	}
 }
 
-// Propose commits ops and returns their results; the local state then has them. It asks again
+// Propose commits ops and returns their results. The local state then has them, or will have them in a moment if another
+// server leads: who must read them here waits for a revision, or reads behind a barrier. It has what refused an op. It asks again
 // while nobody leads, until ctx ends (or proposeTimeout, if ctx has no deadline).
 func (p *proposer) Propose(ctx context.Context, list ...ops.Op) ([]ops.Result, error) {
 	encoded, err := ops.Encode(list)
@@ -190,19 +192,37 @@ func (p *proposer) append(parts []*proposal) {
 	p.entries <- entry{p.log.Apply(joined, enqueueTimeout), parts, time.Now()}
 }
 
-// complete answers the proposals of each entry when raft has applied it.
+// complete answers the proposals of each entry when raft has applied it, and nudges the followers when entries stop coming.
 func (p *proposer) complete() {
-	for e := range p.entries {
-		err := e.future.Error()
-		metrics.MeasureSince([]string{"server", "commit"}, e.handed)
-		metrics.AddSample([]string{"server", "proposals_per_entry"}, float32(len(e.parts)))
-		if err != nil {
-			answerAll(e.parts, answer{err: applyError(err)})
-			continue
+	quiet := time.NewTimer(time.Hour)
+	defer quiet.Stop()
+	for {
+		select {
+		case e, open := <-p.entries:
+			if !open {
+				return
+			}
+			if p.answer(e) {
+				quiet.Reset(nudgePause)
+			}
+		case <-quiet.C:
+			p.log.Nudge()
 		}
-		results, _ := e.future.Response().([]ops.Result)
-		split(e.parts, results, e.future.Index())
 	}
+}
+
+// answer waits for an entry and says whether it was committed.
+func (p *proposer) answer(e entry) bool {
+	err := e.future.Error()
+	metrics.MeasureSince([]string{"server", "commit"}, e.handed)
+	metrics.AddSample([]string{"server", "proposals_per_entry"}, float32(len(e.parts)))
+	if err != nil {
+		answerAll(e.parts, answer{err: applyError(err)})
+		return false
+	}
+	results, _ := e.future.Response().([]ops.Result)
+	split(e.parts, results, e.future.Index())
+	return true
 }
 
 // applyError tells what raft's error means for the writer.
@@ -251,14 +271,25 @@ func (p *proposer) relay(ctx context.Context, parts []*proposal) {
 		return
 	}
 	results, err := ops.DecodeResults(reply.Results)
-	if err == nil {
-		err = p.applied(ctx, reply.Index)
+	if err == nil && !allApplied(results) {
+		err = p.applied(ctx, reply.Index) // whoever was refused looks again, and must see why
 	}
 	if err != nil {
 		answerAll(parts, answer{err: fmt.Errorf("%w: %w", ErrUnknownOutcome, err)})
 		return
 	}
 	split(parts, results, reply.Index)
+}
+
+func allApplied(results []ops.Result) bool {
+	for _, r := range results {
+		for _, row := range r.Rows {
+			if row != ops.Applied {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func join(parts []*proposal) ([]byte, error) {

@@ -18,6 +18,7 @@ import (
 // scriptedLog is a log that applies at once, fails as told, and remembers its entries.
 type scriptedLog struct {
 	leading atomic.Bool
+	nudged  chan struct{} // nil: nobody asks
 	mu      sync.Mutex
 	entries [][]ops.Op
 	fail    []error // for the next entries
@@ -34,6 +35,13 @@ func (f future) Response() any { return f.response }
 func (f future) Index() uint64 { return 1 }
 
 func (l *scriptedLog) Leading() bool { return l.leading.Load() }
+
+func (l *scriptedLog) Nudge() {
+	select {
+	case l.nudged <- struct{}{}:
+	default:
+	}
+}
 
 func (l *scriptedLog) Apply(entry []byte, _ time.Duration) raft.ApplyFuture {
 	l.mu.Lock()

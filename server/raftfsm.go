@@ -5,7 +5,6 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"github.com/peapod-sh/peapod/api/ops"
 	"github.com/peapod-sh/peapod/fsm"
 )
 
@@ -17,15 +16,12 @@ var _ raft.BatchingFSM = replica{}
 // Apply returns []ops.Result.
 func (r replica) Apply(l *raft.Log) any { return r.state.Apply(l.Index, l.Data) }
 
-// ApplyBatch applies entries in order; the answers are []ops.Result each.
+// ApplyBatch applies entries in order; the answers are []ops.Result each, or nil for a change of members.
 func (r replica) ApplyBatch(logs []*raft.Log) []any {
 	out := make([]any, len(logs))
 	for i, l := range logs {
 		if l.Type == raft.LogCommand {
 			out[i] = r.state.Apply(l.Index, l.Data)
-		} else {
-			r.state.Advance(l.Index)
-			out[i] = []ops.Result(nil)
 		}
 	}
 	return out

@@ -52,6 +52,8 @@ type Server struct {
 	nodes     *nodeConns
 	watchman  *watchman
 
+	succession *succession
+
 	// ready says that this server leads and has applied every entry of earlier terms.
 	ready atomic.Bool
 }
@@ -85,6 +87,7 @@ func Open(cfg Config, passport *Passport, gossip Gossip) (*Server, error) {
 	s.registerMethods(methods)
 	s.rpc = rpc.NewServer(identity, methods, cfg.Logger.Named("rpc"))
 	s.rpc.Joiner, s.rpc.Connected = s, s.nodes.connected
+	s.rpc.RaftEnded = func(p rpc.Peer) { s.succession.lost(p.Name) }
 	s.pool = rpc.NewPool(&rpc.Dialer{Identity: identity, Methods: methods, Logger: cfg.Logger.Named("rpc")})
 	s.consensus, err = openConsensus(consensusConfig{
 		name: cfg.Name, dir: cfg.DataDir, bootstrap: passport.Genesis != nil, state: s.state,
@@ -93,6 +96,7 @@ func Open(cfg Config, passport *Passport, gossip Gossip) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.succession = s.newSuccession()
 	s.proposer = newProposer(s.consensus, s, s.state.WaitIndex)
 	s.barrier = &barrier{confirm: s.confirm}
 	s.store = &store{s.state, s.proposer, s.barrier}
@@ -132,6 +136,7 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { return s.rpc.Serve(ctx, s.cfg.RPC) })
 	g.Go(func() error { return s.proposer.Run(ctx) })
 	g.Go(func() error { return s.lead(ctx) })
+	g.Go(func() error { return s.succession.Run(ctx) })
 	g.Go(func() error { return s.announce(ctx) })
 	g.Go(func() error { return s.serveAPI(ctx) })
 	g.Go(func() error { return s.trim(ctx) })

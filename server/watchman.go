@@ -10,9 +10,6 @@ import (
 	"github.com/peapod-sh/peapod/rpc/liveness"
 )
 
-// tickInterval is how often silence is measured; the death rule needs it to notice our own pauses.
-const tickInterval = 25 * time.Millisecond
-
 // verdictsMax is how many verdicts may wait for the term's loop.
 const verdictsMax = 4096
 
@@ -76,19 +73,20 @@ func (w *watchman) begin(nodes []string) []liveness.Transition {
 	return alive
 }
 
-func (w *watchman) tick() []liveness.Transition {
+// tick measures silence and says when to do so again.
+func (w *watchman) tick() ([]liveness.Transition, time.Duration) {
 	evidence := liveness.Evidence{Gossip: w.gossip.State, Quorum: w.quorum()}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.tracker.Tick(w.now(), evidence)
+	found := w.tracker.Tick(w.now(), evidence)
+	return found, w.tracker.Pace()
 }
 
 // Run ticks for one term and sends verdicts.
 func (w *watchman) Run(ctx context.Context, verdicts chan<- liveness.Transition) error {
-	ticker := time.NewTicker(tickInterval)
-	defer ticker.Stop()
 	for {
-		for _, v := range w.tick() {
+		found, pace := w.tick()
+		for _, v := range found {
 			select {
 			case verdicts <- v:
 			case <-ctx.Done():
@@ -96,7 +94,7 @@ func (w *watchman) Run(ctx context.Context, verdicts chan<- liveness.Transition)
 			}
 		}
 		select {
-		case <-ticker.C:
+		case <-time.After(pace):
 		case <-ctx.Done():
 			return ctx.Err()
 		}

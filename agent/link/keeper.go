@@ -137,15 +137,13 @@ func (k *keeper) beat(ctx context.Context, conn *rpc.Conn) error {
 }
 
 func (k *keeper) send(ctx context.Context, stream *rpc.Stream, answers <-chan uint64) error {
-	ticker := time.NewTicker(HeartbeatInterval)
-	defer ticker.Stop()
 	last := time.Now()
 	for sequence := uint64(1); ; sequence++ {
 		if err := stream.Send(&wire.Heartbeat{Sequence: sequence}); err != nil {
 			return err
 		}
 		select {
-		case <-ticker.C:
+		case <-time.After(k.link.nextBeat()):
 		case <-ctx.Done():
 			return ctx.Err()
 		}

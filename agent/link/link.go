@@ -33,6 +33,7 @@ type Link struct {
 	cfg    Config
 	log    hclog.Logger
 	dialer *rpc.Dialer
+	born   time.Time // from which heartbeats are counted
 
 	mu      sync.Mutex
 	keepers map[string]*keeper
@@ -46,7 +47,7 @@ var ErrNoServer = errors.New("no server of the cluster can be reached now")
 
 // New makes a link; nothing happens before Run.
 func New(cfg Config) *Link {
-	l := &Link{cfg: cfg, log: cfg.Logger, keepers: map[string]*keeper{}, changed: make(chan struct{})}
+	l := &Link{cfg: cfg, log: cfg.Logger, born: time.Now(), keepers: map[string]*keeper{}, changed: make(chan struct{})}
 	methods := rpc.NewMethods()
 	if cfg.Handler != nil {
 		rpc.RegisterStream(methods, wire.MethodNodeHTTP, rpc.Servers, l.serveHTTP)
@@ -102,6 +103,11 @@ func (l *Link) learn(servers []wire.ServerAddress) {
 	if different && l.cfg.Remember != nil {
 		l.cfg.Remember(servers)
 	}
+}
+
+// nextBeat is how long to wait for the next heartbeat: all servers get theirs at the same moments, which wakes this process once.
+func (l *Link) nextBeat() time.Duration {
+	return HeartbeatInterval - time.Since(l.born)%HeartbeatInterval
 }
 
 func (l *Link) heard(leader string) {

@@ -43,6 +43,7 @@ func Serve(ctx context.Context, path string, routes *http.ServeMux) error {
 	}
 	routes.HandleFunc("/debug/pprof/", pprof.Index)
 	routes.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	routes.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	srv := &http.Server{Handler: routes, ReadHeaderTimeout: headerTimeout}
 	stopped := make(chan struct{})
 	defer func() { <-stopped }()

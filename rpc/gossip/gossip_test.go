@@ -151,7 +151,7 @@ func TestSeedsAreTriedLessAndLess(t *testing.T) {
 
 // The timeouts that the multipliers give, by memberlist's own formula, stay near the target for every size.
 func TestSuspicionDoesNotGrowWithTheCluster(t *testing.T) {
-	for n, want := range map[int]int{1: 13, 6: 13, 50: 8, 500: 5, 2000: 4, 20000: 4} {
+	for n, want := range map[int]int{1: 7, 6: 7, 50: 4, 500: 2, 2000: 2, 20000: 2} {
 		if got := suspicionMult(n); got != want {
 			t.Errorf("multiplier for %d members is %d, want %d", n, got, want)
 		}

@@ -1,7 +1,7 @@
 // Package liveness decides when a node is dead: its own connection to this server is silent, and gossip agrees.
 //
 // Main flow: the owner reports what it sees of each node (Heartbeat, Broken, Reconnected) and calls Tick every
-// Config.Tick. Tick returns what changed: Suspected (early, cheap to undo), Dead (confirmed), Alive again.
+// Pace. Tick returns what changed: Suspected (early, cheap to undo), Dead (confirmed), Alive again.
 //
 //	silent:    now - last heartbeat
 //	suspected: silent > 600 ms, or silent > 350 ms and gossip doubts the node

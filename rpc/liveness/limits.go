@@ -4,9 +4,9 @@ import "time"
 
 // Config is the rule's numbers. They were measured together; see Default.
 type Config struct {
-	// Tick is how often Tick is called.
-	Tick time.Duration
-	// StallMax is how much later than Tick a tick may come before the rest counts as our own pause.
+	// Tick is how often Tick is called while a node has been silent for longer than Calm, CalmTick how often otherwise: see Pace.
+	Tick, Calm, CalmTick time.Duration
+	// StallMax is how much later a tick may come than asked for before the rest counts as our own pause.
 	StallMax time.Duration
 	// Suspect is the silence after which a node is suspected whatever gossip says, SuspectDoubted if gossip doubts it too.
 	Suspect, SuspectDoubted time.Duration
@@ -27,6 +27,8 @@ type Config struct {
 func Default() Config {
 	return Config{
 		Tick:           25 * time.Millisecond,
+		Calm:           300 * time.Millisecond,
+		CalmTick:       100 * time.Millisecond,
 		StallMax:       75 * time.Millisecond,
 		Suspect:        600 * time.Millisecond,
 		SuspectDoubted: 350 * time.Millisecond,

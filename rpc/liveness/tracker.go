@@ -20,6 +20,7 @@ type Tracker struct {
 	nodes  []node         // no order
 	index  map[string]int // position in nodes: nodes[index[n]].name == n
 	ticked time.Time      // the last Tick, zero before the first
+	pace   time.Duration  // from it to the next
 	found  []Transition   // since the last Tick
 
 	silent, live int
@@ -35,7 +36,12 @@ type node struct {
 }
 
 // New makes a tracker that knows no node.
-func New(config Config) *Tracker { return &Tracker{config: config, index: map[string]int{}} }
+func New(config Config) *Tracker {
+	return &Tracker{config: config, pace: config.Tick, index: map[string]int{}}
+}
+
+// Pace is how long after the last Tick the next one is due.
+func (t *Tracker) Pace() time.Duration { return t.pace }
 
 // Heartbeat reports a sign of life. It makes an unknown node known.
 func (t *Tracker) Heartbeat(name string, now time.Time) {
@@ -103,8 +109,13 @@ func (t *Tracker) Tick(now time.Time, evidence Evidence) []Transition {
 	t.ticked = now
 	doubtless := t.doubtSelf(now, evidence)
 	from := len(t.found)
+	t.pace = t.config.CalmTick
 	for i := range t.nodes {
-		t.judge(&t.nodes[i], now, evidence, doubtless)
+		n := &t.nodes[i]
+		t.judge(n, now, evidence, doubtless)
+		if n.state != Dead && now.Sub(n.last) > t.config.Calm {
+			t.pace = t.config.Tick
+		}
 	}
 	found := t.found
 	t.found = nil
@@ -117,7 +128,7 @@ func (t *Tracker) forgiveStall(now time.Time) {
 	if t.ticked.IsZero() {
 		return
 	}
-	stall := now.Sub(t.ticked) - t.config.Tick
+	stall := now.Sub(t.ticked) - t.pace
 	if stall <= t.config.StallMax {
 		return
 	}

@@ -12,6 +12,7 @@ const ms = time.Millisecond
 
 // world is virtual time with nodes that beat every 250 ms while they run.
 type world struct {
+	ticked  time.Time
 	tracker *Tracker
 	now     time.Time
 	nodes   []*simulated
@@ -40,7 +41,7 @@ func newWorld(n int) *world {
 
 func (w *world) at() time.Duration { return w.now.Sub(start) }
 
-// run steps a millisecond at a time, and ticks every 25 ms unless the server is paused.
+// run steps a millisecond at a time, and ticks as it is asked to unless the server is paused.
 func (w *world) run(until time.Duration, paused func(at time.Duration) bool) {
 	byName := map[string]*simulated{}
 	for _, n := range w.nodes {
@@ -56,7 +57,8 @@ func (w *world) run(until time.Duration, paused func(at time.Duration) bool) {
 				w.tracker.Heartbeat(n.name, w.now)
 			}
 		}
-		if w.at()%(25*ms) == 0 {
+		if w.now.Sub(w.ticked) >= w.tracker.Pace() {
+			w.ticked = w.now
 			w.record(w.tracker.Tick(w.now, evidence))
 		}
 	}

@@ -33,6 +33,9 @@ type Empty struct{}
 // Heartbeat of an agent. Sequence counts up from 1.
 type Heartbeat struct{ Sequence uint64 }
 
+// HeartbeatAnswers is how many heartbeats share an answer while nothing changes.
+const HeartbeatAnswers = 2
+
 // HeartbeatReply tells the agent who leads and which servers there are.
 type HeartbeatReply struct {
 	Sequence uint64
