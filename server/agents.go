@@ -31,6 +31,7 @@ func (s *Server) registerMethods(m *rpc.Methods) {
 	rpc.Register(m, wire.MethodRenew, rpc.Anyone, s.renew)
 	rpc.Register(m, wire.MethodPropose, rpc.Servers, s.proposeForServer)
 	rpc.Register(m, wire.MethodReadIndex, rpc.Servers, s.readIndexForServer)
+	rpc.Register(m, wire.MethodGone, rpc.Servers, s.goneForServer)
 	rpc.Register(m, wire.MethodAddServer, rpc.Servers, s.addServer)
 }
 

@@ -2,7 +2,9 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -39,13 +41,19 @@ type testServer struct {
 }
 
 func newTestServer(t *testing.T, name string) *testServer {
-	return &testServer{t: t, name: name, dir: filepath.Join(t.TempDir(), name), rpc: "127.0.0.1:0", api: "127.0.0.1:0"}
+	return &testServer{t: t, name: name, dir: filepath.Join(t.TempDir(), name)}
 }
 
 func (s *testServer) start() {
 	s.t.Helper()
 	listen := func(at *string) net.Listener {
-		l, err := net.Listen("tcp", *at)
+		l, err := net.Listener(nil), errors.New("no port yet")
+		if *at != "" {
+			l, err = net.Listen("tcp", *at)
+		}
+		for *at == "" && err != nil { // not one of the kernel's own choice: it could be somebody's by the time this server starts again
+			l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(10000)))
+		}
 		if err != nil {
 			s.t.Fatal(err)
 		}

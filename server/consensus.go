@@ -17,14 +17,13 @@ import (
 	"github.com/peapod-sh/peapod/fsm"
 )
 
-// Raft's timing. A leader that is cut off is replaced in about a second, one whose process ended far sooner (succession.go).
-// Each heartbeat wakes two processes, ten times in raftHeartbeat for each follower. raftCommit is only how long a
-// follower may be left behind if a nudge was lost (propose.go).
+// Raft's timing. It is the last resort: a leader that ends or is cut off is replaced sooner by succession, and followers hear
+// of commits by a nudge. Heartbeats come every 150 to 300 ms with these, and each wakes two processes for each follower.
 const (
-	raftHeartbeat = 500 * time.Millisecond
-	raftElection  = 500 * time.Millisecond
-	raftLease     = 400 * time.Millisecond
-	raftCommit    = 500 * time.Millisecond
+	raftHeartbeat = 1500 * time.Millisecond
+	raftElection  = 1500 * time.Millisecond
+	raftLease     = 750 * time.Millisecond
+	raftCommit    = time.Second
 
 	snapshotsKept     = 2
 	snapshotThreshold = 16384

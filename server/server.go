@@ -119,6 +119,9 @@ func (s *Server) resolve(address raft.ServerAddress) (name, hostPort string, err
 
 // addressOf knows members from the log, and before that from the passport.
 func (s *Server) addressOf(name string) (string, error) {
+	if name == s.cfg.Name {
+		return s.cfg.AdvertiseRPC, nil
+	}
 	if m, ok := s.meta.member(name); ok {
 		return m.RPC, nil
 	}

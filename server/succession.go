@@ -5,36 +5,56 @@ import (
 	"errors"
 	"net"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/peapod-sh/peapod/rpc"
+	"github.com/peapod-sh/peapod/rpc/wire"
 )
 
 const (
-	// refusalWait bounds the look whether anybody listens at the leader's address.
-	refusalWait = 200 * time.Millisecond
+	// leaderSilent is how long raft's heartbeats, which come every 150 to 300 ms, may stay away before this server asks the others.
+	leaderSilent = 900 * time.Millisecond
+	// leaderQuiet is the silence at which this server, when asked, takes the leader for gone: those who ask do so only then.
+	leaderQuiet = 650 * time.Millisecond
+	// silenceLook is how often the silence is looked at when there is some.
+	silenceLook = 50 * time.Millisecond
+	// askWait bounds the look whether anybody listens at the leader's address, and the question to another server.
+	askWait = 200 * time.Millisecond
+	// A process that ends closes its port a moment before or after its connections: endedLooks looks, endedPause apart.
+	endedLooks = 5
+	endedPause = 20 * time.Millisecond
 	// successionPause separates the heirs, so that they do not split the votes. It is some elections long.
 	successionPause = 100 * time.Millisecond
 )
 
-// succession elects a new leader as soon as the old one is known to be dead. Raft itself waits for silence, which is all
-// that a lost machine leaves behind; a process that ends leaves more: its kernel closes the connections and
-// refuses new ones. Safety does not rest on this: an election is an election.
+// succession elects a new leader sooner than raft does, whose timeout must be patient because it sees only its own server's
+// silence. A process that ends leaves more: its kernel closes the connections and refuses new ones; and of silence
+// the others can be asked. An election needs a majority that takes the leader for gone, so that a server which only is
+// cut off itself does not depose a good leader when it is back. Safety does not rest on this: an election is an election.
 type succession struct {
-	self      string
-	ended     chan string // servers whose connection for raft has ended
-	leader    func() string
-	members   func() ([]string, error)
-	addressOf func(name string) (string, error)
-	part      func() (term uint64, follows bool) // ours in raft now
-	campaign  func() error
+	self  string
+	ended chan string // servers whose connection for raft has ended
+
+	part     func() (leader string, silence time.Duration, term uint64) // ours in raft; leader is "" if we follow nobody
+	members  func() ([]string, error)
+	refuses  func(ctx context.Context, name string) bool         // a server's kernel says that nobody listens
+	agrees   func(ctx context.Context, member, name string) bool // a member takes a server for gone
+	campaign func() error
 }
 
 func (s *Server) newSuccession() *succession {
 	c := s.consensus
-	return &succession{self: s.cfg.Name, ended: make(chan string, 16), leader: c.leader, members: c.members, addressOf: s.addressOf, campaign: c.campaign,
-		part: func() (uint64, bool) { return c.raft.CurrentTerm(), c.raft.State() == raft.Follower }}
+	return &succession{self: s.cfg.Name, ended: make(chan string, 16), members: c.members, campaign: c.campaign, refuses: s.refuses, agrees: s.agreesOnGone,
+		part: func() (string, time.Duration, uint64) {
+			if c.raft.State() != raft.Follower {
+				return "", 0, 0
+			}
+			return c.leader(), time.Since(c.raft.LastContact()), c.raft.CurrentTerm()
+		}}
 }
 
 // lost notes the end of a connection. It does not wait: when notes pile up there is one of the leader among them.
@@ -55,46 +75,102 @@ func (s *succession) Run(ctx context.Context) error {
 		}
 	}
 	for {
+		leader, silence, _ := s.part()
+		var name string
 		select {
-		case name := <-s.ended:
-			s.consider(ctx, name)
+		case name = <-s.ended:
+			s.awaitRefusal(ctx, name)
+		case <-time.After(max(silenceLook, leaderQuiet-silence)):
+			name, silence, _ = s.part()
+			if name != leader || silence < leaderSilent {
+				continue
+			}
 		case <-ctx.Done():
 			return ctx.Err()
+		}
+		if s.gone(ctx, name) {
+			s.succeed(ctx, name)
 		}
 	}
 }
 
-// alone says that nobody else votes: then there is nobody to wait for, at a start.
-func (s *succession) alone() bool {
-	members, err := s.members()
-	_, follows := s.part()
-	return err == nil && follows && len(members) == 1 && members[0] == s.self
+// awaitRefusal gives a leader that is just ending the time for it.
+func (s *succession) awaitRefusal(ctx context.Context, name string) {
+	for range endedLooks {
+		if leader, _, _ := s.part(); leader != name || s.refuses(ctx, name) {
+			return
+		}
+		select {
+		case <-time.After(endedPause):
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
-// consider campaigns if the leader's process has ended and no heir before us stands for election.
-func (s *succession) consider(ctx context.Context, name string) {
-	term, follows := s.part()
-	if !follows || s.leader() != name || !s.refuses(ctx, name) {
+// alone says that nobody else votes and nobody leads: then there is nobody to wait for.
+func (s *succession) alone() bool {
+	members, err := s.members()
+	leader, _, _ := s.part()
+	return err == nil && leader == "" && slices.Equal(members, []string{s.self})
+}
+
+// gone says whether we follow this server and it seems to have ended.
+func (s *succession) gone(ctx context.Context, name string) bool {
+	leader, silence, _ := s.part()
+	return name != "" && leader == name && (silence >= leaderQuiet || s.refuses(ctx, name))
+}
+
+// succeed campaigns if a majority takes the leader for gone and no heir before us campaigns.
+func (s *succession) succeed(ctx context.Context, name string) {
+	members, err := s.members()
+	_, _, term := s.part()
+	if err != nil || !s.majority(ctx, members, name) {
 		return
 	}
+	slices.Sort(members)
+	heirs := slices.DeleteFunc(members, func(m string) bool { return m == name })
 	select {
-	case <-time.After(time.Duration(s.rank(name)) * successionPause):
+	case <-time.After(time.Duration(max(0, slices.Index(heirs, s.self))) * successionPause):
 	case <-ctx.Done():
 		return
 	}
-	if now, follows := s.part(); !follows || now != term {
-		return
+	if leader, _, now := s.part(); leader == name && now == term {
+		_ = s.campaign() // if it cannot, raft's own timeout does the same later
 	}
-	_ = s.campaign() // if it cannot, raft's own timeout does the same later
 }
 
-// refuses says whether the server's kernel lives and nobody listens.
-func (s *succession) refuses(ctx context.Context, name string) bool {
+// majority asks the members, ourselves included, whether they take the leader for gone.
+func (s *succession) majority(ctx context.Context, members []string, name string) bool {
+	var asked sync.WaitGroup
+	agreed := make(chan bool, len(members))
+	for _, m := range members {
+		switch m {
+		case s.self:
+			agreed <- true
+		case name:
+		default:
+			asked.Go(func() { agreed <- s.agrees(ctx, m, name) })
+		}
+	}
+	asked.Wait()
+	close(agreed)
+	votes := 0
+	for yes := range agreed {
+		if yes {
+			votes++
+		}
+	}
+	return 2*votes > len(members)
+}
+
+// refuses says whether a server's kernel lives and nobody listens at its port.
+func (s *Server) refuses(ctx context.Context, name string) bool {
 	address, err := s.addressOf(name)
 	if err != nil {
 		return false
 	}
-	dialer := net.Dialer{Timeout: refusalWait}
+	dialer := net.Dialer{Timeout: askWait}
 	conn, err := dialer.DialContext(ctx, "tcp", address)
 	if err == nil {
 		conn.Close()
@@ -102,12 +178,20 @@ func (s *succession) refuses(ctx context.Context, name string) bool {
 	return errors.Is(err, syscall.ECONNREFUSED)
 }
 
-// rank is our place among the heirs.
-func (s *succession) rank(dead string) int {
-	members, err := s.members()
+// agreesOnGone asks another server.
+func (s *Server) agreesOnGone(ctx context.Context, member, name string) bool {
+	address, err := s.addressOf(member)
 	if err != nil {
-		return 0
+		return false
 	}
-	slices.Sort(members)
-	return max(0, slices.Index(slices.DeleteFunc(members, func(m string) bool { return m == dead }), s.self))
+	ctx, cancel := context.WithTimeout(ctx, askWait)
+	defer cancel()
+	var reply wire.GoneReply
+	err = s.pool.Call(ctx, member, address, wire.MethodGone, &wire.GoneRequest{Name: name}, &reply)
+	return err == nil && reply.Gone
+}
+
+// goneForServer answers it.
+func (s *Server) goneForServer(ctx context.Context, _ rpc.Caller, q *wire.GoneRequest) (*wire.GoneReply, error) {
+	return &wire.GoneReply{Gone: s.succession.gone(ctx, q.Name)}, nil
 }

@@ -4,7 +4,8 @@ import "time"
 
 // Config is the rule's numbers. They were measured together; see Default.
 type Config struct {
-	// Tick is how often Tick is called while a node has been silent for longer than Calm, CalmTick how often otherwise: see Pace.
+	// Tick is how often Tick is called while a node has been silent for Calm, which is longer than heartbeats are apart. Otherwise it is
+	// called when one could have been, and at least every CalmTick: see Pace.
 	Tick, Calm, CalmTick time.Duration
 	// StallMax is how much later a tick may come than asked for before the rest counts as our own pause.
 	StallMax time.Duration
@@ -28,7 +29,7 @@ func Default() Config {
 	return Config{
 		Tick:           25 * time.Millisecond,
 		Calm:           300 * time.Millisecond,
-		CalmTick:       100 * time.Millisecond,
+		CalmTick:       200 * time.Millisecond,
 		StallMax:       75 * time.Millisecond,
 		Suspect:        600 * time.Millisecond,
 		SuspectDoubted: 350 * time.Millisecond,

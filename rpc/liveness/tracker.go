@@ -113,8 +113,8 @@ func (t *Tracker) Tick(now time.Time, evidence Evidence) []Transition {
 	for i := range t.nodes {
 		n := &t.nodes[i]
 		t.judge(n, now, evidence, doubtless)
-		if n.state != Dead && now.Sub(n.last) > t.config.Calm {
-			t.pace = t.config.Tick
+		if n.state != Dead {
+			t.pace = min(t.pace, max(t.config.Tick, t.config.Calm-now.Sub(n.last)))
 		}
 	}
 	found := t.found

@@ -20,6 +20,7 @@ const (
 const (
 	MethodPropose   = "server.Propose"   // WriteRequest -> WriteReply, by the leader
 	MethodReadIndex = "server.ReadIndex" // ReadIndexRequest -> ReadIndexReply, by the leader
+	MethodGone      = "server.Gone"      // GoneRequest -> GoneReply
 	MethodAddServer = "server.AddServer" // AddServerRequest -> Empty, by the leader
 )
 
@@ -120,6 +121,12 @@ type ReadIndexReply struct {
 	Index     uint64
 	NotLeader bool
 }
+
+// GoneRequest asks a follower whether it, too, takes the leader for gone.
+type GoneRequest struct{ Name string }
+
+// GoneReply is that server's own view.
+type GoneReply struct{ Gone bool }
 
 // AddServerRequest adds a voter, or notes its new addresses (host:port).
 type AddServerRequest struct{ Name, Address, API string }
