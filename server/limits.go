@@ -9,9 +9,9 @@ const (
 	// entryProposalsMax bounds the proposals that share an entry.
 	entryProposalsMax = 512
 	// entriesInFlightMax bounds entries handed to raft and not yet applied.
-	entriesInFlightMax = 64
+	entriesInFlightMax = 1
 	// forwardsInFlightMax bounds batches on their way to the leader.
-	forwardsInFlightMax = 16
+	forwardsInFlightMax = 2
 	// proposalsWaitingMax bounds proposals not yet in an entry; past it Propose waits.
 	proposalsWaitingMax = 4096
 	// proposalBytesMax refuses a single proposal that could never be an entry.

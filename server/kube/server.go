@@ -38,6 +38,7 @@ func New(c Config) (*Server, error) {
 	if err := s.install(cfg); err != nil {
 		return nil, err
 	}
+	generic.Handler.GoRestfulContainer.Router(&router{})
 	generic.PrepareRun()
 	s.installOpenAPI()
 	s.installCustomResources()
