@@ -19,6 +19,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/peapod-sh/peapod/agent/node"
+	"github.com/peapod-sh/peapod/internal/gcpace"
 	"github.com/peapod-sh/peapod/internal/version"
 	"github.com/peapod-sh/peapod/rpc"
 	"github.com/peapod-sh/peapod/rpc/gossip"
@@ -74,6 +75,9 @@ func Run(ctx context.Context, o Options, logs io.Writer) error {
 
 const leaveTimeout = 200 * time.Millisecond
 
+// serverHeapFloor is how far the heap of a busy server may grow before garbage is collected more often than need be.
+const serverHeapFloor = 192 << 20
+
 // lockData makes sure that the data directory can be used, and by this process only.
 func (p *process) lockData() error {
 	if err := os.MkdirAll(p.o.DataDir, 0o700); err != nil {
@@ -113,7 +117,10 @@ func (p *process) startServer(ctx context.Context, g *errgroup.Group) error {
 	if p.server, err = server.Open(cfg, passport, p.gossip); err != nil {
 		return err
 	}
-	g.Go(func() error { return p.server.Run(ctx) })
+	g.Go(func() error {
+		defer gcpace.Start(serverHeapFloor)()
+		return p.server.Run(ctx)
+	})
 	g.Go(func() error { return p.welcome(ctx) })
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"k8s.io/kube-openapi/pkg/builder3"
 	"k8s.io/kube-openapi/pkg/util"
 	"sigs.k8s.io/structured-merge-diff/v6/typed"
+	"sigs.k8s.io/structured-merge-diff/v6/value"
 
 	"github.com/peapod-sh/peapod/api"
 	"github.com/peapod-sh/peapod/api/openapi"
@@ -21,12 +22,13 @@ import (
 // write, since a server that only follows should not pay for it, and it knows the served types
 // only.
 type lazyTypes struct {
-	get func() (managedfields.TypeConverter, error)
+	get    func() (managedfields.TypeConverter, error)
+	shapes *sync.Map // schema.GroupVersionKind -> *typed.TypedValue, one that passed validation
 }
 
 // newTypes makes the converter for these storages.
 func newTypes(groups ...served) managedfields.TypeConverter {
-	return lazyTypes{sync.OnceValues(func() (managedfields.TypeConverter, error) {
+	return lazyTypes{shapes: &sync.Map{}, get: sync.OnceValues(func() (managedfields.TypeConverter, error) {
 		cfg := server.DefaultOpenAPIV3Config(openapi.GetOpenAPIDefinitions, apiopenapi.NewDefinitionNamer(api.Scheme))
 		spec, err := builder3.BuildOpenAPIDefinitionsForResources(cfg, typeNames(groups)...)
 		if err != nil {
@@ -53,12 +55,31 @@ func typeNames(groups []served) []string {
 	return out
 }
 
+// ObjectToTyped implements managedfields.TypeConverter. Validation against the schema is skipped where it can find nothing: a Go struct
+// has the schema's types, so only duplicates in lists would be left, and those who follow what a write changed allow them.
 func (l lazyTypes) ObjectToTyped(o runtime.Object, opts ...typed.ValidationOptions) (*typed.TypedValue, error) {
 	c, err := l.get()
 	if err != nil {
 		return nil, err
 	}
-	return c.ObjectToTyped(o, opts...)
+	if _, dynamic := o.(runtime.Unstructured); dynamic || !slices.Equal(opts, []typed.ValidationOptions{typed.AllowDuplicates}) {
+		return c.ObjectToTyped(o, opts...)
+	}
+	kind := o.GetObjectKind().GroupVersionKind()
+	shape, known := l.shapes.Load(kind)
+	if !known {
+		v, err := c.ObjectToTyped(o, opts...)
+		if err == nil {
+			l.shapes.Store(kind, v.Empty())
+		}
+		return v, err
+	}
+	v, err := value.NewValueReflect(o)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", kind, err)
+	}
+	of := shape.(*typed.TypedValue)
+	return typed.AsTypedUnvalidated(v, of.Schema(), of.TypeRef()), nil
 }
 
 func (l lazyTypes) TypedToObject(v *typed.TypedValue) (runtime.Object, error) {

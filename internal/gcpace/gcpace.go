@@ -1,0 +1,73 @@
+// Package gcpace collects garbage less often while a process is busy and its heap is small.
+//
+// Go starts a collection when the heap has doubled. A server whose state is some ten megabytes then collects many times a second
+// under load, for memory that nobody misses. Start lets such a heap grow up to a floor instead; an idle process and a
+// large heap keep Go's own pace, so that idle memory stays low and a large state does not triple.
+//
+// It must not know: what the process does.
+package gcpace
+
+import (
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	usual = 100 // percent of the live heap that may be allocated before the next collection
+	most  = 400
+	step  = 25
+	// busy is how soon after the last a collection must come to be one of many.
+	busy = time.Second
+)
+
+// Start paces collections until stop is called: a busy heap may grow to floor bytes.
+func Start(floor uint64) (stop func()) {
+	p := &pacer{floor: floor, last: time.Now(), set: usual}
+	p.arm()
+	return func() { p.stopped.Store(true) }
+}
+
+type pacer struct {
+	floor   uint64
+	last    time.Time // only the finalizer's goroutine uses it and set
+	set     int
+	stopped atomic.Bool
+}
+
+// sentinel is garbage at once, so that its finalizer runs after each collection.
+type sentinel struct{ _ [16]byte }
+
+func (p *pacer) arm() {
+	runtime.SetFinalizer(&sentinel{}, func(*sentinel) { p.collected() })
+}
+
+func (p *pacer) collected() {
+	if p.stopped.Load() {
+		debug.SetGCPercent(usual)
+		return
+	}
+	now := time.Now()
+	if want := percent(live(), p.floor, now.Sub(p.last)); want != p.set {
+		debug.SetGCPercent(want) // stops the world
+		p.set = want
+	}
+	p.last = now
+	p.arm()
+}
+
+// percent lets a heap of live bytes grow to floor, within bounds, if collections follow one another soon.
+func percent(live, floor uint64, since time.Duration) int {
+	if since > busy || live == 0 || live >= floor {
+		return usual
+	}
+	return int(min(most, max(usual, 100*(floor-live)/live))) / step * step
+}
+
+func live() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}

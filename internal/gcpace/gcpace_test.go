@@ -1,0 +1,55 @@
+package gcpace
+
+import (
+	"runtime"
+	"runtime/debug"
+	"testing"
+	"time"
+)
+
+func TestPercent(t *testing.T) {
+	for _, c := range []struct {
+		live, floor uint64
+		since       time.Duration
+		want        int
+	}{
+		{20 << 20, 100 << 20, time.Millisecond, 400},
+		{40 << 20, 100 << 20, time.Millisecond, 150},
+		{60 << 20, 100 << 20, time.Millisecond, 100},
+		{200 << 20, 100 << 20, time.Millisecond, 100},
+		{1 << 20, 100 << 20, time.Millisecond, 400},
+		{20 << 20, 100 << 20, 2 * time.Second, 100},
+		{0, 100 << 20, time.Millisecond, 100},
+	} {
+		if got := percent(c.live, c.floor, c.since); got != c.want {
+			t.Errorf("%d MB live, a floor of %d MB, %v since the last: %d, want %d", c.live>>20, c.floor>>20, c.since, got, c.want)
+		}
+	}
+}
+
+// The pace follows collections, and Go's own comes back with stop.
+func TestStart(t *testing.T) {
+	now := func() int {
+		p := debug.SetGCPercent(usual)
+		debug.SetGCPercent(p)
+		return p
+	}
+	collectUntil := func(want func(int) bool) int {
+		for range 1000 {
+			runtime.GC()
+			if want(now()) {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		return now()
+	}
+	stop := Start(1 << 30)
+	if got := collectUntil(func(p int) bool { return p == most }); got != most {
+		t.Errorf("a busy small heap has %d %%, want %d", got, most)
+	}
+	stop()
+	if got := collectUntil(func(p int) bool { return p == usual }); got != usual {
+		t.Errorf("after stop it is %d %%, want %d", got, usual)
+	}
+}
