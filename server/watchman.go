@@ -47,6 +47,13 @@ func (w *watchman) heartbeat(node string) {
 	w.tracker.Heartbeat(node, w.now())
 }
 
+// lastHeard is when this server last heard of a node.
+func (w *watchman) lastHeard(node string) (time.Time, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.tracker.Last(node)
+}
+
 // broken notes the end of one heartbeat stream; while the node has another one it is not cut off.
 func (w *watchman) broken(node string) {
 	w.mu.Lock()

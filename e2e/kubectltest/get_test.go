@@ -49,6 +49,8 @@ func TestGet(t *testing.T) {
 	kit.WantMatch(t, k.Must(t, "get", "nodes", "-o", "wide"),
 		`^NAME +STATUS +ROLES +AGE +VERSION +INTERNAL-IP +EXTERNAL-IP +OS-IMAGE +KERNEL-VERSION +CONTAINER-RUNTIME$`,
 		`^client1 +Ready +\S+ +\S+ +v\S+ +10\.201\.`, `^client2 +Ready`, `^client3 +Ready`)
+	kit.WantMatch(t, k.Must(t, "get", "leases", "-n", "kube-node-lease"), `^NAME +HOLDER +AGE$`, `^client1 +client1 +\S+$`, `^client3 +client3 +`)
+	kit.WantMatch(t, k.Must(t, "get", "lease", "client2", "-n", "kube-node-lease", "-o", "jsonpath={.spec.renewTime}"), `\A\d{4}-\d\d-\d\dT\S+\.\d{6}Z\z`)
 	kit.WantMatch(t, k.Must(t, "get", "ns", k.Namespace), `^NAME +STATUS +AGE$`, `^\S+ +Active +\d+s$`)
 	kit.WantMatch(t, k.Must(t, "get", "cm,sa"), `^serviceaccount/default `)
 	kit.WantMatch(t, k.Fail(t, "get", "nothing"), `^error: the server doesn't have a resource type "nothing"$`)

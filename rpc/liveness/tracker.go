@@ -89,6 +89,15 @@ func (t *Tracker) State(name string) State {
 	return Unknown
 }
 
+// Last is when a sign of life of the node came, moved forward by our own pauses.
+func (t *Tracker) Last(name string) (time.Time, bool) {
+	i, known := t.index[name]
+	if !known {
+		return time.Time{}, false
+	}
+	return t.nodes[i].last, true
+}
+
 // Doubting says whether the last Tick doubted this server rather than its nodes, and of how many live nodes how many were silent.
 // It deserves a loud line in the log.
 func (t *Tracker) Doubting() (doubting bool, silent, live int) { return t.doubting, t.silent, t.live }
