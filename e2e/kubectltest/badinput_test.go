@@ -1,6 +1,7 @@
 package kubectltest
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -85,7 +86,12 @@ func TestBadHCL(t *testing.T) {
 // peapod runs the binary to its end, which must be an error that says what the expression does, in few lines.
 func peapodFails(t *testing.T, want string, credential *syscall.Credential, args ...string) {
 	t.Helper()
-	cmd := exec.Command(kit.Peapod(), args...)
+	commandFails(t, want, credential, exec.Command(kit.Peapod(), args...))
+}
+
+func commandFails(t *testing.T, want string, credential *syscall.Credential, cmd *exec.Cmd) {
+	t.Helper()
+	args := cmd.Args[1:]
 	cmd.Dir = "/"
 	cmd.Env = append(os.Environ(), "HOME=/nonexistent")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential, Setpgid: true}
@@ -167,4 +173,28 @@ func must(b []byte, err error) string {
 		panic(err)
 	}
 	return string(b)
+}
+
+// A kernel that lacks something is told by the agent's first words. What this kernel has is hidden from the process by mounts of its own.
+func TestBadKernel(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ file, hide, want string }{
+		{"/proc/filesystems", "overlay", `this kernel has no overlayfs: load its module \(modprobe overlay\) or build it in`},
+		{"/proc/cgroups", "memory", `no cgroup controller for memory: mount cgroup2 on /sys/fs/cgroup, or boot with cgroup_enable=memory`},
+	} {
+		dir := t.TempDir()
+		doctored := filepath.Join(dir, "doctored")
+		var kept []string
+		for line := range strings.Lines(string(must(os.ReadFile(c.file)))) {
+			if !strings.Contains(line, c.hide) {
+				kept = append(kept, line)
+			}
+		}
+		if err := os.WriteFile(doctored, []byte(strings.Join(kept, "")), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		script := fmt.Sprintf("mount --bind %s %s; if [ -d /lib/modules ]; then mount -t tmpfs none /lib/modules; fi; exec %s dev --data-dir %s --bind 127.0.0.1 --api-port 26853 --rpc-port 27850 --gossip-port 27851",
+			doctored, c.file, kit.Peapod(), filepath.Join(dir, "data"))
+		commandFails(t, c.want, nil, exec.Command("unshare", "--mount", "sh", "-ec", script))
+	}
 }
