@@ -72,14 +72,15 @@ func writeConfigMaps(ctx context.Context, l *rig.Lab, servers []string, d time.D
 	faults := make([]error, writers)
 	began := time.Now()
 	for w := range writers {
-		c, err := newWriter(l, servers[w%len(servers)])
+		c, err := newWriter(ctx, l, servers[w%len(servers)])
 		if err != nil {
 			return 0, 0, err
 		}
 		wg.Go(func() {
+			defer c.conn.Close()
 			for i := 0; !stop.Load(); i++ {
 				one := time.Now()
-				if faults[w] = c.create(ctx, configMap(fmt.Sprintf("w-%d-%d-%d", began.Unix(), w, i))); faults[w] != nil {
+				if faults[w] = c.create(configMap(fmt.Sprintf("w-%d-%d-%d", began.Unix(), w, i))); faults[w] != nil {
 					return
 				}
 				took[w] = append(took[w], time.Since(one))
