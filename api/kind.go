@@ -69,6 +69,24 @@ type Kind struct {
 	CreateOnUpdate bool
 	// OrphanByDefault keeps dependents when no propagation policy is given.
 	OrphanByDefault bool
+	// Forms are the other versions or groups that serve the same objects.
+	Forms []Form
+}
+
+// Form is one more version of a kind, or the kind in one more group. Its objects are stored, validated and shown as those of the
+// kind itself, the hub.
+type Form struct {
+	GroupVersion schema.GroupVersion
+	New          func() runtime.Object
+	NewList      func() runtime.Object
+	// Default fills in, in place, what an absent field of this form means, where the hub's Default cannot. It may be nil.
+	Default func(obj runtime.Object)
+	// ToHub and FromHub fill in the second object from the first, which may share memory with it afterwards. What the other
+	// side has no field for travels in annotations or is lost, as the API reference says. Neither touches TypeMeta.
+	ToHub   func(form, hub runtime.Object) error
+	FromHub func(hub, form runtime.Object) error
+	// FieldLabels is Kind.FieldLabels under this form; nil means the same.
+	FieldLabels []string
 }
 
 // ScaleAccess reads and writes the replica count behind the scale subresource (autoscaling/v1).

@@ -37,8 +37,15 @@ func addToScheme(k *Kind) {
 	if k.Default != nil {
 		Scheme.AddTypeDefaultingFunc(k.New(), func(o any) { k.Default(o.(runtime.Object)) })
 	}
-	labels := append([]string{"metadata.name", "metadata.namespace"}, k.FieldLabels...)
-	utilruntime.Must(Scheme.AddFieldLabelConversionFunc(k.GroupVersionKind(), func(label, value string) (string, string, error) {
+	addFieldLabels(k.GroupVersionKind(), k.FieldLabels)
+	for i := range k.Forms {
+		addForm(k, &k.Forms[i])
+	}
+}
+
+func addFieldLabels(gvk schema.GroupVersionKind, more []string) {
+	labels := append([]string{"metadata.name", "metadata.namespace"}, more...)
+	utilruntime.Must(Scheme.AddFieldLabelConversionFunc(gvk, func(label, value string) (string, string, error) {
 		if slices.Contains(labels, label) {
 			return label, value, nil
 		}

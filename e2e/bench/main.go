@@ -27,7 +27,6 @@ var (
 	kills   = flag.Int("kills", 20, "how often a node is killed or cut off")
 	shots   = flag.Int("leaders", 10, "how often the leader is killed")
 	writing = flag.Duration("writing", writingDefault, "how long the writers write")
-	via     = flag.String("via", "", "write through this server only, or \"leader\"")
 	keep    = flag.Bool("keep", false, "leave the lab, to be looked at")
 )
 
