@@ -63,7 +63,7 @@ func TestLogAfterTruncation(t *testing.T) {
 	}
 }
 
-// What was compacted away must not be read: raft would bring a new server to its state by a log that no longer begins at its beginning.
+// Invariant 19: what was compacted away must not be read: raft would bring a new server to its state by a log that no longer begins at its beginning.
 func TestCompactedEntriesAreGone(t *testing.T) {
 	dir := t.TempDir()
 	index := &metadb.BoltMetaDB{}

@@ -80,6 +80,7 @@ func (h *heirs) want(t *testing.T, names ...string) {
 	}
 }
 
+// TestSuccession: Invariant 18, and that a dead leader is succeeded.
 func TestSuccession(t *testing.T) {
 	for name, run := range map[string]func(t *testing.T, h *heirs){
 		"a leader that is heard stays": func(t *testing.T, h *heirs) {

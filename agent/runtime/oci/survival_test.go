@@ -201,7 +201,7 @@ func checkLines(t *testing.T, n *node, id string) {
 	}
 }
 
-// TestAgentEndsBesideTheGate: Invariant 20, at the two moments that a kill hits most rarely.
+// TestAgentEndsBesideTheGate: Invariants 20 and 28, at the two moments that a kill hits most rarely.
 func TestAgentEndsBesideTheGate(t *testing.T) {
 	n := newNode(t)
 	e := n.open()
