@@ -9,6 +9,8 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/peapod-sh/peapod/e2e/bench/rig"
 )
 
 // journal is what was acknowledged to writers that never stop.
@@ -113,6 +115,9 @@ func startVisiting(c *cluster, node string, port int) *visitor {
 	must(c.t, err)
 	v := &visitor{stop: make(chan struct{}), done: make(chan struct{})}
 	client := &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	url := fmt.Sprintf("http://%s:%d/", n.Address, port)
+	// The node hears of endpoints a moment after the API shows them.
+	must(c.t, rig.Await(c.ctx, 5*time.Millisecond, "a first visit", func(context.Context) (bool, error) { return visit(client, url) == nil, nil }))
 	go func() {
 		defer close(v.done)
 		for {
@@ -122,8 +127,8 @@ func startVisiting(c *cluster, node string, port int) *visitor {
 			case <-time.After(5 * time.Millisecond):
 			}
 			v.asked++
-			if err := visit(client, fmt.Sprintf("http://%s:%d/", n.Address, port)); err != nil {
-				v.faults = append(v.faults, err)
+			if err := visit(client, url); err != nil {
+				v.faults = append(v.faults, fmt.Errorf("visit %d: %w", v.asked, err))
 			}
 		}
 	}()
