@@ -8,14 +8,16 @@ import (
 
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/group"
+	"k8s.io/apiserver/pkg/authentication/request/bearertoken"
 	"k8s.io/apiserver/pkg/authentication/request/union"
+	"k8s.io/apiserver/pkg/authentication/request/websocket"
 	x509request "k8s.io/apiserver/pkg/authentication/request/x509"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 )
 
-// newAuthenticator asks client certificates first, then the others.
-func newAuthenticator(c *Config) authenticator.Request {
+// newAuthenticator asks client certificates first, then tokens, then the others.
+func newAuthenticator(c *Config, accounts *Accounts) authenticator.Request {
 	var all []authenticator.Request
 	if c.ClientCA != nil {
 		all = append(all, newCertCache(x509request.NewDynamic(func() (x509.VerifyOptions, bool) {
@@ -23,6 +25,9 @@ func newAuthenticator(c *Config) authenticator.Request {
 			o.Roots = c.ClientCA()
 			return o, o.Roots != nil
 		}, x509request.CommonNameUserConversion), c.ClientCA))
+	}
+	if accounts != nil {
+		all = append(all, bearertoken.New(accounts), websocket.NewProtocolAuthenticator(accounts))
 	}
 	all = append(all, c.Authenticators...)
 	return group.NewAuthenticatedGroupAdder(union.New(all...))

@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
+
+	"github.com/peapod-sh/peapod/server/tokens"
 )
 
 // NodeTransport reaches the HTTP handler of a node's agent.
@@ -39,11 +41,15 @@ type Config struct {
 	// ClientCA gives the authorities whose client certificates are users: CN is the name, O the
 	// groups. It is called for every new user, so that a renewed CA takes effect. nil trusts nobody.
 	ClientCA func() *x509.CertPool
-	// Authenticators are asked after client certificates, in order (bearer tokens, for example).
+	// Tokens is the signer of service account tokens; nil issues and accepts none.
+	Tokens *tokens.Issuer
+	// Authenticators are asked after client certificates and service account tokens, in order.
 	Authenticators []authenticator.Request
 	// Authorizer decides what a user may do; nil is the rule of a young cluster: system:masters
 	// may everything, other users may read discovery, version and health.
 	Authorizer authorizer.Authorizer
+	// Rules lists what a user may do; nil if Authorizer's rules cannot be listed.
+	Rules authorizer.RuleResolver
 	// ServiceCIDR is where cluster IPs come from. Its first address is that of the service
 	// default/kubernetes.
 	ServiceCIDR netip.Prefix

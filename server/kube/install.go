@@ -39,6 +39,7 @@ func (s *Server) install(cfg *server.Config) error {
 			return fmt.Errorf("making the storage of %s: %w", k.GroupResource(), err)
 		}
 	}
+	s.reviews(groups)
 	codecs := serializer.NewCodecFactory(api.Scheme,
 		serializer.WithStreamingCollectionEncodingToJSON(), serializer.WithStreamingCollectionEncodingToProtobuf())
 	types := newTypes(slices.Collect(maps.Values(groups))...)
@@ -84,6 +85,10 @@ func (s *Server) mainStorage(k *api.Kind, store *registry.Store, out served) res
 		return newServices(r, &allocator{s.config.Store, s.config.ServiceCIDR, s.config.DNSAddress, s.config.NodePorts})
 	case podsResource:
 		return s.newPods(r, out)
+	case accountsResource:
+		if s.accounts != nil {
+			out["serviceaccounts/token"] = &accountToken{store, s.accounts}
+		}
 	}
 	return r
 }

@@ -9,6 +9,12 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
+// metaObject is any object of a kind.
+type metaObject interface {
+	runtime.Object
+	metav1.Object
+}
+
 // shallow copies the top-level struct, so that TypeMeta and the scalars of ObjectMeta can be set:
 // encoders write the TypeMeta of what they encode, and stored objects are shared.
 func shallow(o runtime.Object) runtime.Object {

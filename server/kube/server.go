@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apiserver/pkg/authentication/authenticator"
 	apidiscovery "k8s.io/apiserver/pkg/endpoints/discovery/aggregated"
 	"k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/healthz"
@@ -19,8 +20,10 @@ import (
 
 // Server serves the Kubernetes API.
 type Server struct {
-	config  Config
-	generic *server.GenericAPIServer
+	config        Config
+	generic       *server.GenericAPIServer
+	accounts      *Accounts // nil without tokens
+	authenticator authenticator.Request
 }
 
 // New makes a server. It serves at once through Handler; Run serves HTTPS.
@@ -29,6 +32,10 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{config: c}
+	if c.Tokens != nil {
+		s.accounts = &Accounts{Store: c.Store, Issuer: c.Tokens, Now: time.Now}
+	}
+	s.authenticator = newAuthenticator(&s.config, s.accounts)
 	cfg := s.genericConfig()
 	generic, err := cfg.Complete(nil).New("peapod", server.NewEmptyDelegate())
 	if err != nil {
@@ -42,6 +49,7 @@ func New(c Config) (*Server, error) {
 	generic.PrepareRun()
 	s.installOpenAPI()
 	s.installCustomResources()
+	s.installTokenDiscovery()
 	if c.Metrics != nil {
 		generic.Handler.NonGoRestfulMux.Handle("/metrics", c.Metrics)
 	}
@@ -53,7 +61,7 @@ func (s *Server) genericConfig() *server.Config {
 	cfg.EffectiveVersion = newServedVersion(s.config.Version)
 	cfg.ExternalAddress = s.config.Address
 	cfg.LoopbackClientConfig = &restclient.Config{}
-	cfg.Authentication.Authenticator = newAuthenticator(&s.config)
+	cfg.Authentication.Authenticator = s.authenticator
 	cfg.Authorization.Authorizer = s.config.Authorizer
 	cfg.AdmissionControl = newAdmission(s.config.Store)
 	cfg.LongRunningFunc = longRunning
