@@ -275,6 +275,36 @@ func TestAllServersStopAndStart(t *testing.T) {
 	}
 }
 
+// TestOnlyTheFounderCanBeElected: Invariant 11. The server that founded the cluster joined nobody, so nobody told it where the others are but the log; and here only
+// it can be elected, since its log is ahead, before any of that log is applied again.
+func TestOnlyTheFounderCanBeElected(t *testing.T) {
+	all := newCluster3(t)
+	founder, others := all[0], all[1:]
+	writeMap(t, founder.client(), "before")
+	eventually(t, "the founder leads", func() error {
+		if leader, _ := leaderOf(t, all); leader != founder {
+			_ = leader.server.consensus.raft.LeadershipTransferToServer("a", "a").Error()
+			return fmt.Errorf("%s leads", leader.name)
+		}
+		return nil
+	})
+	for _, s := range others {
+		s.stop()
+	}
+	founder.server.consensus.raft.Apply(nudge, time.Second) // stays in its log only
+	eventually(t, "the entry is on disk", func() error {
+		if last := founder.server.consensus.raft.LastIndex(); last <= founder.server.consensus.raft.CommitIndex() {
+			return fmt.Errorf("the last entry, %d, is committed", last)
+		}
+		return nil
+	})
+	founder.stop()
+	for _, s := range all {
+		s.start()
+	}
+	readMap(t, others[1].client(), "before")
+}
+
 // TestWrongTokenIsRefused: Invariant 15.
 func TestWrongTokenIsRefused(t *testing.T) {
 	first := newTestServer(t, "a")

@@ -41,6 +41,7 @@ type consensus struct {
 	log       *wal.WAL
 	index     *metadb.BoltMetaDB // the log's list of segments
 	transport *raft.NetworkTransport
+	found     uint64 // index of the last entry that was on disk at the start
 }
 
 type consensusConfig struct {
@@ -85,11 +86,15 @@ func openConsensus(c consensusConfig) (*consensus, error) {
 			return nil, errors.Join(err, store.Close(), index.Close())
 		}
 	}
+	found, err := store.LastIndex()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("reading the log: %w", err), store.Close(), index.Close())
+	}
 	r, err := raft.NewRaft(conf, replica{c.state}, compactedLog{store}, store, snapshots, transport)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("starting raft: %w", err), store.Close(), index.Close())
 	}
-	return &consensus{c.name, r, store, index, transport}, nil
+	return &consensus{c.name, r, store, index, transport, found}, nil
 }
 
 func raftConfig(c consensusConfig) *raft.Config {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -53,6 +54,8 @@ type Server struct {
 	watchman  *watchman
 
 	succession *succession
+	// loggedMembers are the servers' addresses in the log as it was when this server started.
+	loggedMembers func() map[string]member
 
 	// ready says that this server leads and has applied every entry of earlier terms.
 	ready atomic.Bool
@@ -96,6 +99,13 @@ func Open(cfg Config, passport *Passport, gossip Gossip) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.loggedMembers = sync.OnceValue(func() map[string]member {
+		found, err := membersIn(compactedLog{s.consensus.log})
+		if err != nil {
+			s.log.Warn("cannot look for the servers' addresses in the log", "error", err)
+		}
+		return found
+	})
 	s.succession = s.newSuccession()
 	s.proposer = newProposer(s.consensus, s, s.state.WaitIndex)
 	s.barrier = &barrier{confirm: s.confirm}
@@ -115,22 +125,6 @@ func (s *Server) Identity() *pki.Identity { return s.identity }
 func (s *Server) resolve(address raft.ServerAddress) (name, hostPort string, err error) {
 	hostPort, err = s.addressOf(string(address))
 	return string(address), hostPort, err
-}
-
-// addressOf knows members from the log, and before that from the passport.
-func (s *Server) addressOf(name string) (string, error) {
-	if name == s.cfg.Name {
-		return s.cfg.AdvertiseRPC, nil
-	}
-	if m, ok := s.meta.member(name); ok {
-		return m.RPC, nil
-	}
-	for _, known := range s.passport.Servers {
-		if known.Name == name {
-			return known.Address, nil
-		}
-	}
-	return "", fmt.Errorf("the address of server %q is not known here", name)
 }
 
 // Run serves until ctx ends: peers first, then consensus' writes, then terms and the API.
