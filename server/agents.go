@@ -28,6 +28,7 @@ func (s *Server) registerMethods(m *rpc.Methods) {
 	rpc.RegisterStream(m, wire.MethodWatch, rpc.Nodes, s.watchNode)
 	rpc.Register(m, wire.MethodGet, rpc.Nodes, s.getForNode)
 	rpc.Register(m, wire.MethodWrite, rpc.Nodes, s.writeForNode)
+	rpc.Register(m, wire.MethodToken, rpc.Nodes, s.tokenForNode)
 	rpc.Register(m, wire.MethodRenew, rpc.Anyone, s.renew)
 	rpc.Register(m, wire.MethodPropose, rpc.Servers, s.proposeForServer)
 	rpc.Register(m, wire.MethodReadIndex, rpc.Servers, s.readIndexForServer)

@@ -20,11 +20,15 @@ func (s *Server) serveAPI(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	issuer, err := s.tokens()
+	if err != nil {
+		return err
+	}
 	pool := x509.NewCertPool()
 	pool.AddCert(ca.Certificate())
 	api, err := kube.New(kube.Config{
 		Store: &leasedStore{s.store, s.watchman.lastHeard}, Nodes: s.nodes, TLS: &tls.Config{GetCertificate: s.servingCertificate(ca, network)},
-		ClientCA: func() *x509.CertPool { return pool }, ServiceCIDR: network.ServiceCIDR, DNSAddress: network.DNSVIP(),
+		ClientCA: func() *x509.CertPool { return pool }, Tokens: issuer, ServiceCIDR: network.ServiceCIDR, DNSAddress: network.DNSVIP(),
 		Version: version.Git()[1:], Address: s.cfg.AdvertiseAPI, Ready: s.Ready, Metrics: s.cfg.Metrics, Logger: s.log.Named("api"),
 	})
 	if err != nil {
@@ -33,14 +37,16 @@ func (s *Server) serveAPI(ctx context.Context) error {
 	return api.Run(ctx, s.cfg.API)
 }
 
-// waitFounded returns once the CA and the network are in the local state.
+// waitFounded returns once the CA, the network and the keys for tokens are in the local state.
 func (s *Server) waitFounded(ctx context.Context) (*pki.CA, Network, error) {
 	for {
 		ca, err := s.meta.ca()
 		if err == nil {
-			network, err := s.meta.network()
-			if err == nil {
-				return ca, network, nil
+			var network Network
+			if network, err = s.meta.network(); err == nil {
+				if _, err = s.tokens(); err == nil {
+					return ca, network, nil
+				}
 			}
 		}
 		if err != nil && !errors.Is(err, errNotReady) {

@@ -54,6 +54,7 @@ type Server struct {
 	watchman  *watchman
 
 	succession *succession
+	issuer     issuerCache
 	// loggedMembers are the servers' addresses in the log as it was when this server started.
 	loggedMembers func() map[string]member
 

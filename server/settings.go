@@ -19,6 +19,8 @@ const (
 	metaNetwork = "network"    // JSON Network
 	metaServer  = "server/"    // + name: JSON member
 	metaToken   = "token/"     // + id: JSON tokenRecord
+	// metaTokenKeys is a JSON list of PEM, the first of which signs service account tokens.
+	metaTokenKeys = "service-account-keys"
 )
 
 // Network is what is fixed for a cluster's life when it is made.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/peapod-sh/peapod/api/ops"
 	"github.com/peapod-sh/peapod/rpc"
@@ -240,6 +241,16 @@ func (l *Link) Write(ctx context.Context, list []ops.Op) error {
 		return errors.New(reply.Error)
 	}
 	return nil
+}
+
+// Token has a service account token issued that a pod of this node asks for.
+func (l *Link) Token(ctx context.Context, pod *corev1.Pod, audience string, seconds int64) ([]byte, error) {
+	reply := &wire.TokenReply{}
+	q := &wire.TokenRequest{Namespace: pod.Namespace, Pod: pod.Name, UID: string(pod.UID), Audience: audience, Seconds: seconds}
+	if err := l.call(ctx, wire.MethodToken, q, reply); err != nil {
+		return nil, fmt.Errorf("asking for a token for the service account of pod %s/%s: %w", pod.Namespace, pod.Name, err)
+	}
+	return []byte(reply.Token), nil
 }
 
 // Renew has a new key of this node signed.

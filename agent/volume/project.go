@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -42,11 +44,11 @@ func (s *Store) Refresh(ctx context.Context, pod *corev1.Pod) error {
 }
 
 func (s *Store) project(ctx context.Context, pod *corev1.Pod, v *corev1.Volume) error {
-	p := projection{store: s, pod: pod, files: map[string]File{}}
+	p := projection{store: s, pod: pod, dir: s.Dir(string(pod.UID), v.Name), files: map[string]File{}}
 	if err := p.volume(ctx, v); err != nil {
 		return err
 	}
-	_, err := Write(s.Dir(string(pod.UID), v.Name), p.files, fsGroup(pod))
+	_, err := Write(p.dir, p.files, fsGroup(pod))
 	return err
 }
 
@@ -54,6 +56,7 @@ func (s *Store) project(ctx context.Context, pod *corev1.Pod, v *corev1.Volume) 
 type projection struct {
 	store *Store
 	pod   *corev1.Pod
+	dir   string
 	mode  os.FileMode
 	files map[string]File
 }
@@ -189,11 +192,16 @@ func (p *projection) downwardValue(it *corev1.DownwardAPIVolumeFile) (string, er
 // defaultTokenSeconds is what Kubernetes takes where no lifetime is asked for.
 const defaultTokenSeconds = 3600
 
-// token adds a service account token; it is left out where the control plane cannot issue one.
+// token adds a service account token, the one that is there already while it is young; it is left out where the control plane cannot
+// issue one.
 func (p *projection) token(ctx context.Context, t *corev1.ServiceAccountTokenProjection) error {
 	seconds := int64(defaultTokenSeconds)
 	if t.ExpirationSeconds != nil {
 		seconds = *t.ExpirationSeconds
+	}
+	if b, err := os.ReadFile(filepath.Join(p.dir, dataLink, t.Path)); err == nil && youngToken(b, time.Now()) {
+		p.files[t.Path] = File{b, modeOr(nil, p.mode)}
+		return nil
 	}
 	b, found, err := p.store.Source.Token(ctx, p.pod, t.Audience, seconds)
 	if err != nil || !found {

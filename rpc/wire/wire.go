@@ -14,6 +14,8 @@ const (
 	// MethodWrite proposes ops (request WriteRequest, reply WriteReply). A node may write only its own
 	// pods' statuses and final deletions, its Node object's status, and events.
 	MethodWrite = "agent.Write"
+	// MethodToken issues a service account token for a pod of the node that asks for one in its spec (request TokenRequest, reply TokenReply).
+	MethodToken = "agent.Token"
 )
 
 // Methods between servers.
@@ -112,6 +114,16 @@ type WriteReply struct {
 	NotLeader bool
 	Leader    ServerAddress
 }
+
+// TokenRequest names the pod and the projection that the token is for. Audience is "" for the API itself.
+type TokenRequest struct {
+	Namespace, Pod, UID string
+	Audience            string
+	Seconds             int64
+}
+
+// TokenReply has the token as it goes into the file.
+type TokenReply struct{ Token string }
 
 // ReadIndexRequest asks the leader for an index that is at least as new as every acknowledged write.
 type ReadIndexRequest struct{}

@@ -23,8 +23,8 @@ type Config struct {
 	// RootCA is the PEM that every namespace gets in ConfigMap kube-root-ca.crt.
 	RootCA string
 	// PreparePod is what admission does to a pod that comes through the API, applied to the template
-	// of pods that controllers make. It must be a pure function. nil sets the service account only.
-	PreparePod func(*corev1.Pod)
+	// of pods that controllers make, with the account that they run as. It must be a pure function. nil sets the account's name only.
+	PreparePod func(p *corev1.Pod, account *corev1.ServiceAccount)
 }
 
 // Engine decides. It is not safe for concurrent use.

@@ -279,6 +279,18 @@ func (e *Engine) noticed(old, o *object) {
 		if o == nil {
 			e.mark(key{area: areaNamespace, name: any.ns})
 		}
+		if any.gr == Accounts && old == nil {
+			e.markWaiting(any.ns)
+		}
+	}
+}
+
+// markWaiting marks the workloads whose pods may have waited for a service account.
+func (e *Engine) markWaiting(ns string) {
+	for _, gr := range []schema.GroupResource{ReplicaSets, Jobs} {
+		for _, o := range e.list(ns, gr) {
+			e.markObject(o)
+		}
 	}
 }
 

@@ -10,6 +10,9 @@ import (
 )
 
 // rootCAConfigMap is the ConfigMap by which pods know the API server's certificate.
+// defaultAccount is the service account that every namespace has.
+const defaultAccount = "default"
+
 const rootCAConfigMap = "kube-root-ca.crt"
 
 // syncNamespace furnishes a namespace, or empties and removes it.
@@ -36,8 +39,8 @@ func (e *Engine) syncNamespace(k key) {
 
 // furnish gives a namespace the objects that every pod in it may count on.
 func (e *Engine) furnish(ns string) {
-	if e.object(Accounts, ns, "default") == nil {
-		sa := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "default"}}
+	if e.object(Accounts, ns, defaultAccount) == nil {
+		sa := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: defaultAccount}}
 		e.stamp(&sa.ObjectMeta)
 		sa.Generation = 0
 		e.put(Accounts, sa, 0)

@@ -109,7 +109,11 @@ func replicas(n *int32) int32 {
 
 // createPods plans n new pods, placed already where a node will take them.
 func (e *Engine) createPods(w workload, t *corev1.PodTemplateSpec, component string, n int) bool {
-	template, err := api.NewPodTemplate(e.podOf(w, t))
+	p := e.podOf(w, t)
+	if !e.prepare(w, p, component) {
+		return false
+	}
+	template, err := api.NewPodTemplate(p)
 	if err != nil {
 		e.event(w.obj, w.gvk, corev1.EventTypeWarning, "FailedCreate", component, "Error creating: "+err.Error())
 		return false
@@ -154,7 +158,7 @@ func (e *Engine) placeRows(template *api.PodTemplate, rows []ops.PlanRow) {
 
 // podOf is the pod that a workload's template describes.
 func (e *Engine) podOf(w workload, t *corev1.PodTemplateSpec) *corev1.Pod {
-	p := &corev1.Pod{
+	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			GenerateName:    w.name + "-",
 			Namespace:       w.ns,
@@ -165,13 +169,26 @@ func (e *Engine) podOf(w workload, t *corev1.PodTemplateSpec) *corev1.Pod {
 		},
 		Spec: t.Spec,
 	}
-	if e.cfg.PreparePod != nil {
-		p = p.DeepCopy()
-		e.cfg.PreparePod(p)
-	} else if p.Spec.ServiceAccountName == "" {
-		p.Spec.ServiceAccountName, p.Spec.DeprecatedServiceAccount = "default", "default"
+}
+
+// prepare does to a pod what admission would have done. Without its account it must wait; the account's coming marks the workload.
+func (e *Engine) prepare(w workload, p *corev1.Pod, component string) bool {
+	name := cmp.Or(p.Spec.ServiceAccountName, p.Spec.DeprecatedServiceAccount, defaultAccount)
+	if e.cfg.PreparePod == nil {
+		p.Spec.ServiceAccountName, p.Spec.DeprecatedServiceAccount = name, name
+		return true
 	}
-	return p
+	o := e.object(Accounts, w.ns, name)
+	if o == nil {
+		if name != defaultAccount { // which is about to be made
+			e.event(w.obj, w.gvk, corev1.EventTypeWarning, "FailedCreate", component, fmt.Sprintf(
+				"Error creating: pods %q is forbidden: error looking up service account %s/%s: serviceaccount %q not found", p.GenerateName, w.ns, name, name))
+		}
+		return false
+	}
+	*p = *p.DeepCopy() // the template is the owner's
+	e.cfg.PreparePod(p, o.obj.(*corev1.ServiceAccount))
+	return true
 }
 
 // saidCreated writes the events of a batch: one a pod for few, one in all for many.

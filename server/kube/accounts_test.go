@@ -134,7 +134,6 @@ func TestTokenRequestsThatAreRefused(t *testing.T) {
 	ctx := context.Background()
 	h.account("robot")
 	other := pod("other", "")
-	h.account("default")
 	if _, err := h.client.CoreV1().Pods("default").Create(ctx, other, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}

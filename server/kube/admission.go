@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -53,24 +54,60 @@ func (a admit) Admit(ctx context.Context, at admission.Attributes, _ admission.O
 		return err
 	}
 	if pod, ok := at.GetObject().(*corev1.Pod); ok && gr == podsResource {
-		admitPod(pod)
+		return a.admitPod(ctx, pod, at)
 	}
 	return nil
 }
 
+// admitPod fills in what admission, not defaulting, gives a pod.
+func (a admit) admitPod(ctx context.Context, p *corev1.Pod, at admission.Attributes) error {
+	nameServiceAccount(p)
+	account, err := a.account(ctx, at.GetNamespace(), p.Spec.ServiceAccountName)
+	if err != nil {
+		return apierrors.NewForbidden(podsResource, p.Name, fmt.Errorf("error looking up service account %s/%s: %w", at.GetNamespace(), p.Spec.ServiceAccountName, err))
+	}
+	completePod(p, account)
+	return nil
+}
+
+// account finds a service account. A namespace's default account is made a moment after the namespace, so it is waited for.
+func (a admit) account(ctx context.Context, namespace, name string) (*corev1.ServiceAccount, error) {
+	for deadline := time.Now().Add(defaultAccountWait); ; {
+		o, ok := a.store.Get(accountsResource, namespace, name)
+		if ok {
+			return o.(*corev1.ServiceAccount), nil
+		}
+		if err := a.store.Barrier(ctx); err != nil {
+			return nil, unavailable(accountsResource, "read", err)
+		}
+		if o, ok := a.store.Get(accountsResource, namespace, name); ok {
+			return o.(*corev1.ServiceAccount), nil
+		}
+		if name != defaultAccount || time.Now().After(deadline) {
+			return nil, fmt.Errorf("serviceaccount %q not found", name)
+		}
+		select {
+		case <-time.After(defaultAccountPause):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
 // PreparePod makes of a controller's pod what it would have become on its way through the API:
-// admitted, defaulted and prepared. It looks at nothing but the pod.
-func PreparePod(p *corev1.Pod) {
-	admitPod(p)
+// admitted, defaulted and prepared. It looks at nothing but the pod and its account.
+func PreparePod(p *corev1.Pod, account *corev1.ServiceAccount) {
+	nameServiceAccount(p)
+	completePod(p, account)
 	k := api.KindFor(podsResource)
 	k.Default(p)
 	k.PrepareForCreate(p)
 	p.Generation = 1
 }
 
-// admitPod fills in what admission, not defaulting, gives a pod: an account and a priority.
-func admitPod(p *corev1.Pod) {
-	nameServiceAccount(p)
+// completePod gives a pod what its account brings, and a priority.
+func completePod(p *corev1.Pod, account *corev1.ServiceAccount) {
+	giveAccount(p, account)
 	if p.Spec.Priority == nil {
 		p.Spec.Priority = new(int32)
 	}
@@ -100,15 +137,4 @@ func (a admit) namespaceOpen(ctx context.Context, at admission.Attributes) error
 	err.ErrStatus.Details.Causes = append(err.ErrStatus.Details.Causes, metav1.StatusCause{
 		Type: corev1.NamespaceTerminatingCause, Message: fmt.Sprintf("namespace %s is being terminated", ns), Field: "metadata.namespace"})
 	return err
-}
-
-// nameServiceAccount gives a pod the namespace's default account; the old field name follows.
-func nameServiceAccount(p *corev1.Pod) {
-	if p.Spec.ServiceAccountName == "" {
-		p.Spec.ServiceAccountName = p.Spec.DeprecatedServiceAccount
-	}
-	if p.Spec.ServiceAccountName == "" {
-		p.Spec.ServiceAccountName = "default"
-	}
-	p.Spec.DeprecatedServiceAccount = p.Spec.ServiceAccountName
 }

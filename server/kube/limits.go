@@ -23,6 +23,9 @@ const (
 	requestBodyMax = 3 << 20
 	// writeAttemptsMax bounds the retries of a write whose object changes under it.
 	writeAttemptsMax = 64
+	// defaultAccountWait is how long a pod waits for its namespace's default account, looking every defaultAccountPause.
+	defaultAccountWait  = time.Second
+	defaultAccountPause = 20 * time.Millisecond
 	// allocationAttemptsMax bounds the retries when two servers gave out the same address or port.
 	allocationAttemptsMax = 8
 	// openAPIKeep is how long a built OpenAPI document stays after its last use.

@@ -83,13 +83,15 @@ func (h *harness) user(name pkix.Name) *rest.Config {
 		CAData: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: h.ca.cert.Raw}), CertData: certPEM, KeyData: keyPEM}}
 }
 
-// namespace puts a namespace into the store, as the cluster does for its own.
+// namespace puts a namespace with its account into the store, as the cluster does for its own.
 func (h *harness) namespace(name string) {
 	h.Helper()
 	n := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, UID: "ns-" + "uid"},
 		Spec:   corev1.NamespaceSpec{Finalizers: []corev1.FinalizerName{corev1.FinalizerKubernetes}},
 		Status: corev1.NamespaceStatus{Phase: corev1.NamespaceActive}}
-	if _, err := h.store.Propose(context.Background(), &ops.Put{Resource: corev1.Resource("namespaces"), Object: n}); err != nil {
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "default", UID: "sa-uid"}}
+	if _, err := h.store.Propose(context.Background(), &ops.Put{Resource: corev1.Resource("namespaces"), Object: n},
+		&ops.Put{Resource: corev1.Resource("serviceaccounts"), Object: account}); err != nil {
 		h.Fatal(err)
 	}
 }
