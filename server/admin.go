@@ -56,7 +56,12 @@ func (s *Server) serveAdmin(ctx context.Context) error {
 	})
 	m.HandleFunc("GET /kubeconfig", func(w http.ResponseWriter, r *http.Request) {
 		groups := strings.FieldsFunc(r.URL.Query().Get("groups"), func(c rune) bool { return c == ',' })
-		k, err := s.AdminKubeconfig(r.URL.Query().Get("user"), groups)
+		life, err := time.ParseDuration(r.URL.Query().Get("life"))
+		if err != nil {
+			adminsock.Reply(w, nil, fmt.Errorf("the certificate's life: %w", err))
+			return
+		}
+		k, err := s.Kubeconfig(r.URL.Query().Get("user"), groups, life)
 		if err != nil {
 			adminsock.Reply(w, nil, err)
 			return

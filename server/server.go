@@ -181,11 +181,19 @@ func (s *Server) trim(ctx context.Context) error {
 
 // AdminKubeconfig makes a kubeconfig for a member of system:masters.
 func (s *Server) AdminKubeconfig(user string, groups []string) (pki.Kubeconfig, error) {
+	return s.Kubeconfig(user, groups, adminValidity)
+}
+
+// Kubeconfig makes a kubeconfig for a user, whose certificate is good for so long.
+func (s *Server) Kubeconfig(user string, groups []string, life time.Duration) (pki.Kubeconfig, error) {
+	if user == "" || life <= 0 {
+		return pki.Kubeconfig{}, errors.New("a kubeconfig needs a user's name and a certificate that is good for some time")
+	}
 	ca, err := s.meta.ca()
 	if err != nil {
 		return pki.Kubeconfig{}, err
 	}
-	pair, err := ca.IssueClient(user, groups, adminValidity, s.now())
+	pair, err := ca.IssueClient(user, groups, life, s.now())
 	if err != nil {
 		return pki.Kubeconfig{}, err
 	}

@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -165,11 +166,16 @@ func (c *CA) issue(template *x509.Certificate, now time.Time) (Pair, error) {
 	return Pair{Cert: cert, Key: keyPEM}, nil
 }
 
-// sign completes a template. No certificate outlives the CA.
+// sign completes a template for a key of our own making.
 func (c *CA) sign(template *x509.Certificate, key *ecdsa.PublicKey, now time.Time) ([]byte, error) {
+	template.KeyUsage = x509.KeyUsageDigitalSignature
+	return c.signKey(template, key, now)
+}
+
+// signKey completes a template that says what the key is for. No certificate outlives the CA.
+func (c *CA) signKey(template *x509.Certificate, key crypto.PublicKey, now time.Time) ([]byte, error) {
 	template.SerialNumber = newSerial()
 	template.NotBefore = now.Add(-skew)
-	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.BasicConstraintsValid = true
 	if template.NotAfter.After(c.cert.NotAfter) {
 		template.NotAfter = c.cert.NotAfter

@@ -48,9 +48,12 @@ func (p Peer) Validate() error {
 	return nil
 }
 
+// uriScheme marks the names of agents in certificates.
+const uriScheme = "peapod"
+
 // uri is the name that rpc trusts.
 func (p Peer) uri() *url.URL {
-	return &url.URL{Scheme: "peapod", Host: string(p.Role), Path: "/" + p.Name}
+	return &url.URL{Scheme: uriScheme, Host: string(p.Role), Path: "/" + p.Name}
 }
 
 // subject is what the Kubernetes API sees of the same certificate: a user and its group.
@@ -66,7 +69,7 @@ func (p Peer) subject() (user, group string) {
 func PeerOf(cert *x509.Certificate) (Peer, error) {
 	var found []Peer
 	for _, u := range cert.URIs {
-		if u.Scheme == "peapod" {
+		if u.Scheme == uriScheme {
 			found = append(found, Peer{Role: Role(u.Host), Name: strings.TrimPrefix(u.Path, "/")})
 		}
 	}
