@@ -11,16 +11,32 @@ const (
 	// Texts of an event: its message, and every other one.
 	eventMessageBytesMax = 1024
 	eventFieldBytesMax   = 128
+	// eventSeriesCountMin: once is not a series.
+	eventSeriesCountMin = 2
 	// sessionAffinitySecondsMax is one day.
 	sessionAffinitySecondsMax = 86400
 	// A slice of endpoints, and the addresses of one of them.
 	sliceEndpointsMax         = 1000
 	sliceEndpointAddressesMax = 100
 	slicePortsMax             = 20000
+	// sliceHintsMax bounds each list of an endpoint's hints.
+	sliceHintsMax = 8
 	// jobParallelismIndexedMax bounds parallelism of an indexed job.
 	jobParallelismIndexedMax = 100000
 	// eventTTLSeconds is how long an event lives after its last write.
 	eventTTLSeconds = 3600
+	// Entries of a network policy's policyTypes: there are two directions.
+	policyTypesMax = 2
+	// ingressControllerBytesMax bounds the name of the controller of a class of ingresses.
+	ingressControllerBytesMax = 250
+	// serviceCIDRsMax is one range of each family of addresses.
+	serviceCIDRsMax = 2
+	// certificateSecondsMin is the shortest time for which a certificate can be asked.
+	certificateSecondsMin = 600
+	// signerPathBytesMax bounds what follows the domain in a signer's name: a subdomain, a dot and a label.
+	signerPathBytesMax = 253 + 1 + 63
+	// ingressHostsShownMax is how many hosts a table cell names before "+ N more...".
+	ingressHostsShownMax = 3
 	// endpointsShownMax is how many addresses a table cell names before "+ N more...".
 	endpointsShownMax = 3
 )
