@@ -60,6 +60,8 @@ func TestTableHoldsTheKinds(t *testing.T) {
 	want := []string{
 		"configmaps", "endpoints", "events", "namespaces", "nodes", "pods", "secrets", "serviceaccounts", "services",
 		"deployments.apps", "replicasets.apps", "jobs.batch", "leases.coordination.k8s.io", "endpointslices.discovery.k8s.io",
+		"networkpolicies.networking.k8s.io", "ingresses.networking.k8s.io", "ingressclasses.networking.k8s.io", "ipaddresses.networking.k8s.io",
+		"servicecidrs.networking.k8s.io", "runtimeclasses.node.k8s.io", "certificatesigningrequests.certificates.k8s.io",
 	}
 	for _, w := range want {
 		if !slices.Contains(got, w) {
