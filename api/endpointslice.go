@@ -22,17 +22,23 @@ func init() {
 	Register(&Kind{
 		GroupVersion: discoveryv1.SchemeGroupVersion,
 		Name:         "EndpointSlice", Resource: "endpointslices", Singular: "endpointslice",
-		New:              func() runtime.Object { return &discoveryv1.EndpointSlice{} },
-		NewList:          func() runtime.Object { return &discoveryv1.EndpointSliceList{} },
-		Default:          with(defaultEndpointSlice),
-		PrepareForCreate: with(func(s *discoveryv1.EndpointSlice) { s.Generation = 1 }),
-		PrepareForUpdate: withOld(countSlice),
-		Validate:         check(validateEndpointSlice),
+		New:     func() runtime.Object { return &discoveryv1.EndpointSlice{} },
+		NewList: func() runtime.Object { return &discoveryv1.EndpointSliceList{} },
+		Default: with(defaultEndpointSlice),
+		PrepareForCreate: with(func(s *discoveryv1.EndpointSlice) {
+			s.Generation = 1
+			dropTopology(s)
+		}),
+		PrepareForUpdate: withOld(func(s, old *discoveryv1.EndpointSlice) {
+			dropTopology(s)
+			countSlice(s, old)
+		}),
+		Validate: check(validateEndpointSlice),
 		ValidateUpdate: checkOld(func(s, old *discoveryv1.EndpointSlice) field.ErrorList {
 			return append(validateEndpointSlice(s),
 				validation.ValidateImmutableField(s.AddressType, old.AddressType, field.NewPath("addressType"))...)
 		}),
-		ValidateName: validation.NameIsDNSSubdomain,
+		Warnings: warnings(func(s *discoveryv1.EndpointSlice, _ bool) []string { return sliceWarnings(s) }),
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn,
 			textColumn("AddressType", "What kind of addresses the slice holds."),
@@ -50,6 +56,13 @@ func defaultEndpointSlice(s *discoveryv1.EndpointSlice) {
 	for i := range s.Ports {
 		fillPtr(&s.Ports[i].Name, "")
 		fillPtr(&s.Ports[i].Protocol, corev1.ProtocolTCP)
+	}
+}
+
+// dropTopology drops what only v1beta1 could write.
+func dropTopology(s *discoveryv1.EndpointSlice) {
+	for i := range s.Endpoints {
+		s.Endpoints[i].DeprecatedTopology = nil
 	}
 }
 
@@ -95,6 +108,18 @@ func listText(shown []string, total int) string {
 	return text
 }
 
+func sliceWarnings(s *discoveryv1.EndpointSlice) (out []string) {
+	if s.AddressType == discoveryv1.AddressTypeFQDN {
+		return []string{"addressType: FQDN endpoints are deprecated"}
+	}
+	for i := range s.Endpoints {
+		for j, a := range s.Endpoints[i].Addresses {
+			out = append(out, ipWarnings(field.NewPath("endpoints").Index(i).Child("addresses").Index(j), a)...)
+		}
+	}
+	return out
+}
+
 func validateEndpointSlice(s *discoveryv1.EndpointSlice) field.ErrorList {
 	errs := requiredOneOf(s.AddressType, field.NewPath("addressType"),
 		discoveryv1.AddressTypeIPv4, discoveryv1.AddressTypeIPv6, discoveryv1.AddressTypeFQDN)
@@ -124,26 +149,59 @@ func validateEndpoint(e *discoveryv1.Endpoint, t discoveryv1.AddressType, path *
 	if h := e.Hostname; h != nil {
 		errs = append(errs, faults(path.Child("hostname"), *h, utilvalidation.IsDNS1123Label(*h))...)
 	}
+	if e.Hints != nil {
+		errs = append(errs, validateHints(e.Hints, path.Child("hints"))...)
+	}
+	return errs
+}
+
+// validateHints checks the lists of zones and nodes whose clients should use an endpoint.
+func validateHints(h *discoveryv1.EndpointHints, path *field.Path) field.ErrorList {
+	var zones, nodes []string
+	for _, z := range h.ForZones {
+		zones = append(zones, z.Name)
+	}
+	for _, n := range h.ForNodes {
+		nodes = append(nodes, n.Name)
+	}
+	return append(validateHintNames(zones, path.Child("forZones"), utilvalidation.IsValidLabelValue),
+		validateHintNames(nodes, path.Child("forNodes"), utilvalidation.IsDNS1123Subdomain)...)
+}
+
+func validateHintNames(names []string, path *field.Path, faultsOf func(string) []string) (errs field.ErrorList) {
+	if len(names) > sliceHintsMax {
+		return field.ErrorList{field.TooMany(path, len(names), sliceHintsMax)}
+	}
+	for i, name := range names {
+		at := path.Index(i).Child("name")
+		if slices.Contains(names[:i], name) {
+			errs = append(errs, field.Duplicate(at, name))
+		}
+		errs = append(errs, faults(at, name, faultsOf(name))...)
+	}
 	return errs
 }
 
 func validateSliceAddress(a string, t discoveryv1.AddressType, path *field.Path) field.ErrorList {
-	ip, err := netip.ParseAddr(a)
 	switch t {
 	case discoveryv1.AddressTypeIPv4:
-		if err != nil || !ip.Is4() {
-			return field.ErrorList{field.Invalid(path, a, "must be a valid IPv4 address")}
-		}
-		return validateRoutable(a, path)
+		return validateSliceIP(a, "must be a valid IPv4 address", netip.Addr.Is4, path)
 	case discoveryv1.AddressTypeIPv6:
-		if err != nil || !ip.Is6() {
-			return field.ErrorList{field.Invalid(path, a, "must be a valid IPv6 address")}
-		}
-		return validateRoutable(a, path)
+		return validateSliceIP(a, "must be a valid IPv6 address", netip.Addr.Is6, path)
 	case discoveryv1.AddressTypeFQDN:
 		return utilvalidation.IsFullyQualifiedDomainName(path, a)
 	}
 	return nil
+}
+
+func validateSliceIP(a, wrong string, rightFamily func(netip.Addr) bool, path *field.Path) field.ErrorList {
+	if errs := validateIP(path, a); len(errs) > 0 {
+		return errs
+	}
+	if !rightFamily(netip.MustParseAddr(a)) {
+		return field.ErrorList{field.Invalid(path, a, wrong)}
+	}
+	return validateRoutable(a, path)
 }
 
 func validateSlicePorts(ports []discoveryv1.EndpointPort, path *field.Path) (errs field.ErrorList) {

@@ -321,3 +321,71 @@ func TestRuntimeClassValidation(t *testing.T) {
 	sameYAML(t, load(t, "runtimeclasses.node.k8s.io", "metadata: {name: a}\nhandler: b\noverhead: {podFixed: {cpu: 100500u}}"),
 		"handler: b\nmetadata:\n  name: a\noverhead:\n  podFixed:\n    cpu: 101m\n")
 }
+
+const goodEndpointSlice = `
+metadata: {name: a}
+addressType: IPv4
+endpoints:
+- addresses: [10.0.0.1]
+  hints: {forZones: [{name: z1}], forNodes: [{name: n1}]}
+ports: [{name: a, port: 1}]
+`
+
+func TestEndpointSliceHints(t *testing.T) {
+	const hints = "endpoints[0].hints"
+	nine := strings.Repeat("{name: x},", sliceHintsMax+1)
+	runBad(t, "endpointslices.discovery.k8s.io", goodEndpointSlice, []badObject{
+		{"zone", []string{"z1", "'z 1'"}, []string{hints + `.forZones[0].name: Invalid value: "z 1": a valid label must be`}},
+		{"zone twice", []string{"{name: z1}", "{name: z1}, {name: z1}"}, []string{hints + `.forZones[1].name: Duplicate value: "z1"`}},
+		{"zones", []string{"{name: z1}", nine}, []string{hints + ".forZones: Too many: 9: must have at most 8 items"}},
+		{"node", []string{"n1", "N1"}, []string{hints + `.forNodes[0].name: Invalid value: "N1": a lowercase RFC 1123 subdomain`}},
+		{"node twice", []string{"{name: n1}", "{name: n1}, {name: n1}"}, []string{hints + `.forNodes[1].name: Duplicate value: "n1"`}},
+		{"nodes", []string{"{name: n1}", nine}, []string{hints + ".forNodes: Too many: 9: must have at most 8 items"}},
+		{"old form of an address", []string{"10.0.0.1", "010.0.0.1"}, []string{`endpoints[0].addresses[0]: Invalid value: "010.0.0.1": must not have leading 0s`}},
+		{"no address", []string{"10.0.0.1", "x"}, []string{`endpoints[0].addresses[0]: Invalid value: "x": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)`}},
+		{"old family", []string{"IPv4", "IPv6", "10.0.0.1", "'::ffff:10.0.0.1'"}, []string{`endpoints[0].addresses[0]: Invalid value: "::ffff:10.0.0.1": must not be an IPv4-mapped IPv6 address`}},
+		{"names", []string{"IPv4", "FQDN", "10.0.0.1", "a"}, []string{`endpoints[0].addresses[0]: Invalid value: "a": should be a domain with at least two segments separated by dots`}},
+	})
+	sameWarnings(t, "endpointslices.discovery.k8s.io", goodEndpointSlice)
+	sameWarnings(t, "endpointslices.discovery.k8s.io", edit(t, goodEndpointSlice, "IPv4", "FQDN", "10.0.0.1", "a.b"), "addressType: FQDN endpoints are deprecated")
+	sameWarnings(t, "endpointslices.discovery.k8s.io", edit(t, goodEndpointSlice, "IPv4", "IPv6", "10.0.0.1", "'2001:DB8::1'"),
+		`endpoints[0].addresses[0]: IPv6 address "2001:DB8::1" should be in RFC 5952 canonical format ("2001:db8::1")`)
+}
+
+func TestEndpointSliceDropsTheOldTopology(t *testing.T) {
+	k := kindNamed(t, "endpointslices.discovery.k8s.io")
+	text := edit(t, goodEndpointSlice, "  hints: {forZones: [{name: z1}], forNodes: [{name: n1}]}", "  deprecatedTopology: {a: b}")
+	made, changed := load(t, "endpointslices.discovery.k8s.io", text), load(t, "endpointslices.discovery.k8s.io", text)
+	k.PrepareForCreate(made)
+	k.PrepareForUpdate(changed, made)
+	const want = `
+addressType: IPv4
+endpoints:
+- addresses:
+  - 10.0.0.1
+  conditions: {}
+metadata:
+  generation: 1
+  name: a
+ports:
+- name: a
+  port: 1
+  protocol: TCP
+`
+	sameYAML(t, made, want)
+	sameYAML(t, changed, want)
+}
+
+func TestLeaseDropsCoordination(t *testing.T) {
+	k := kindNamed(t, "leases.coordination.k8s.io")
+	const text = "metadata: {name: a}\nspec: {holderIdentity: x, strategy: OldestEmulationVersion, preferredHolder: y}"
+	made, changed := load(t, "leases.coordination.k8s.io", text), load(t, "leases.coordination.k8s.io", text)
+	k.PrepareForCreate(made)
+	k.PrepareForUpdate(changed, made)
+	sameYAML(t, made, "metadata:\n  name: a\nspec:\n  holderIdentity: x\n")
+	sameYAML(t, changed, "metadata:\n  name: a\nspec:\n  holderIdentity: x\n")
+	runBad(t, "leases.coordination.k8s.io", "metadata: {name: a}\nspec: {leaseDurationSeconds: 5, leaseTransitions: 1}\n", []badObject{
+		{"duration", []string{"Seconds: 5", "Seconds: 0"}, []string{"spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0"}},
+		{"transitions", []string{"Transitions: 1", "Transitions: -1"}, []string{"spec.leaseTransitions: Invalid value: -1: must be greater than or equal to 0"}},
+	})
+}
