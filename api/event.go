@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/duration"
-	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -19,8 +18,8 @@ func init() {
 		Name:         "Event", Resource: "events", Singular: "event", ShortNames: []string{"ev"},
 		New:            func() runtime.Object { return &corev1.Event{} },
 		NewList:        func() runtime.Object { return &corev1.EventList{} },
-		Validate:       check(validateEvent),
-		ValidateUpdate: checkOld(func(e, _ *corev1.Event) field.ErrorList { return validateEvent(e) }),
+		Validate:       check(validateCoreEvent),
+		ValidateUpdate: checkOld(func(e, _ *corev1.Event) field.ErrorList { return validateCoreEvent(e) }),
 		ValidateName:   func(string, bool) []string { return nil },
 		Columns: []metav1.TableColumnDefinition{
 			textColumn("Last Seen", "How long ago the event happened last."),
@@ -39,6 +38,7 @@ func init() {
 		Fields:         selectable(eventFields),
 		TTLSeconds:     eventTTLSeconds,
 		CreateOnUpdate: true,
+		Forms:          []Form{newEventForm},
 	})
 }
 
@@ -110,53 +110,4 @@ func eventSource(e *corev1.Event) string {
 		return component
 	}
 	return component + ", " + instance
-}
-
-// validateEvent holds events with an eventTime, the new shape, to stricter rules than the old ones.
-func validateEvent(e *corev1.Event) field.ErrorList {
-	errs := validateEventNamespace(e)
-	if e.EventTime.IsZero() {
-		return errs
-	}
-	long := func(name, value string, most int) {
-		if len(value) > most {
-			errs = append(errs, field.Invalid(field.NewPath(name), "", "can have at most "+itoa(most)+" characters"))
-		}
-	}
-	require := func(name, value string) {
-		if value == "" {
-			errs = append(errs, field.Required(field.NewPath(name), ""))
-		}
-	}
-	require("reportingController", e.ReportingController)
-	for _, msg := range validation.IsQualifiedName(e.ReportingController) {
-		errs = append(errs, field.Invalid(field.NewPath("reportingController"), e.ReportingController, msg))
-	}
-	require("reportingInstance", e.ReportingInstance)
-	long("reportingInstance", e.ReportingInstance, eventFieldBytesMax)
-	require("action", e.Action)
-	long("action", e.Action, eventFieldBytesMax)
-	require("reason", e.Reason)
-	long("reason", e.Reason, eventFieldBytesMax)
-	long("message", e.Message, eventMessageBytesMax)
-	if e.Type != corev1.EventTypeNormal && e.Type != corev1.EventTypeWarning {
-		errs = append(errs, field.Invalid(field.NewPath("type"), "", "has invalid value: "+e.Type))
-	}
-	return errs
-}
-
-// validateEventNamespace: an event lives where its object lives; events of cluster-scoped objects
-// live in "default" (or kube-system).
-func validateEventNamespace(e *corev1.Event) field.ErrorList {
-	path := field.NewPath("involvedObject", "namespace")
-	if e.InvolvedObject.Namespace != "" {
-		if e.Namespace != e.InvolvedObject.Namespace {
-			return field.ErrorList{field.Invalid(path, e.InvolvedObject.Namespace, "does not match event.namespace")}
-		}
-		return nil
-	}
-	if e.Namespace != metav1.NamespaceNone && e.Namespace != metav1.NamespaceDefault && e.Namespace != metav1.NamespaceSystem {
-		return field.ErrorList{field.Invalid(path, e.InvolvedObject.Namespace, "does not match event.namespace")}
-	}
-	return nil
 }

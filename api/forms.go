@@ -36,7 +36,7 @@ func addForm(k *Kind, f *Form) {
 	if labels == nil {
 		labels = k.FieldLabels
 	}
-	addFieldLabels(f.GroupVersion.WithKind(k.Name), labels)
+	addFieldLabels(f.GroupVersion.WithKind(k.Name), labels, f.HubLabels)
 }
 
 func addConversion(from, to runtime.Object, convert func(from, to runtime.Object) error) {

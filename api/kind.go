@@ -87,6 +87,12 @@ type Form struct {
 	FromHub func(hub, form runtime.Object) error
 	// FieldLabels is Kind.FieldLabels under this form; nil means the same.
 	FieldLabels []string
+	// HubLabels gives the hub's name for those of FieldLabels that are called otherwise there.
+	HubLabels map[string]string
+	// Validate and ValidateUpdate check what is written in this form, in place of the kind's own rules; they see the hub's objects,
+	// and name fields as the hub does. They may be nil, which means the kind's own rules.
+	Validate       func(hub runtime.Object) field.ErrorList
+	ValidateUpdate func(hub, old runtime.Object) field.ErrorList
 }
 
 // ScaleAccess reads and writes the replica count behind the scale subresource (autoscaling/v1).

@@ -37,18 +37,22 @@ func addToScheme(k *Kind) {
 	if k.Default != nil {
 		Scheme.AddTypeDefaultingFunc(k.New(), func(o any) { k.Default(o.(runtime.Object)) })
 	}
-	addFieldLabels(k.GroupVersionKind(), k.FieldLabels)
+	addFieldLabels(k.GroupVersionKind(), k.FieldLabels, nil)
 	for i := range k.Forms {
 		addForm(k, &k.Forms[i])
 	}
 }
 
-func addFieldLabels(gvk schema.GroupVersionKind, more []string) {
+// addFieldLabels says by which fields objects can be selected; renamed gives the labels that are called otherwise in the hub.
+func addFieldLabels(gvk schema.GroupVersionKind, more []string, renamed map[string]string) {
 	labels := append([]string{"metadata.name", "metadata.namespace"}, more...)
 	utilruntime.Must(Scheme.AddFieldLabelConversionFunc(gvk, func(label, value string) (string, string, error) {
-		if slices.Contains(labels, label) {
-			return label, value, nil
+		if !slices.Contains(labels, label) {
+			return "", "", fmt.Errorf("field label not supported: %s", label)
 		}
-		return "", "", fmt.Errorf("field label not supported: %s", label)
+		if hub, ok := renamed[label]; ok {
+			label = hub
+		}
+		return label, value, nil
 	}))
 }

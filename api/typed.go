@@ -35,6 +35,11 @@ func selectable[P runtime.Object](f func(P) fields.Set) func(runtime.Object) fie
 	return func(o runtime.Object) fields.Set { return f(o.(P)) }
 }
 
+// converts wraps a conversion between two forms of a kind.
+func converts[From, To runtime.Object](f func(From, To) error) func(from, to runtime.Object) error {
+	return func(from, to runtime.Object) error { return f(from.(From), to.(To)) }
+}
+
 // warnings wraps warnings that look at the new object, and care only whether there was an old one.
 func warnings[P runtime.Object](f func(obj P, isNew bool) []string) func(obj, old runtime.Object) []string {
 	return func(o, old runtime.Object) []string { return f(o.(P), old == nil) }

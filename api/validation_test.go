@@ -390,8 +390,8 @@ func TestOtherValidation(t *testing.T) {
 	runBad(t, "events", "metadata: {name: a, namespace: x}\ninvolvedObject: {namespace: x}\n", []badObject{
 		{"namespace", []string{"{namespace: x}\n", "{namespace: z}\n"}, []string{`involvedObject.namespace: Invalid value: "z": does not match event.namespace`}},
 		{"new shape", []string{"involved", "eventTime: '2026-01-01T00:00:00.000000Z'\ninvolved"}, []string{
-			"reportingController: Required value", `reportingController: Invalid value: "": name part must be non-empty`, `reportingController: Invalid value: "": name part must consist of`,
-			"reportingInstance: Required value", "action: Required value", "reason: Required value", `type: Invalid value: ""`,
+			"reportingComponent: Required value", `reportingComponent: Invalid value: "": name part must be non-empty`, `reportingComponent: Invalid value: "": name part must consist of`,
+			"reportingInstance: Required value", "action: Required value", "reason: Required value",
 		}},
 	})
 	k := kindNamed(t, "namespaces")
