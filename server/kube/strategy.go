@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/apiserver/pkg/storage/names"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
@@ -72,19 +73,42 @@ func (s strategy) PrepareForUpdate(_ context.Context, obj, old runtime.Object) {
 	}
 }
 
-func (s strategy) Validate(_ context.Context, obj runtime.Object) field.ErrorList {
+func (s strategy) Validate(ctx context.Context, obj runtime.Object) field.ErrorList {
 	name := s.kind.ValidateName
 	if name == nil {
 		name = validation.NameIsDNSSubdomain
 	}
 	errs := validation.ValidateObjectMetaAccessor(accessor(obj), !s.kind.ClusterScoped, name, field.NewPath("metadata"))
-	if s.kind.Validate != nil {
+	switch f := s.form(ctx); {
+	case f != nil && f.Validate != nil:
+		errs = append(errs, f.Validate(obj)...)
+	case s.kind.Validate != nil:
 		errs = append(errs, s.kind.Validate(obj)...)
 	}
 	return distinct(errs)
 }
 
-func (s strategy) ValidateUpdate(_ context.Context, obj, old runtime.Object) field.ErrorList {
+// form is the version in which the request was made, if it is not the kind's own.
+func (s strategy) form(ctx context.Context) *api.Form {
+	if len(s.kind.Forms) == 0 {
+		return nil
+	}
+	r, ok := request.RequestInfoFrom(ctx)
+	if !ok {
+		return nil
+	}
+	for i := range s.kind.Forms {
+		if f := &s.kind.Forms[i]; f.GroupVersion.Group == r.APIGroup && f.GroupVersion.Version == r.APIVersion {
+			return f
+		}
+	}
+	return nil
+}
+
+func (s strategy) ValidateUpdate(ctx context.Context, obj, old runtime.Object) field.ErrorList {
+	if f := s.form(ctx); f != nil && f.ValidateUpdate != nil {
+		return distinct(f.ValidateUpdate(obj, old))
+	}
 	if s.kind.ValidateUpdate != nil {
 		return distinct(s.kind.ValidateUpdate(obj, old))
 	}
@@ -148,9 +172,12 @@ func (s statusStrategy) GetResetFields() map[fieldpath.APIVersion]*fieldpath.Set
 }
 
 func resetFields(k *api.Kind, path string) map[fieldpath.APIVersion]*fieldpath.Set {
-	return map[fieldpath.APIVersion]*fieldpath.Set{
-		fieldpath.APIVersion(k.GroupVersion.String()): fieldpath.NewSet(fieldpath.MakePathOrDie(path)),
+	set := fieldpath.NewSet(fieldpath.MakePathOrDie(path))
+	out := map[fieldpath.APIVersion]*fieldpath.Set{fieldpath.APIVersion(k.GroupVersion.String()): set}
+	for _, f := range k.Forms {
+		out[fieldpath.APIVersion(f.GroupVersion.String())] = set
 	}
+	return out
 }
 
 const statusField = "Status"

@@ -47,6 +47,11 @@ func typeNames(groups []served) []string {
 			seen[util.GetCanonicalTypeName(s.New())] = true
 		}
 	}
+	for _, k := range api.Kinds() {
+		for _, f := range k.Forms {
+			seen[util.GetCanonicalTypeName(f.New())] = true
+		}
+	}
 	out := make([]string, 0, len(seen))
 	for n := range seen {
 		out = append(out, n)
