@@ -42,6 +42,7 @@ func (s *Server) expire(ctx context.Context) error {
 			list = append(list, s.expired(k)...)
 		}
 	}
+	list = append(list, s.staleRequests()...)
 	for len(list) > 0 {
 		n := min(len(list), entryProposalsMax)
 		// Another may have deleted some: that is no fault.

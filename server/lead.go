@@ -77,6 +77,7 @@ func (s *Server) term(ctx context.Context) error {
 	g.Go(func() error { return t.Run(ctx) })
 	g.Go(func() error { return s.watchman.Run(ctx, verdicts) })
 	g.Go(func() error { return s.housekeep(ctx) })
+	g.Go(func() error { return s.signRequests(ctx) })
 	return g.Wait()
 }
 

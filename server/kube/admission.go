@@ -44,7 +44,13 @@ func (a admit) Admit(ctx context.Context, at admission.Attributes, _ admission.O
 		}
 		return nil
 	}
-	if at.GetOperation() != admission.Create || at.GetNamespace() == "" {
+	if at.GetOperation() != admission.Create {
+		return nil
+	}
+	if gr == certificatesResource && at.GetSubresource() == "" {
+		return admitRequest(at)
+	}
+	if at.GetNamespace() == "" {
 		return nil
 	}
 	if at.GetSubresource() != "" {

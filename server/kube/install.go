@@ -87,7 +87,7 @@ func (s *Server) storages(k *api.Kind, cfg *server.Config, out served) error {
 		return err
 	}
 	out[k.Resource] = s.mainStorage(k, store, out)
-	if k.HasStatus {
+	if k.HasStatus && out[k.Resource+"/status"] == nil {
 		out[k.Resource+"/status"] = newStatus(store, k)
 	}
 	if k.Scale != nil {
@@ -109,6 +109,8 @@ func (s *Server) mainStorage(k *api.Kind, store *registry.Store, out served) res
 		return newServices(r, &allocator{s.config.Store, s.config.ServiceCIDR, s.config.DNSAddress, s.config.NodePorts})
 	case podsResource:
 		return s.newPods(r, out)
+	case certificatesResource:
+		return s.newCertificates(r, out)
 	case accountsResource:
 		if s.accounts != nil {
 			out["serviceaccounts/token"] = &accountToken{store, s.accounts}
