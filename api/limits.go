@@ -23,6 +23,8 @@ const (
 	sliceHintsMax = 8
 	// jobParallelismIndexedMax bounds parallelism of an indexed job.
 	jobParallelismIndexedMax = 100000
+	// userPriorityMax is the highest priority of a class that is not the system's.
+	userPriorityMax = 1000000000
 	// eventTTLSeconds is how long an event lives after its last write.
 	eventTTLSeconds = 3600
 	// Entries of a network policy's policyTypes: there are two directions.

@@ -62,6 +62,7 @@ func TestTableHoldsTheKinds(t *testing.T) {
 		"deployments.apps", "replicasets.apps", "jobs.batch", "leases.coordination.k8s.io", "endpointslices.discovery.k8s.io",
 		"networkpolicies.networking.k8s.io", "ingresses.networking.k8s.io", "ingressclasses.networking.k8s.io", "ipaddresses.networking.k8s.io",
 		"servicecidrs.networking.k8s.io", "runtimeclasses.node.k8s.io", "certificatesigningrequests.certificates.k8s.io",
+		"poddisruptionbudgets.policy", "priorityclasses.scheduling.k8s.io",
 	}
 	for _, w := range want {
 		if !slices.Contains(got, w) {
