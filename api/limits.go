@@ -25,6 +25,8 @@ const (
 	jobParallelismIndexedMax = 100000
 	// userPriorityMax is the highest priority of a class that is not the system's.
 	userPriorityMax = 1000000000
+	// levelQueuesMax bounds the queues of a priority level.
+	levelQueuesMax = 10 * 1000 * 1000
 	// eventTTLSeconds is how long an event lives after its last write.
 	eventTTLSeconds = 3600
 	// Entries of a network policy's policyTypes: there are two directions.

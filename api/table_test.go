@@ -63,6 +63,7 @@ func TestTableHoldsTheKinds(t *testing.T) {
 		"networkpolicies.networking.k8s.io", "ingresses.networking.k8s.io", "ingressclasses.networking.k8s.io", "ipaddresses.networking.k8s.io",
 		"servicecidrs.networking.k8s.io", "runtimeclasses.node.k8s.io", "certificatesigningrequests.certificates.k8s.io",
 		"poddisruptionbudgets.policy", "priorityclasses.scheduling.k8s.io",
+		"flowschemas.flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
 	}
 	for _, w := range want {
 		if !slices.Contains(got, w) {
