@@ -27,6 +27,8 @@ const (
 	userPriorityMax = 1000000000
 	// levelQueuesMax bounds the queues of a priority level.
 	levelQueuesMax = 10 * 1000 * 1000
+	// requestPolicyValuesMax bounds the amounts that a device's capacity can be shared out in.
+	requestPolicyValuesMax = 10
 	// eventTTLSeconds is how long an event lives after its last write.
 	eventTTLSeconds = 3600
 	// Entries of a network policy's policyTypes: there are two directions.

@@ -134,18 +134,24 @@ const (
 
 func validateNodeAffinity(n *corev1.NodeAffinity, path *field.Path) (errs field.ErrorList) {
 	if r := n.RequiredDuringSchedulingIgnoredDuringExecution; r != nil {
-		terms := path.Child(ruleRequired, "nodeSelectorTerms")
-		if len(r.NodeSelectorTerms) == 0 {
-			errs = append(errs, field.Required(terms, "must have at least one node selector term"))
-		}
-		for i := range r.NodeSelectorTerms {
-			errs = append(errs, validateNodeTerm(&r.NodeSelectorTerms[i], terms.Index(i))...)
-		}
+		errs = append(errs, validateNodeSelector(r, path.Child(ruleRequired))...)
 	}
 	for i := range n.PreferredDuringSchedulingIgnoredDuringExecution {
 		p, at := &n.PreferredDuringSchedulingIgnoredDuringExecution[i], path.Child(rulePreferred).Index(i)
 		errs = append(errs, validateWeight(p.Weight, at)...)
 		errs = append(errs, validateNodeTerm(&p.Preference, at.Child("preference"))...)
+	}
+	return errs
+}
+
+// validateNodeSelector checks terms of which one must match: without any, nothing would.
+func validateNodeSelector(s *corev1.NodeSelector, path *field.Path) (errs field.ErrorList) {
+	terms := path.Child("nodeSelectorTerms")
+	if len(s.NodeSelectorTerms) == 0 {
+		errs = append(errs, field.Required(terms, "must have at least one node selector term"))
+	}
+	for i := range s.NodeSelectorTerms {
+		errs = append(errs, validateNodeTerm(&s.NodeSelectorTerms[i], terms.Index(i))...)
 	}
 	return errs
 }

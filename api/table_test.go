@@ -31,6 +31,7 @@ func randomObjects(k *Kind, n int) []runtime.Object {
 			*t = metav1.MicroTime{Time: time.Unix(c.Int63n(1<<31), 5000)}
 		},
 		func(f *metav1.FieldsV1, c randfill.Continue) { f.Raw = []byte(`{}`) },
+		func(e *runtime.RawExtension, c randfill.Continue) { e.Raw = []byte(`{}`) },
 		// Absent and empty bytes are the same to everyone but a byte comparison.
 		func(b *[]byte, c randfill.Continue) { *b = []byte(c.String(4) + "x") },
 		func(m *metav1.TypeMeta, c randfill.Continue) {},
@@ -64,6 +65,7 @@ func TestTableHoldsTheKinds(t *testing.T) {
 		"servicecidrs.networking.k8s.io", "runtimeclasses.node.k8s.io", "certificatesigningrequests.certificates.k8s.io",
 		"poddisruptionbudgets.policy", "priorityclasses.scheduling.k8s.io",
 		"flowschemas.flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
+		"deviceclasses.resource.k8s.io", "devicetaintrules.resource.k8s.io", "resourceclaims.resource.k8s.io", "resourceclaimtemplates.resource.k8s.io", "resourceslices.resource.k8s.io",
 	}
 	for _, w := range want {
 		if !slices.Contains(got, w) {
