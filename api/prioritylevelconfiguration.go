@@ -164,7 +164,8 @@ func validateLimitedLevel(l *flowcontrolv1.LimitedPriorityLevelConfiguration, pa
 			errs = append(errs, validateQueuing(r.Queuing, queuing)...)
 		}
 	default:
-		errs = append(errs, requiredOneOf(r.Type, response.Child("type"), flowcontrolv1.LimitResponseTypeQueue, flowcontrolv1.LimitResponseTypeReject)...)
+		errs = append(errs, requiredOneOf(r.Type, response.Child("type"),
+			flowcontrolv1.LimitResponseTypeQueue, flowcontrolv1.LimitResponseTypeReject)...)
 	}
 	return errs
 }

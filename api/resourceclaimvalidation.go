@@ -82,7 +82,8 @@ func (n requestNames) validateRef(ref string, path *field.Path) (errs field.Erro
 		}
 	}
 	if _, ok := n[ref]; !ok {
-		errs = append(errs, field.Invalid(path, ref, "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'"))
+		errs = append(errs, field.Invalid(path, ref,
+			"must be the name of a request in the claim or the name of a request and a subrequest separated by '/'"))
 	}
 	return errs
 }

@@ -35,7 +35,8 @@ func validateResourceSlice(s, old *resourcev1.ResourceSliceSpec) field.ErrorList
 	where.selector(s.NodeSelector)
 	where.flag("allNodes", s.AllNodes)
 	where.flag("perDeviceNodeSelection", s.PerDeviceNodeSelection)
-	errs = append(errs, where.exactlyOne("exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required", ", but multiple fields are set")...)
+	errs = append(errs, where.exactlyOne(
+		"exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required", ", but multiple fields are set")...)
 
 	devices := spec.Child("devices")
 	if len(s.Devices) > 0 && len(s.SharedCounters) > 0 {
@@ -201,7 +202,8 @@ func validateDeviceCapacity(c *resourcev1.DeviceCapacity, shared bool, path *fie
 	case !shared:
 		return field.ErrorList{field.Forbidden(policy, "allowMultipleAllocations must be true")}
 	case len(p.ValidValues) > 0 && p.ValidRange != nil:
-		return field.ErrorList{field.Forbidden(policy, "exactly one policy can be specified, cannot specify `validValues` and `validRange` at the same time")}
+		return field.ErrorList{field.Forbidden(policy,
+			"exactly one policy can be specified, cannot specify `validValues` and `validRange` at the same time")}
 	case p.Default == nil && (len(p.ValidValues) > 0 || p.ValidRange != nil):
 		return field.ErrorList{field.Required(policy.Child("default"), "required when `validValues` or `validRange` is defined")}
 	}
@@ -270,7 +272,8 @@ func validateRange(r *resourcev1.CapacityRequestPolicyRange, byDefault, capacity
 	second := r.Min.DeepCopy()
 	second.Add(*r.Step)
 	if second.Cmp(*capacity) > 0 {
-		errs = append(errs, field.Invalid(step, r.Step.String(), fmt.Sprintf("one step %s is larger than capacity value: %s", second.String(), capacity.String())))
+		errs = append(errs, field.Invalid(step, r.Step.String(),
+			fmt.Sprintf("one step %s is larger than capacity value: %s", second.String(), capacity.String())))
 	}
 	errs = append(errs, wholeSteps(r.Max, r, path.Child("max"))...)
 	return append(errs, wholeSteps(byDefault, r, policy.Child("default"))...)
@@ -288,7 +291,8 @@ func wholeSteps(q *resource.Quantity, r *resourcev1.CapacityRequestPolicyRange, 
 	if step := number(r.Step); step > 0 && (number(q)-number(r.Min))%step == 0 {
 		return nil
 	}
-	return field.ErrorList{field.Invalid(path, q.String(), fmt.Sprintf("value is not a multiple of a given step (%s) from (%s)", r.Step.String(), r.Min.String()))}
+	return field.ErrorList{field.Invalid(path, q.String(),
+		fmt.Sprintf("value is not a multiple of a given step (%s) from (%s)", r.Step.String(), r.Min.String()))}
 }
 
 func fractional(q *resource.Quantity) bool {
