@@ -83,6 +83,7 @@ func TestDeviceClassValidation(t *testing.T) {
 		{"no driver", []string{"driver: gpu.example.com,", ""}, []string{"spec.config[0].opaque.driver: Required value"}},
 		{"driver", []string{"driver: gpu.example.com,", "driver: gpu_,"}, []string{`spec.config[0].opaque.driver: Invalid value: "gpu_": an RFC 1123 subdomain`}},
 		{"no parameters", []string{", parameters: {kind: Config, share: true}", ""}, []string{"spec.config[0].opaque.parameters: Required value"}},
+		{"parameters that are nothing", []string{"{kind: Config, share: true}", "null"}, []string{"spec.config[0].opaque.parameters: Required value"}},
 		{"list of parameters", []string{"{kind: Config, share: true}", "[1]"}, []string{`spec.config[0].opaque.parameters: Invalid value: "<value omitted>": must be a valid JSON object`}},
 		{"long parameters", []string{"kind: Config", "kind: " + strings.Repeat("a", resourcev1.OpaqueParametersMaxLength)}, []string{"spec.config[0].opaque.parameters: Too long: may not be more than 10240 bytes"}},
 		{"extended resource of no domain", []string{"extendedResourceName: example.com/gpu", "extendedResourceName: gpu"}, []string{`spec.extendedResourceName: Invalid value: "gpu": a name must be a domain-prefixed path, such as 'example.com/my-prop'`}},
@@ -278,6 +279,7 @@ func TestResourceSliceValidation(t *testing.T) {
 			`spec.pool.name: Invalid value: "": a lowercase RFC 1123 subdomain`, `spec.pool.name: Invalid value: "G": a lowercase RFC 1123 subdomain`,
 			"spec.pool.generation: Invalid value: -1: must be greater than or equal to zero", "spec.pool.resourceSliceCount: Invalid value: 0: must be greater than zero",
 		}},
+		{"long pool", []string{"n1/gpus", "n1/" + strings.Repeat("a.", 126) + "a"}, []string{"spec.pool.name: Too long: may not be more than 253 bytes"}},
 		{"nowhere", []string{"nodeName: n1", ""}, []string{"spec: Required value: exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required"}},
 		{"twice somewhere", []string{"nodeName: n1", "nodeName: n1\n  allNodes: true"}, []string{"spec: Invalid value: \"{`nodeName`, `allNodes`}\": exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required, but multiple fields are set"}},
 		{"not everywhere", []string{"nodeName: n1", "nodeName: n1\n  allNodes: false"}, []string{"spec.allNodes: Invalid value: false: must be either unset or set to true"}},
@@ -332,6 +334,8 @@ func TestRequestPolicyValidation(t *testing.T) {
 		{"range turned", []string{"max: 8Gi", "max: 512Mi", "step: 1Gi", "step: 512Mi"}, []string{
 			memory + `.validRange.min: Invalid value: "1Gi": must not be larger than max: 512Mi`, memory + `.default: Invalid value: "1Gi": must not be larger than max: 512Mi`,
 		}},
+		{"least below zero", []string{"min: 1Gi, max", "min: -1Gi, max"}, []string{memory + `.validRange.min: Invalid value: "-1Gi": must be greater than or equal to zero`}},
+		{"any amount", []string{"max: 8Gi, step: 1Gi", "max: 8.5Gi"}, nil},
 		{"half steps", []string{"max: 8Gi", "max: 8.5Gi"}, []string{memory + `.validRange.max: Invalid value: "8704Mi": value is not a multiple of a given step (1Gi) from (1Gi)`}},
 		{"no step", []string{"step: 1Gi", "step: '0'"}, []string{memory + `.validRange.step: Invalid value: "0": must be greater than zero`}},
 		{"large step", []string{"step: 1Gi", "step: 16Gi"}, []string{
