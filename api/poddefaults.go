@@ -223,9 +223,9 @@ func defaultVolume(v *corev1.Volume) {
 	case s.HostPath != nil:
 		fillPtr(&s.HostPath.Type, corev1.HostPathUnset)
 	case s.ISCSI != nil:
-		fill(&s.ISCSI.ISCSIInterface, "default")
+		fill(&s.ISCSI.ISCSIInterface, iscsiInterfaceDefault)
 	case s.Ephemeral != nil && s.Ephemeral.VolumeClaimTemplate != nil:
-		fillPtr(&s.Ephemeral.VolumeClaimTemplate.Spec.VolumeMode, corev1.PersistentVolumeFilesystem)
+		defaultPersistentVolumeClaimSpec(&s.Ephemeral.VolumeClaimTemplate.Spec)
 	case s.Image != nil:
 		fill(&s.Image.PullPolicy, pullPolicyOf(s.Image.Reference))
 	}
@@ -247,23 +247,41 @@ func defaultDownward(items []corev1.DownwardAPIVolumeFile) {
 	}
 }
 
+// iscsiInterfaceDefault is iSCSI over plain TCP.
+const iscsiInterfaceDefault = "default"
+
 // defaultOldVolume serves the storage systems that Kubernetes once knew by name.
 func defaultOldVolume(s *corev1.VolumeSource) {
 	if r := s.RBD; r != nil {
-		fill(&r.RBDPool, "rbd")
-		fill(&r.RadosUser, "admin")
-		fill(&r.Keyring, "/etc/ceph/keyring")
+		defaultRBD(&r.RBDPool, &r.RadosUser, &r.Keyring)
 	}
-	if d := s.AzureDisk; d != nil {
-		fillPtr(&d.CachingMode, corev1.AzureDataDiskCachingReadWrite)
-		fillPtr(&d.Kind, corev1.AzureSharedBlobDisk)
-		fillPtr(&d.FSType, "ext4")
-		fillPtr(&d.ReadOnly, false)
-	}
+	defaultAzureDisk(s.AzureDisk)
 	if d := s.ScaleIO; d != nil {
-		fill(&d.StorageMode, "ThinProvisioned")
-		fill(&d.FSType, "xfs")
+		defaultScaleIO(&d.StorageMode, &d.FSType)
 	}
+}
+
+// The functions below fill in what a volume of a pod and a persistent volume have alike.
+
+func defaultRBD(pool, user, keyring *string) {
+	fill(pool, "rbd")
+	fill(user, "admin")
+	fill(keyring, "/etc/ceph/keyring")
+}
+
+func defaultScaleIO(mode, fsType *string) {
+	fill(mode, "ThinProvisioned")
+	fill(fsType, "xfs")
+}
+
+func defaultAzureDisk(d *corev1.AzureDiskVolumeSource) {
+	if d == nil {
+		return
+	}
+	fillPtr(&d.CachingMode, corev1.AzureDataDiskCachingReadWrite)
+	fillPtr(&d.Kind, corev1.AzureSharedBlobDisk)
+	fillPtr(&d.FSType, "ext4")
+	fillPtr(&d.ReadOnly, false)
 }
 
 // quarter is the usual slack of a rolling update.

@@ -42,17 +42,21 @@ func validateVolumeSource(s *corev1.VolumeSource, path *field.Path) (errs field.
 	for _, name := range set[1:] {
 		errs = append(errs, field.Forbidden(path.Child(name), "may not specify more than 1 volume type"))
 	}
-	if check := volumeChecks[set[0]]; check != nil {
+	check := volumeChecks[set[0]]
+	if check == nil {
+		check = oldVolumeChecks[set[0]]
+	}
+	if check != nil {
 		errs = append(errs, check(s, path.Child(set[0]))...)
 	}
 	return errs
 }
 
-// setFields lists the JSON names of the pointers of a struct that point at something.
+// setFields lists the JSON names of the fields of a struct that are not zero.
 func setFields(structPointer any) (names []string) {
 	v := reflect.ValueOf(structPointer).Elem()
 	for i := range v.NumField() {
-		if f := v.Field(i); f.Kind() == reflect.Pointer && !f.IsNil() {
+		if !v.Field(i).IsZero() {
 			name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
 			names = append(names, name)
 		}
@@ -92,20 +96,17 @@ var volumeChecks = map[string]func(*corev1.VolumeSource, *field.Path) field.Erro
 		return required(s.PersistentVolumeClaim.ClaimName, path.Child("claimName"))
 	},
 	"nfs": func(s *corev1.VolumeSource, path *field.Path) field.ErrorList {
-		errs := append(required(s.NFS.Server, path.Child("server")), required(s.NFS.Path, path.Child("path"))...)
-		if s.NFS.Path != "" && !strings.HasPrefix(s.NFS.Path, "/") {
-			errs = append(errs, field.Invalid(path.Child("path"), s.NFS.Path, "must be an absolute path"))
+		return validateNFS(s.NFS, path)
+	},
+	"csi": func(s *corev1.VolumeSource, path *field.Path) field.ErrorList {
+		errs := validateCSIDriverName(s.CSI.Driver, path.Child("driver"))
+		if r := s.CSI.NodePublishSecretRef; r != nil {
+			errs = append(errs, required(r.Name, path.Child("nodePublishSecretRef", "name"))...)
 		}
 		return errs
 	},
-	"csi": func(s *corev1.VolumeSource, path *field.Path) field.ErrorList {
-		return required(s.CSI.Driver, path.Child("driver"))
-	},
 	"ephemeral": func(s *corev1.VolumeSource, path *field.Path) field.ErrorList {
-		if s.Ephemeral.VolumeClaimTemplate == nil {
-			return field.ErrorList{field.Required(path.Child("volumeClaimTemplate"), "")}
-		}
-		return nil
+		return validateClaimTemplate(s.Ephemeral.VolumeClaimTemplate, path.Child("volumeClaimTemplate"))
 	},
 	"image": func(s *corev1.VolumeSource, path *field.Path) field.ErrorList {
 		errs := required(s.Image.Reference, path.Child("reference"))
@@ -183,7 +184,7 @@ func validateDownwardFile(f *corev1.DownwardAPIVolumeFile, path *field.Path) fie
 	return append(errs, validateMode(f.Mode, path.Child("mode"))...)
 }
 
-// Bounds on the life of a token in a projected volume.
+// Bounds on the life of a token in a volume.
 const (
 	tokenSecondsMin = 600
 	tokenSecondsMax = 1 << 32
@@ -226,16 +227,20 @@ func validateProjection(s *corev1.VolumeProjection, at *field.Path) (errs field.
 		errs = append(errs, validateDownward(s.DownwardAPI.Items, at.Child("downwardAPI"))...)
 	case s.ServiceAccountToken != nil:
 		token, path := s.ServiceAccountToken, at.Child("serviceAccountToken")
-		seconds := valueOf(token.ExpirationSeconds)
-		switch {
-		case seconds < tokenSecondsMin:
-			errs = append(errs, field.Invalid(path.Child("expirationSeconds"), seconds, "may not specify a duration less than 10 minutes"))
-		case seconds > tokenSecondsMax:
-			errs = append(errs, field.Invalid(path.Child("expirationSeconds"), seconds, "may not specify a duration larger than 2^32 seconds"))
-		}
+		errs = append(errs, validateTokenSeconds(valueOf(token.ExpirationSeconds), path.Child("expirationSeconds"))...)
 		errs = append(errs, validateFilePath(token.Path, path.Child("path"))...)
 	}
 	return errs
+}
+
+func validateTokenSeconds(seconds int64, path *field.Path) field.ErrorList {
+	switch {
+	case seconds < tokenSecondsMin:
+		return field.ErrorList{field.Invalid(path, seconds, "may not specify a duration less than 10 minutes")}
+	case seconds > tokenSecondsMax:
+		return field.ErrorList{field.Invalid(path, seconds, "may not specify a duration larger than 2^32 seconds")}
+	}
+	return nil
 }
 
 func projectedPaths(s *corev1.VolumeProjection) (paths []string) {
