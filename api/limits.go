@@ -45,4 +45,16 @@ const (
 	ingressHostsShownMax = 3
 	// endpointsShownMax is how many addresses a table cell names before "+ N more...".
 	endpointsShownMax = 3
+	// Parameters of a class of storage or of volume attributes: how many, and the sum of their keys and values.
+	classParametersMax     = 512
+	classParameterBytesMax = 256 << 10
+	// What attaching a volume may leave behind: metadata (keys and values) and the message of an error.
+	attachmentMetadataBytesMax = 256 << 10
+	volumeErrorBytesMax        = 1024
+	// grpcCodeMax is the largest code that gRPC has a meaning for (UNAUTHENTICATED).
+	grpcCodeMax = 16
+	// csiNodeIDBytesMax is the CSI specification's bound on a node's name.
+	csiNodeIDBytesMax = 256
+	// allocatableUpdateSecondsMin keeps drivers from being asked all the time how many volumes fit.
+	allocatableUpdateSecondsMin = 10
 )
