@@ -27,6 +27,14 @@ var ageColumn = metav1.TableColumnDefinition{
 	Name: "Age", Type: "string", Description: "How long ago the object was created.",
 }
 
+// createdColumn shows when the object was made; kinds without a table of their own have it.
+var createdColumn = metav1.TableColumnDefinition{
+	Name: "Created At", Type: "string", Description: "When the object was created.",
+}
+
+// created is the cell of createdColumn.
+func created(t metav1.Time) string { return t.UTC().Format(time.RFC3339) }
+
 func textColumn(name, description string) metav1.TableColumnDefinition {
 	return metav1.TableColumnDefinition{Name: name, Type: "string", Description: description}
 }

@@ -6,21 +6,55 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/util/sets"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// validateResourceName: a resource is a qualified name; without a domain it is one of Kubernetes' own.
+// validateResourceName: a resource is a qualified name.
 func validateResourceName(name corev1.ResourceName, path *field.Path) field.ErrorList {
-	if errs := faults(path, name, utilvalidation.IsQualifiedName(string(name))); len(errs) > 0 {
-		return errs
+	return faults(path, name, utilvalidation.IsQualifiedName(string(name)))
+}
+
+// validateStandardResource: without a domain, a resource is one of Kubernetes' own.
+func validateStandardResource(name corev1.ResourceName, path *field.Path) field.ErrorList {
+	errs := validateResourceName(name, path)
+	if len(errs) == 0 && !qualified(name) && !quotaResource(name) && name != corev1.ResourceStorage {
+		errs = append(errs, field.Invalid(path, name, "must be a standard resource type or fully qualified"))
 	}
-	return nil
+	return errs
+}
+
+// qualified resources have a domain.
+func qualified(name corev1.ResourceName) bool { return strings.Contains(string(name), "/") }
+
+// podCompute is what the containers of pods ask for and are limited to, as quota names it.
+var podCompute = sets.New(corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceRequestsCPU, corev1.ResourceRequestsMemory,
+	corev1.ResourceLimitsCPU, corev1.ResourceLimitsMemory)
+
+// objectCounts are numbers of objects, as quota names them.
+var objectCounts = sets.New(corev1.ResourcePods, corev1.ResourceQuotas, corev1.ResourceServices, corev1.ResourceReplicationControllers,
+	corev1.ResourceSecrets, corev1.ResourcePersistentVolumeClaims, corev1.ResourceConfigMaps, corev1.ResourceServicesNodePorts,
+	corev1.ResourceServicesLoadBalancers)
+
+// quotaResource says whether quota knows a resource without a domain.
+func quotaResource(name corev1.ResourceName) bool {
+	switch name {
+	case corev1.ResourceEphemeralStorage, corev1.ResourceRequestsEphemeralStorage, corev1.ResourceLimitsEphemeralStorage,
+		corev1.ResourceRequestsStorage:
+		return true
+	}
+	return podCompute.Has(name) || objectCounts.Has(name) || hugePages(name) || strings.HasPrefix(string(name), corev1.ResourceRequestsHugePagesPrefix)
 }
 
 // native resources have no domain, or Kubernetes' own.
 func native(name corev1.ResourceName) bool {
-	return !strings.Contains(string(name), "/") || strings.Contains(string(name), corev1.ResourceDefaultNamespacePrefix)
+	return !qualified(name) || strings.Contains(string(name), corev1.ResourceDefaultNamespacePrefix)
+}
+
+// extended resources are those of devices and the like: quota asks for them by a prefix, which they may not have themselves.
+func extended(name corev1.ResourceName) bool {
+	return !native(name) && !strings.HasPrefix(string(name), corev1.DefaultResourceRequestsPrefix)
 }
 
 func hugePages(name corev1.ResourceName) bool {
@@ -34,7 +68,7 @@ func validateQuantity(name corev1.ResourceName, q resource.Quantity, path *field
 	if q.Sign() < 0 {
 		errs = append(errs, field.Invalid(path, q.String(), "must be greater than or equal to 0"))
 	}
-	if whole := !native(name) || name == corev1.ResourcePods; whole && q.MilliValue()%1000 != 0 {
+	if whole := extended(name) || objectCounts.Has(name); whole && q.MilliValue()%1000 != 0 {
 		errs = append(errs, field.Invalid(path, q, "must be an integer"))
 	}
 	return errs
@@ -48,8 +82,6 @@ func validateContainerResourceName(name corev1.ResourceName, path *field.Path) f
 	switch {
 	case name == corev1.ResourceCPU, name == corev1.ResourceMemory, name == corev1.ResourceEphemeralStorage, hugePages(name):
 		return nil
-	case !strings.Contains(string(name), "/"):
-		return field.ErrorList{field.Invalid(path, name, "must be a standard resource for containers")}
 	case native(name):
 		return field.ErrorList{field.Invalid(path, name, "must be a standard resource for containers")}
 	}
