@@ -66,6 +66,9 @@ func TestTableHoldsTheKinds(t *testing.T) {
 		"poddisruptionbudgets.policy", "priorityclasses.scheduling.k8s.io",
 		"flowschemas.flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
 		"deviceclasses.resource.k8s.io", "devicetaintrules.resource.k8s.io", "resourceclaims.resource.k8s.io", "resourceclaimtemplates.resource.k8s.io", "resourceslices.resource.k8s.io",
+		"persistentvolumes", "persistentvolumeclaims", "limitranges", "resourcequotas", "storageclasses.storage.k8s.io",
+		"volumeattachments.storage.k8s.io", "csidrivers.storage.k8s.io", "csinodes.storage.k8s.io",
+		"csistoragecapacities.storage.k8s.io", "volumeattributesclasses.storage.k8s.io",
 	}
 	for _, w := range want {
 		if !slices.Contains(got, w) {
