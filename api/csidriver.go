@@ -131,7 +131,7 @@ func validateTokenRequests(s *storagev1.CSIDriverSpec, spec *field.Path) (errs f
 
 func validateCSIDriverUpdate(d, old *storagev1.CSIDriver) field.ErrorList {
 	errs := validateCSIDriver(d)
-	spec := field.NewPath("spec")
-	errs = append(errs, validation.ValidateImmutableField(d.Spec.AttachRequired, old.Spec.AttachRequired, spec.Child("attachedRequired"))...)
-	return append(errs, validation.ValidateImmutableField(d.Spec.VolumeLifecycleModes, old.Spec.VolumeLifecycleModes, spec.Child("volumeLifecycleModes"))...)
+	s, o, spec := &d.Spec, &old.Spec, field.NewPath("spec")
+	errs = append(errs, validation.ValidateImmutableField(s.AttachRequired, o.AttachRequired, spec.Child("attachedRequired"))...)
+	return append(errs, validation.ValidateImmutableField(s.VolumeLifecycleModes, o.VolumeLifecycleModes, spec.Child("volumeLifecycleModes"))...)
 }

@@ -6,6 +6,7 @@ import (
 
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -77,7 +78,7 @@ func validateCSINodeUpdate(n, old *storagev1.CSINode) field.ErrorList {
 	for _, was := range old.Spec.Drivers {
 		for _, is := range n.Spec.Drivers {
 			if was.Allocatable = is.Allocatable; is.Name == was.Name && !equality.Semantic.DeepEqual(is, was) {
-				errs = append(errs, field.Invalid(field.NewPath("CSINodeDriver"), is, "field is immutable"))
+				errs = append(errs, field.Invalid(field.NewPath("CSINodeDriver"), is, validation.FieldImmutableErrorMsg))
 			}
 		}
 	}

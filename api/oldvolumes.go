@@ -29,8 +29,9 @@ var oldVolumeChecks = map[string]func(*corev1.VolumeSource, *field.Path) field.E
 		return requiredList(s.CephFS.Monitors, path.Child("monitors"))
 	},
 	"iscsi": func(s *corev1.VolumeSource, path *field.Path) field.ErrorList {
-		target := iscsiTarget{s.ISCSI.TargetPortal, s.ISCSI.IQN, s.ISCSI.Lun, s.ISCSI.InitiatorName, s.ISCSI.DiscoveryCHAPAuth || s.ISCSI.SessionCHAPAuth, nil}
-		if r := s.ISCSI.SecretRef; r != nil {
+		i := s.ISCSI
+		target := iscsiTarget{i.TargetPortal, i.IQN, i.Lun, i.InitiatorName, i.DiscoveryCHAPAuth || i.SessionCHAPAuth, nil}
+		if r := i.SecretRef; r != nil {
 			target.secret = &r.Name
 		}
 		return validateISCSI(target, path)

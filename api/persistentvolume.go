@@ -171,5 +171,6 @@ func classAnnotationWarnings(annotations map[string]string) []string {
 	if _, ok := annotations[corev1.BetaStorageClassAnnotation]; !ok {
 		return nil
 	}
-	return []string{fmt.Sprintf("%s: deprecated since v1.8; use \"storageClassName\" attribute instead", annotationPath(corev1.BetaStorageClassAnnotation))}
+	path := annotationPath(corev1.BetaStorageClassAnnotation)
+	return []string{fmt.Sprintf("%s: deprecated since v1.8; use \"storageClassName\" attribute instead", path)}
 }

@@ -29,6 +29,12 @@ func podWarnings(s *corev1.PodSpec, path *field.Path) (out []string) {
 			out = append(out, fmt.Sprintf("%s: invalid empty name %q", path.Child("imagePullSecrets").Index(i).Child("name"), ""))
 		}
 	}
+	for i, v := range s.Volumes {
+		if v.Ephemeral != nil && v.Ephemeral.VolumeClaimTemplate != nil {
+			at := path.Child("volumes").Index(i).Child("ephemeral", "volumeClaimTemplate", "spec")
+			out = append(out, claimWarnings(&v.Ephemeral.VolumeClaimTemplate.Spec, at)...)
+		}
+	}
 	for i := range s.InitContainers {
 		out = append(out, containerWarnings(&s.InitContainers[i], path.Child("initContainers").Index(i))...)
 	}

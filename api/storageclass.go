@@ -162,8 +162,17 @@ func validateTopologyTerm(list []corev1.TopologySelectorLabelRequirement, path *
 // validateStorageClassUpdate: a class is what it was when its volumes were made.
 func validateStorageClassUpdate(c, old *storagev1.StorageClass) field.ErrorList {
 	errs := validateStorageClass(c)
-	errs = append(errs, validation.ValidateImmutableField(c.Parameters, old.Parameters, field.NewPath("parameters"))...)
-	errs = append(errs, validation.ValidateImmutableField(c.Provisioner, old.Provisioner, field.NewPath("provisioner"))...)
-	errs = append(errs, validation.ValidateImmutableField(c.ReclaimPolicy, old.ReclaimPolicy, field.NewPath("reclaimPolicy"))...)
-	return append(errs, validation.ValidateImmutableField(c.VolumeBindingMode, old.VolumeBindingMode, field.NewPath("volumeBindingMode"))...)
+	errs = append(errs, declaredImmutable(c.Parameters, old.Parameters, field.NewPath("parameters"))...)
+	errs = append(errs, declaredImmutable(c.Provisioner, old.Provisioner, field.NewPath("provisioner"))...)
+	errs = append(errs, declaredImmutable(c.ReclaimPolicy, old.ReclaimPolicy, field.NewPath("reclaimPolicy"))...)
+	return append(errs, declaredImmutable(c.VolumeBindingMode, old.VolumeBindingMode, field.NewPath("volumeBindingMode"))...)
+}
+
+// declaredImmutable serves the fields that the API reference itself marks as immutable (+k8s:immutable): what Kubernetes checks by
+// such a mark, it reports without the value.
+func declaredImmutable[T any](now, before T, path *field.Path) field.ErrorList {
+	if equality.Semantic.DeepEqual(now, before) {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(path, nil, validation.FieldImmutableErrorMsg)}
 }

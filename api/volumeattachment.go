@@ -3,8 +3,10 @@ package api
 import (
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -49,12 +51,24 @@ func defaultVolumeAttachment(a *storagev1.VolumeAttachment) {
 
 func validateVolumeAttachment(a *storagev1.VolumeAttachment) field.ErrorList {
 	spec, status := field.NewPath("spec"), field.NewPath("status")
-	errs := validateCSIDriverName(a.Spec.Attacher, spec.Child("attacher"))
+	errs := validateAttacher(a.Spec.Attacher, spec.Child("attacher"))
 	errs = append(errs, validateAttachmentSource(&a.Spec.Source, spec.Child("source"))...)
 	errs = append(errs, faults(spec.Child("nodeName"), a.Spec.NodeName, validation.NameIsDNSSubdomain(a.Spec.NodeName, false))...)
 	errs = append(errs, validateAttachmentMetadata(a.Status.AttachmentMetadata, status.Child("attachmentMetadata"))...)
 	errs = append(errs, validateVolumeError(a.Status.AttachError, status.Child("attachError"))...)
 	return append(errs, validateVolumeError(a.Status.DetachError, status.Child("detachError"))...)
+}
+
+// validateAttacher: an attacher is a driver, but its name is checked by the marks in the API reference, which have words of their own.
+func validateAttacher(name string, path *field.Path) field.ErrorList {
+	if name == "" {
+		return field.ErrorList{field.Required(path, "")}
+	}
+	errs := faults(path, name, content.IsDNS1123SubdomainCaseless(name))
+	if utf8.RuneCountInString(name) > csiDriverCharactersMax {
+		errs = append(errs, field.TooLongCharacters(path, name, csiDriverCharactersMax))
+	}
+	return errs
 }
 
 func validateAttachmentSource(s *storagev1.VolumeAttachmentSource, path *field.Path) field.ErrorList {
@@ -101,5 +115,5 @@ func validateVolumeError(e *storagev1.VolumeError, path *field.Path) (errs field
 }
 
 func validateVolumeAttachmentUpdate(a, old *storagev1.VolumeAttachment) field.ErrorList {
-	return append(validateVolumeAttachment(a), validation.ValidateImmutableField(a.Spec, old.Spec, field.NewPath("spec"))...)
+	return append(validateVolumeAttachment(a), declaredImmutable(a.Spec, old.Spec, field.NewPath("spec"))...)
 }
