@@ -46,6 +46,12 @@ func TestPersistentVolumeClaimValidation(t *testing.T) {
 		{"class annotation", []string{"name: c", "name: c, annotations: {volume.beta.kubernetes.io/storage-class: x}"}, []string{
 			`metadata.annotations.volume.beta.kubernetes.io/storage-class: Invalid value: "x": field is immutable`}},
 	})
+	populated := edit(t, goodClaim, "selector", "dataSourceRef: {apiGroup: a.b, kind: Thing, name: d}\n  selector")
+	runUpdates(t, "persistentvolumeclaims", populated, []badObject{
+		{"source by its new field", nil, nil},
+		{"source by its old field", []string{"dataSourceRef", "dataSource"}, nil},
+		{"other source", []string{"name: d", "name: e"}, []string{"spec: Forbidden"}},
+	})
 	classless := edit(t, goodClaim, "  storageClassName: fast\n", "")
 	runUpdates(t, "persistentvolumeclaims", classless, []badObject{{"class given later", []string{"selector", "storageClassName: fast\n  selector"}, nil}})
 	annotated := edit(t, classless, "name: c", "name: c, annotations: {volume.beta.kubernetes.io/storage-class: fast}")
