@@ -15,18 +15,6 @@ func TestLimitTables(t *testing.T) {
 	}
 }
 
-// sameTable compares the head of a kind's table and one row of it.
-func sameTable(t *testing.T, resource, head, object, row string) {
-	t.Helper()
-	k := kindNamed(t, resource)
-	if got := headOf(k); got != head {
-		t.Errorf("columns\n got %s\nwant %s", got, head)
-	}
-	if got := cellsOf(k, object, t); got != row {
-		t.Errorf("row\n got %s\nwant %s", got, row)
-	}
-}
-
 func TestLimitRangeDefaults(t *testing.T) {
 	r := load(t, "limitranges", `
 metadata: {uid: 1f5d}

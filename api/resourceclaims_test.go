@@ -43,7 +43,7 @@ spec:
     constraints: [{requests: [gpu, nic/fast], matchAttribute: example.com/numa}, {distinctAttribute: example.com/slot}]
     config: [{requests: [nic], opaque: {driver: nic.example.com, parameters: {a: b}}}]
 `
-	goodClaim = `
+	goodResourceClaim = `
 metadata: {name: train, namespace: default, ` + born + `}
 spec:` + claimSpec
 
@@ -104,7 +104,7 @@ func TestDeviceClassValidation(t *testing.T) {
 func TestResourceClaimValidation(t *testing.T) {
 	const request, exactly, sub = "spec.devices.requests[0]", "spec.devices.requests[0].exactly", "spec.devices.requests[1].firstAvailable"
 	const ref = ": must be the name of a request in the claim or the name of a request and a subrequest separated by '/'"
-	runBad(t, claims, goodClaim, []badObject{
+	runBad(t, claims, goodResourceClaim, []badObject{
 		{"request name", []string{"- name: gpu", "- name: GPU", "[gpu, nic/fast]", "[nic/fast]"}, []string{request + `.name: Invalid value: "GPU": a lowercase RFC 1123 label`}},
 		{"request twice", []string{"- name: nic", "- name: gpu", "[gpu, nic/fast]", "[gpu/fast]", "[nic]", "[gpu/slow]"}, []string{"spec.devices.requests[1]: Duplicate value"}},
 		{"neither", []string{"      firstAvailable:\n      - {name: fast, deviceClassName: nic, allocationMode: All}\n      - {name: slow, deviceClassName: nic}\n", "", "nic/fast", "nic"}, []string{"spec.devices.requests[1]: Required value: exactly one of `exactly` or `firstAvailable` is required"}},
@@ -141,11 +141,11 @@ func TestResourceClaimValidation(t *testing.T) {
 		{"configuration of nothing", []string{"[nic]", "[nick]"}, []string{`spec.devices.config[0].requests[0]: Invalid value: "nick"` + ref}},
 		{"expression", []string{"device.attributes[", "device.attribute["}, []string{exactly + ".selectors[0].cel.expression: Invalid value"}},
 	})
-	runUpdates(t, claims, goodClaim, []badObject{
+	runUpdates(t, claims, goodResourceClaim, []badObject{
 		{"spec", []string{"count: 2", "count: 3"}, []string{"spec: Invalid value: null: field is immutable"}},
 		{"metadata", []string{"namespace: default", "namespace: default, labels: {a: b}"}, nil},
 	})
-	many := load(t, claims, goodClaim).(*resourcev1.ResourceClaim)
+	many := load(t, claims, goodResourceClaim).(*resourcev1.ResourceClaim)
 	many.Spec.Devices.Config, many.Spec.Devices.Constraints = nil, nil
 	for i := range resourcev1.DeviceRequestsMaxSize {
 		r := many.Spec.Devices.Requests[0].DeepCopy()
@@ -160,7 +160,7 @@ func TestResourceClaimValidation(t *testing.T) {
 		"spec.devices.requests: Too many: 34: must have at most 32 items", exactly+".tolerations: Too many: 17: must have at most 16 items")
 }
 
-// allocated is a status that fits goodClaim.
+// allocated is a status that fits goodResourceClaim.
 const allocated = `
 status:
   allocation:
@@ -216,7 +216,7 @@ func TestResourceClaimStatus(t *testing.T) {
 		{"interface", []string{"eth0", strings.Repeat("e", 257)}, []string{device + ".networkData.interfaceName: Too long: may not be more than 256 bytes"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			sameFaults(t, k.ValidateStatusUpdate(load(t, claims, goodClaim+edit(t, allocated, c.edits...)), load(t, claims, goodClaim)), c.want...)
+			sameFaults(t, k.ValidateStatusUpdate(load(t, claims, goodResourceClaim+edit(t, allocated, c.edits...)), load(t, claims, goodResourceClaim)), c.want...)
 		})
 	}
 }
@@ -224,7 +224,7 @@ func TestResourceClaimStatus(t *testing.T) {
 func TestResourceClaimStatusChanges(t *testing.T) {
 	k := kindNamed(t, claims)
 	claim := func(text string) *resourcev1.ResourceClaim {
-		return load(t, claims, goodClaim+text).(*resourcev1.ResourceClaim)
+		return load(t, claims, goodResourceClaim+text).(*resourcev1.ResourceClaim)
 	}
 	sameFaults(t, k.ValidateStatusUpdate(claim(allocated), claim(allocated)))
 	sameFaults(t, k.ValidateStatusUpdate(claim(edit(t, allocated, "device: gpu-0, ", "device: gpu-7, ", "    device: gpu-0", "    device: gpu-7")), claim(allocated)),
@@ -385,14 +385,14 @@ func TestAlphaDeviceFieldsAreDropped(t *testing.T) {
 	sameFaults(t, kindNamed(t, slicesOf).Validate(slice), "spec.devices[1].attributes[a]: Invalid value: \"\": must specify one of")
 
 	derived := "derivedAttributes: [{name: a.b/c, expression: 'true'}]"
-	claim := load(t, claims, edit(t, goodClaim, "count: 2", "count: 2\n        "+derived, "{name: slow", "{"+derived+", name: slow")).(*resourcev1.ResourceClaim)
+	claim := load(t, claims, edit(t, goodResourceClaim, "count: 2", "count: 2\n        "+derived, "{name: slow", "{"+derived+", name: slow")).(*resourcev1.ResourceClaim)
 	kindNamed(t, claims).PrepareForCreate(claim)
-	if !equality.Semantic.DeepEqual(claim, load(t, claims, goodClaim)) {
+	if !equality.Semantic.DeepEqual(claim, load(t, claims, goodResourceClaim)) {
 		t.Errorf("alpha fields stayed: %v", claim)
 	}
-	status := load(t, claims, goodClaim+edit(t, allocated, "device: gpu-0, ", "device: gpu-0, skipNodeOperations: ['*'], "))
+	status := load(t, claims, goodResourceClaim+edit(t, allocated, "device: gpu-0, ", "device: gpu-0, skipNodeOperations: ['*'], "))
 	kindNamed(t, claims).PrepareForStatusUpdate(status, claim)
-	if !equality.Semantic.DeepEqual(status, load(t, claims, goodClaim+allocated)) {
+	if !equality.Semantic.DeepEqual(status, load(t, claims, goodResourceClaim+allocated)) {
 		t.Errorf("alpha fields stayed: %v", status)
 	}
 }
@@ -518,11 +518,11 @@ spec:
 func TestResourceTables(t *testing.T) {
 	for _, c := range []struct{ resource, head, object, row string }{
 		{deviceClasses, "Name|Age", goodDeviceClass, "gpu|5m"},
-		{claims, "Name|State|Age", goodClaim, "train|pending|5m"},
-		{claims, "Name|State|Age", goodClaim + allocated, "train|allocated,reserved|5m"},
-		{claims, "Name|State|Age", goodClaim + "status: {allocation: {}}", "train|allocated|5m"},
-		{claims, "Name|State|Age", edit(t, goodClaim, "name: train,", "name: train, deletionTimestamp: '2026-01-01T12:04:00Z',"), "train|deleted|5m"},
-		{claims, "Name|State|Age", edit(t, goodClaim+allocated, "name: train,", "name: train, deletionTimestamp: '2026-01-01T12:04:00Z',"), "train|deleted,allocated,reserved|5m"},
+		{claims, "Name|State|Age", goodResourceClaim, "train|pending|5m"},
+		{claims, "Name|State|Age", goodResourceClaim + allocated, "train|allocated,reserved|5m"},
+		{claims, "Name|State|Age", goodResourceClaim + "status: {allocation: {}}", "train|allocated|5m"},
+		{claims, "Name|State|Age", edit(t, goodResourceClaim, "name: train,", "name: train, deletionTimestamp: '2026-01-01T12:04:00Z',"), "train|deleted|5m"},
+		{claims, "Name|State|Age", edit(t, goodResourceClaim+allocated, "name: train,", "name: train, deletionTimestamp: '2026-01-01T12:04:00Z',"), "train|deleted,allocated,reserved|5m"},
 		{claimTemplates, "Name|Age", "metadata: {name: t, " + born + "}", "t|5m"},
 		{slicesOf, "Name|Node|Driver|Pool|Age", goodSlice, "n1-gpu|n1|gpu.example.com|n1/gpus|5m"},
 		{slicesOf, "Name|Node|Driver|Pool|Age", edit(t, goodSlice, "nodeName: n1", "allNodes: true"), "n1-gpu||gpu.example.com|n1/gpus|5m"},
@@ -546,8 +546,8 @@ func TestResourceSliceFields(t *testing.T) {
 }
 
 func TestAdminAccess(t *testing.T) {
-	admin := edit(t, goodClaim, "count: 2", "count: 2\n        adminAccess: true")
-	given := goodClaim + edit(t, allocated, "device: gpu-0, ", "device: gpu-0, adminAccess: true, ")
+	admin := edit(t, goodResourceClaim, "count: 2", "count: 2\n        adminAccess: true")
+	given := goodResourceClaim + edit(t, allocated, "device: gpu-0, ", "device: gpu-0, adminAccess: true, ")
 	template := "metadata: {name: t}\nspec: {spec: {devices: {requests: [{name: a, exactly: {deviceClassName: gpu, adminAccess: true}}]}}}"
 	allowed := map[string]string{resourcev1.DRAAdminNamespaceLabelKey: "true"}
 	for _, c := range []struct {
@@ -555,7 +555,7 @@ func TestAdminAccess(t *testing.T) {
 		obj     runtime.Object
 		refused bool
 	}{
-		{"ordinary claim", load(t, claims, goodClaim), false},
+		{"ordinary claim", load(t, claims, goodResourceClaim), false},
 		{"claim", load(t, claims, admin), true},
 		{"allocation", load(t, claims, given), true},
 		{"template", load(t, claimTemplates, template), true},
