@@ -50,7 +50,7 @@ func validateTaintRule(s, old *resourcev1.DeviceTaintRuleSpec) field.ErrorList {
 	if d := s.DeviceSelector; d != nil {
 		path := spec.Child("deviceSelector")
 		if d.Driver != nil {
-			errs = append(errs, validateDriverName(*d.Driver, path.Child("driver"))...)
+			errs = append(errs, validateCSIDriverName(*d.Driver, path.Child("driver"))...)
 		}
 		if d.Pool != nil {
 			errs = append(errs, validatePoolName(*d.Pool, path.Child("pool"))...)

@@ -15,17 +15,6 @@ import (
 
 // The functions below check what kinds of the group resource.k8s.io have in common. They leave out what declared checks.
 
-func validateDriverName(name string, path *field.Path) field.ErrorList {
-	if name == "" {
-		return field.ErrorList{field.Required(path, "")}
-	}
-	errs := faults(path, name, utilvalidation.IsDNS1123Subdomain(strings.ToLower(name)))
-	if len(name) > resourcev1.DriverNameMaxLength {
-		errs = append(errs, field.TooLong(path, name, resourcev1.DriverNameMaxLength))
-	}
-	return errs
-}
-
 // validatePoolName: a pool is one or more names, joined by slashes.
 func validatePoolName(name string, path *field.Path) (errs field.ErrorList) {
 	if name == "" {
@@ -66,7 +55,7 @@ func validateQualifiedName(name resourcev1.QualifiedName, path *field.Path) fiel
 	if domain == "" {
 		errs = append(errs, field.Required(path, "the domain must not be empty"))
 	} else {
-		errs = append(errs, validateDriverName(domain, path)...)
+		errs = append(errs, validateCSIDriverName(domain, path)...)
 	}
 	if id == "" {
 		return append(errs, field.Required(path, "the name must not be empty"))

@@ -214,7 +214,7 @@ func validateAllocation(a *resourcev1.AllocationResult, names requestNames, path
 }
 
 func validateDeviceStatus(d *resourcev1.AllocatedDeviceStatus, allocated sets.Set[deviceID], path *field.Path) field.ErrorList {
-	errs := validateDriverName(d.Driver, path.Child("driver"))
+	errs := validateCSIDriverName(d.Driver, path.Child("driver"))
 	errs = append(errs, validatePoolName(d.Pool, path.Child("pool"))...)
 	errs = append(errs, validateDeviceLabel(d.Device, path.Child("device"))...)
 	if id := statusDevice(d); !allocated.Has(id) {

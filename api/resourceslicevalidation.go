@@ -27,7 +27,7 @@ func validateResourceSliceUpdate(s, old *resourcev1.ResourceSlice) field.ErrorLi
 func validateResourceSlice(s, old *resourcev1.ResourceSliceSpec) field.ErrorList {
 	spec := field.NewPath("spec")
 	errs := declared(resourcev1.Validate_ResourceSliceSpec, spec, s, old)
-	errs = append(errs, validateDriverName(s.Driver, spec.Child("driver"))...)
+	errs = append(errs, validateCSIDriverName(s.Driver, spec.Child("driver"))...)
 	errs = append(errs, validatePool(&s.Pool, spec.Child("pool"))...)
 
 	where := nodeChoice{path: spec}
