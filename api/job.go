@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/duration"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 func init() {
@@ -22,10 +23,11 @@ func init() {
 		NewList:          func() runtime.Object { return &batchv1.JobList{} },
 		Default:          with(defaultJob),
 		PrepareForCreate: with(prepareJob),
+		PrepareForUpdate: withOld(func(j, _ *batchv1.Job) { dropAlphaJob(&j.Spec) }),
 		Validate:         check(validateJob),
 		ValidateUpdate:   checkOld(validateJobUpdate),
 		Warnings: warnings(func(j *batchv1.Job, isNew bool) []string {
-			return templateWarnings(j.Name, &j.Spec.Template, isNew)
+			return append(nameWarning(j.Name, "this is used in Pod names and hostnames", isNew), jobWarnings(&j.Spec, field.NewPath("spec"))...)
 		}),
 		Columns: append([]metav1.TableColumnDefinition{
 			nameColumn,
@@ -84,9 +86,13 @@ func defaultPodFailurePolicy(p *batchv1.PodFailurePolicy) {
 	}
 }
 
+// dropAlphaJob clears the fields that a cluster without alpha features does not keep.
+func dropAlphaJob(s *batchv1.JobSpec) { s.Scheduling = nil }
+
 // prepareJob gives the job a selector of its own, by its UID, unless the user chose one.
 func prepareJob(j *batchv1.Job) {
 	j.Status = batchv1.JobStatus{}
+	dropAlphaJob(&j.Spec)
 	if isTrue(j.Spec.ManualSelector) || j.UID == "" {
 		return
 	}
@@ -109,6 +115,16 @@ func prepareJob(j *batchv1.Job) {
 	if _, ok := j.Spec.Selector.MatchLabels[batchv1.ControllerUidLabel]; !ok {
 		j.Spec.Selector.MatchLabels[batchv1.ControllerUidLabel] = uid
 	}
+}
+
+// jobWarnings: too many failed indexes may not fit into the status of the job.
+func jobWarnings(s *batchv1.JobSpec, path *field.Path) (out []string) {
+	if valueOf(s.CompletionMode) == batchv1.IndexedCompletion &&
+		valueOf(s.Completions) > jobCompletionsMany && valueOf(s.Parallelism) > jobParallelismOfManyMax {
+		out = append(out, path.String()+": In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, "+
+			"Kubernetes might not be able to track completedIndexes when a big number of indexes fail")
+	}
+	return append(out, podWarnings(&s.Template.Spec, path.Child("template", "spec"))...)
 }
 
 // jobStatusText names the condition that says most, and Running without one.

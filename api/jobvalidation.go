@@ -2,7 +2,6 @@ package api
 
 import (
 	"fmt"
-	"slices"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -24,15 +23,19 @@ func validateJob(j *batchv1.Job) (errs field.ErrorList) {
 				fmt.Sprintf("will not able to create pod with invalid DNS label: %s: %s", longest, msg)))
 		}
 	}
+	errs = append(errs, validateJobSpec(s, spec)...)
+	if s.Selector == nil {
+		return append(errs, field.Required(spec.Child("selector"), ""))
+	}
+	errs = append(errs, metavalidation.ValidateLabelSelector(s.Selector, metavalidation.LabelSelectorValidationOptions{}, spec.Child("selector"))...)
+	return append(errs, templateMatches(s.Selector, &s.Template, spec)...)
+}
+
+// validateJobSpec checks what jobs and the templates of jobs have in common: all but the selector.
+func validateJobSpec(s *batchv1.JobSpec, spec *field.Path) (errs field.ErrorList) {
 	errs = append(errs, validateJobCounts(s, spec)...)
 	errs = append(errs, validateJobModes(s, spec)...)
-	if s.Selector == nil {
-		errs = append(errs, field.Required(spec.Child("selector"), ""))
-	} else {
-		errs = append(errs, metavalidation.ValidateLabelSelector(s.Selector, metavalidation.LabelSelectorValidationOptions{}, spec.Child("selector"))...)
-		errs = append(errs, templateMatches(s.Selector, &s.Template, spec)...)
-	}
-	errs = append(errs, validateJobTemplate(&s.Template, spec.Child("template"))...)
+	errs = append(errs, validateJobTemplate(s, spec.Child("template"))...)
 	if s.PodFailurePolicy != nil {
 		errs = append(errs, validatePodFailurePolicy(s, spec.Child("podFailurePolicy"))...)
 	}
@@ -45,7 +48,11 @@ func templateMatches(selector *metav1.LabelSelector, t *corev1.PodTemplateSpec, 
 	if err != nil || s.Matches(labels.Set(t.Labels)) {
 		return nil // a selector of bad form is reported where it stands
 	}
-	return field.ErrorList{field.Invalid(spec.Child("template", "metadata", "labels"), t.Labels, "`selector` does not match template `labels`")}
+	return field.ErrorList{unmatchedTemplate(t, spec)}
+}
+
+func unmatchedTemplate(t *corev1.PodTemplateSpec, spec *field.Path) *field.Error {
+	return field.Invalid(spec.Child("template", "metadata", "labels"), t.Labels, "`selector` does not match template `labels`")
 }
 
 func validateJobCounts(s *batchv1.JobSpec, spec *field.Path) (errs field.ErrorList) {
@@ -73,20 +80,9 @@ func validateJobModes(s *batchv1.JobSpec, spec *field.Path) (errs field.ErrorLis
 		indexed = *m == batchv1.IndexedCompletion
 	}
 	if indexed {
-		if s.Completions == nil {
-			errs = append(errs, field.Required(spec.Child("completions"), "when completion mode is Indexed"))
-		}
-		if n := valueOf(s.Parallelism); n > jobParallelismIndexedMax {
-			errs = append(errs, field.Invalid(spec.Child("parallelism"), n,
-				fmt.Sprintf("must be less than or equal to %d when completion mode is Indexed", jobParallelismIndexedMax)))
-		}
+		errs = append(errs, validateIndexed(s, spec)...)
 	} else {
-		if n := s.BackoffLimitPerIndex; n != nil {
-			errs = append(errs, field.Invalid(spec.Child("backoffLimitPerIndex"), *n, "requires indexed completion mode"))
-		}
-		if s.SuccessPolicy != nil {
-			errs = append(errs, field.Invalid(spec.Child("successPolicy"), *s.SuccessPolicy, "requires indexed completion mode"))
-		}
+		errs = append(errs, validateNotIndexed(s, spec)...)
 	}
 	if s.MaxFailedIndexes != nil && s.BackoffLimitPerIndex == nil {
 		errs = append(errs, field.Required(spec.Child("backoffLimitPerIndex"), "when maxFailedIndexes is specified"))
@@ -108,62 +104,62 @@ func validateJobModes(s *batchv1.JobSpec, spec *field.Path) (errs field.ErrorLis
 	return errs
 }
 
-func validateJobTemplate(t *corev1.PodTemplateSpec, path *field.Path) field.ErrorList {
-	errs := validateTemplate(t, path)
-	policy := path.Child("spec", "restartPolicy")
-	switch t.Spec.RestartPolicy {
+// validateIndexed: every index is written into the status of the job, so there may not be too many of them.
+func validateIndexed(s *batchv1.JobSpec, spec *field.Path) (errs field.ErrorList) {
+	if s.Completions == nil {
+		return field.ErrorList{field.Required(spec.Child("completions"), "when completion mode is Indexed")}
+	}
+	most := func(n *int32, name string, limit int, because string) {
+		if n != nil && int(*n) > limit {
+			errs = append(errs, field.Invalid(spec.Child(name), *n, fmt.Sprintf("must be less than or equal to %d%s", limit, because)))
+		}
+	}
+	most(s.Parallelism, "parallelism", jobParallelismIndexedMax, " when completion mode is Indexed")
+	if n := s.MaxFailedIndexes; n != nil && *n > *s.Completions {
+		errs = append(errs, field.Invalid(spec.Child("maxFailedIndexes"), *n, "must be less than or equal to completions"))
+	}
+	most(s.MaxFailedIndexes, "maxFailedIndexes", jobFailedIndexesMax, "")
+	if *s.Completions > jobCompletionsMany && s.BackoffLimitPerIndex != nil {
+		if s.MaxFailedIndexes == nil {
+			errs = append(errs, field.Required(spec.Child("maxFailedIndexes"), fmt.Sprintf("must be specified when completions is above %d", jobCompletionsMany)))
+		}
+		because := fmt.Sprintf(" when completions are above %d and used with backoff limit per index", jobCompletionsMany)
+		most(s.Parallelism, "parallelism", jobParallelismOfManyMax, because)
+		most(s.MaxFailedIndexes, "maxFailedIndexes", jobFailedIndexesOfManyMax, because)
+	}
+	if s.SuccessPolicy != nil {
+		errs = append(errs, validateSuccessPolicy(s.SuccessPolicy, *s.Completions, spec.Child("successPolicy", "rules"))...)
+	}
+	return errs
+}
+
+func validateNotIndexed(s *batchv1.JobSpec, spec *field.Path) (errs field.ErrorList) {
+	if n := s.BackoffLimitPerIndex; n != nil {
+		errs = append(errs, field.Invalid(spec.Child("backoffLimitPerIndex"), *n, "requires indexed completion mode"))
+	}
+	if n := s.MaxFailedIndexes; n != nil {
+		errs = append(errs, field.Invalid(spec.Child("maxFailedIndexes"), *n, "requires indexed completion mode"))
+	}
+	if s.SuccessPolicy != nil {
+		errs = append(errs, field.Invalid(spec.Child("successPolicy"), *s.SuccessPolicy, "requires indexed completion mode"))
+	}
+	return errs
+}
+
+func validateJobTemplate(s *batchv1.JobSpec, path *field.Path) field.ErrorList {
+	errs, policy := validateTemplate(&s.Template, path), path.Child("spec", "restartPolicy")
+	switch p := s.Template.Spec.RestartPolicy; p {
+	case corev1.RestartPolicyNever:
+	case corev1.RestartPolicyOnFailure:
+		if s.PodFailurePolicy != nil {
+			errs = append(errs, field.Invalid(policy, p, fmt.Sprintf("only %q is supported when podFailurePolicy is specified", corev1.RestartPolicyNever)))
+		}
 	case corev1.RestartPolicyAlways, "":
-		return append(errs, field.Required(policy, fmt.Sprintf("valid values: %q, %q", corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)))
-	}
-	return append(errs, oneOf(t.Spec.RestartPolicy, policy, corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)...)
-}
-
-func validatePodFailurePolicy(s *batchv1.JobSpec, path *field.Path) (errs field.ErrorList) {
-	if s.Template.Spec.RestartPolicy != corev1.RestartPolicyNever {
-		errs = append(errs, field.Invalid(field.NewPath("spec", "template", "spec", "restartPolicy"), s.Template.Spec.RestartPolicy,
-			fmt.Sprintf("only %q is supported when podFailurePolicy is specified", corev1.RestartPolicyNever)))
-	}
-	for i := range s.PodFailurePolicy.Rules {
-		r, at := &s.PodFailurePolicy.Rules[i], path.Child("rules").Index(i)
-		errs = append(errs, requiredOneOf(r.Action, at.Child("action"), batchv1.PodFailurePolicyActionCount,
-			batchv1.PodFailurePolicyActionFailIndex, batchv1.PodFailurePolicyActionFailJob, batchv1.PodFailurePolicyActionIgnore)...)
-		switch {
-		case r.OnExitCodes != nil && len(r.OnPodConditions) > 0:
-			errs = append(errs, field.Invalid(at, field.OmitValueType{}, "specifying both OnExitCodes and OnPodConditions is not supported"))
-		case r.OnExitCodes == nil && len(r.OnPodConditions) == 0:
-			errs = append(errs, field.Invalid(at, field.OmitValueType{}, "specifying one of OnExitCodes and OnPodConditions is required"))
-		case r.OnExitCodes != nil:
-			errs = append(errs, validateOnExitCodes(r.OnExitCodes, &s.Template.Spec, at.Child("onExitCodes"))...)
-		}
+		errs = append(errs, field.Required(policy, fmt.Sprintf("valid values: %q, %q", corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)))
+	default:
+		errs = append(errs, oneOf(p, policy, corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)...)
 	}
 	return errs
-}
-
-func validateOnExitCodes(r *batchv1.PodFailurePolicyOnExitCodesRequirement, pod *corev1.PodSpec, path *field.Path) field.ErrorList {
-	errs := requiredOneOf(r.Operator, path.Child("operator"), batchv1.PodFailurePolicyOnExitCodesOpIn, batchv1.PodFailurePolicyOnExitCodesOpNotIn)
-	if n := r.ContainerName; n != nil && !hasContainer(pod, *n) {
-		errs = append(errs, field.Invalid(path.Child("containerName"), *n, "must be one of the container or initContainer names in the pod template"))
-	}
-	values := path.Child("values")
-	if len(r.Values) == 0 {
-		errs = append(errs, field.Invalid(values, r.Values, "at least one value is required"))
-	}
-	for i, v := range r.Values {
-		if slices.Contains(r.Values[:i], v) {
-			errs = append(errs, field.Duplicate(values.Index(i), v))
-		} else if i > 0 && r.Values[i-1] > v {
-			errs = append(errs, field.Invalid(values, r.Values, "must be ordered"))
-		}
-		if v == 0 && r.Operator == batchv1.PodFailurePolicyOnExitCodesOpIn {
-			errs = append(errs, field.Invalid(values.Index(i), v, "must not be 0 for the In operator"))
-		}
-	}
-	return errs
-}
-
-func hasContainer(s *corev1.PodSpec, name string) bool {
-	is := func(c corev1.Container) bool { return c.Name == name }
-	return slices.ContainsFunc(s.Containers, is) || slices.ContainsFunc(s.InitContainers, is)
 }
 
 func validateJobUpdate(j, old *batchv1.Job) field.ErrorList {

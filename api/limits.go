@@ -29,6 +29,17 @@ const (
 	levelQueuesMax = 10 * 1000 * 1000
 	// requestPolicyValuesMax bounds the amounts that a device's capacity can be shared out in.
 	requestPolicyValuesMax = 10
+	// Of an indexed job: how many of its indexes may fail, and from how many completions on it may run and fail only so many at a time.
+	jobFailedIndexesMax       = 100000
+	jobCompletionsMany        = 100000
+	jobParallelismOfManyMax   = 10000
+	jobFailedIndexesOfManyMax = 10000
+	// The rules of a job's policies, the conditions in one of them, and its exit codes.
+	jobPolicyRulesMax           = 20
+	jobExitCodesMax             = 255
+	jobSucceededIndexesBytesMax = 64 << 10
+	// cronJobNameCharactersMax leaves room for what a job's name adds to that of its cron job: a dash and a time in minutes.
+	cronJobNameCharactersMax = 52
 	// eventTTLSeconds is how long an event lives after its last write.
 	eventTTLSeconds = 3600
 	// Entries of a network policy's policyTypes: there are two directions.
