@@ -60,12 +60,18 @@ func templateColumns() []metav1.TableColumnDefinition {
 
 // templateCells are the cells of templateColumns.
 func templateCells(spec *corev1.PodSpec, selector *metav1.LabelSelector) []any {
-	var names, images []string
-	for i := range spec.Containers {
-		names = append(names, spec.Containers[i].Name)
-		images = append(images, spec.Containers[i].Image)
+	names, images := containerCells(spec.Containers)
+	return []any{names, images, metav1.FormatLabelSelector(selector)}
+}
+
+// containerCells list the names and the images of containers.
+func containerCells(list []corev1.Container) (names, images string) {
+	var allNames, allImages []string
+	for i := range list {
+		allNames = append(allNames, list[i].Name)
+		allImages = append(allImages, list[i].Image)
 	}
-	return []any{strings.Join(names, ","), strings.Join(images, ","), metav1.FormatLabelSelector(selector)}
+	return strings.Join(allNames, ","), strings.Join(allImages, ",")
 }
 
 // age is the time since t in kubectl's short form ("5d", "3m20s").

@@ -26,13 +26,17 @@ func validateStamp(replicas *int32, selector *metav1.LabelSelector, t *corev1.Po
 			errs = append(errs, templateMatches(selector, t, spec)...)
 		}
 	}
-	template := spec.Child("template")
-	errs = append(errs, validateTemplate(t, template)...)
-	if t.Spec.RestartPolicy != corev1.RestartPolicyAlways && t.Spec.RestartPolicy != "" {
-		errs = append(errs, field.NotSupported(template.Child("spec", "restartPolicy"), t.Spec.RestartPolicy, []corev1.RestartPolicy{corev1.RestartPolicyAlways}))
+	return append(errs, validateLastingTemplate(t, "ReplicaSet", spec.Child("template"))...)
+}
+
+// validateLastingTemplate checks the pods-to-be of a kind that replaces a pod that ends: they may not end by their own will.
+func validateLastingTemplate(t *corev1.PodTemplateSpec, kind string, path *field.Path) field.ErrorList {
+	errs := validateTemplate(t, path)
+	if p := t.Spec.RestartPolicy; p != corev1.RestartPolicyAlways && p != "" {
+		errs = append(errs, field.NotSupported(path.Child("spec", "restartPolicy"), p, []corev1.RestartPolicy{corev1.RestartPolicyAlways}))
 	}
 	if t.Spec.ActiveDeadlineSeconds != nil {
-		errs = append(errs, field.Forbidden(template.Child("spec", "activeDeadlineSeconds"), "activeDeadlineSeconds in ReplicaSet is not Supported"))
+		errs = append(errs, field.Forbidden(path.Child("spec", "activeDeadlineSeconds"), "activeDeadlineSeconds in "+kind+" is not Supported"))
 	}
 	return errs
 }
@@ -48,8 +52,13 @@ func validateReplicaSetUpdate(r, old *appsv1.ReplicaSet) field.ErrorList {
 		validation.ValidateImmutableField(r.Spec.Selector, old.Spec.Selector, field.NewPath("spec", "selector"))...)
 }
 
-func validateReplicaSetStatus(r, _ *appsv1.ReplicaSet) (errs field.ErrorList) {
-	s, path := &r.Status, field.NewPath("status")
+func validateReplicaSetStatus(r, _ *appsv1.ReplicaSet) field.ErrorList {
+	return validateReplicaCounts(&r.Status)
+}
+
+// validateReplicaCounts checks the status of the two kinds that do nothing but keep a number of pods.
+func validateReplicaCounts(s *appsv1.ReplicaSetStatus) field.ErrorList {
+	path := field.NewPath("status")
 	c := counts{path: path}
 	c.add("replicas", s.Replicas)
 	c.add("fullyLabeledReplicas", s.FullyLabeledReplicas)
@@ -76,6 +85,13 @@ func (c *counts) add(name string, n int32) {
 func (c *counts) atMost(name string, n int32, otherName string, other int32) {
 	if n > other {
 		c.errs = append(c.errs, field.Invalid(c.path.Child(name), n, "cannot be greater than "+otherName))
+	}
+}
+
+// grows reports a counter that went back or away.
+func (c *counts) grows(name string, now, before *int32) {
+	if before != nil && (now == nil || *now < *before) {
+		c.errs = append(c.errs, field.Invalid(c.path.Child(name), valueOf(now), "cannot be decremented"))
 	}
 }
 
@@ -120,10 +136,15 @@ func validateRollingUpdate(r *appsv1.RollingUpdateDeployment, path *field.Path) 
 	if numberOf(down) == 0 && numberOf(up) == 0 {
 		errs = append(errs, field.Invalid(path.Child("maxUnavailable"), r.MaxUnavailable, "may not be 0 when `maxSurge` is 0"))
 	}
-	if down.Type == intstr.String && numberOf(down) > 100 {
-		errs = append(errs, field.Invalid(path.Child("maxUnavailable"), r.MaxUnavailable, "must not be greater than 100%"))
+	return append(errs, notMoreThanAll(down, path.Child("maxUnavailable"))...)
+}
+
+// notMoreThanAll reports a share of more than the whole.
+func notMoreThanAll(v intstr.IntOrString, path *field.Path) field.ErrorList {
+	if v.Type == intstr.String && numberOf(v) > 100 {
+		return field.ErrorList{field.Invalid(path, v, "must not be greater than 100%")}
 	}
-	return errs
+	return nil
 }
 
 // numberOf is the number itself or the per cent; 0 if it is neither.
@@ -160,10 +181,6 @@ func validateDeploymentStatus(d, old *appsv1.Deployment) field.ErrorList {
 	c.atMost("readyReplicas", s.ReadyReplicas, "status.replicas", s.Replicas)
 	c.atMost("availableReplicas", s.AvailableReplicas, "status.replicas", s.Replicas)
 	c.atMost("availableReplicas", s.AvailableReplicas, "readyReplicas", s.ReadyReplicas)
-	if was, is := old.Status.CollisionCount, s.CollisionCount; was != nil {
-		if is == nil || *is < *was {
-			c.errs = append(c.errs, field.Invalid(path.Child("collisionCount"), valueOf(is), "cannot be decremented"))
-		}
-	}
+	c.grows("collisionCount", s.CollisionCount, old.Status.CollisionCount)
 	return c.errs
 }
