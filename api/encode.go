@@ -30,7 +30,7 @@ func Encode(obj runtime.Object) ([]byte, error) {
 }
 
 // Decode reads what Encode wrote for an object of a registered resource. Nothing is defaulted: the
-// object was whole when it was stored.
+// object was whole when it was stored; only what protobuf has no room for comes from Kind.Restore.
 func Decode(gr schema.GroupResource, b []byte) (runtime.Object, error) {
 	k := KindFor(gr)
 	if k == nil {
@@ -43,6 +43,9 @@ func Decode(gr schema.GroupResource, b []byte) (runtime.Object, error) {
 	}
 	if err := w.Unmarshal(b); err != nil {
 		return nil, fmt.Errorf("decoding %s: %w", gr, err)
+	}
+	if k.Restore != nil {
+		k.Restore(obj)
 	}
 	return obj, nil
 }

@@ -31,6 +31,9 @@ type Kind struct {
 	// Default fills in, in place, what the API reference says an absent field means. It is called
 	// on every decode, so it must be idempotent.
 	Default func(obj runtime.Object)
+	// Restore fills in, in place, what every object of the kind has and its protobuf form has no room for: an object comes out of
+	// the store as it went in.
+	Restore func(obj runtime.Object)
 	// PrepareForCreate and the two after it clear or keep fields that the caller may not write.
 	// The generic strategy has already wiped status on create, kept status on update, kept
 	// everything but status (and metadata) on a status update, and counted the generation.
