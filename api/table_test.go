@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -35,9 +36,17 @@ func randomObjects(k *Kind, n int) []runtime.Object {
 		// Absent and empty bytes are the same to everyone but a byte comparison.
 		func(b *[]byte, c randfill.Continue) { *b = []byte(c.String(4) + "x") },
 		func(m *metav1.TypeMeta, c randfill.Continue) {},
+		func(r *runtime.RawExtension, c randfill.Continue) { r.Raw = []byte(`{"n":1}`) },
 		// What is only ever written does not come back, and old spellings follow the new ones.
 		func(s *corev1.Secret, c randfill.Continue) { c.FillNoCustom(s); s.StringData = nil },
 		func(s *corev1.PodSpec, c randfill.Continue) { c.FillNoCustom(s); syncServiceAccount(s) },
+		// A template inside an object has the type that comes out of the store.
+		func(s *appsv1.StatefulSetSpec, c randfill.Continue) {
+			c.FillNoCustom(s)
+			for i := range s.VolumeClaimTemplates {
+				nameClaimTemplate(&s.VolumeClaimTemplates[i])
+			}
+		},
 	)
 	out := make([]runtime.Object, n)
 	for i := range out {
@@ -69,6 +78,9 @@ func TestTableHoldsTheKinds(t *testing.T) {
 		"persistentvolumes", "persistentvolumeclaims", "limitranges", "resourcequotas", "storageclasses.storage.k8s.io",
 		"volumeattachments.storage.k8s.io", "csidrivers.storage.k8s.io", "csinodes.storage.k8s.io",
 		"csistoragecapacities.storage.k8s.io", "volumeattributesclasses.storage.k8s.io",
+		"podtemplates", "replicationcontrollers",
+		"deployments.apps", "replicasets.apps", "statefulsets.apps", "daemonsets.apps", "controllerrevisions.apps",
+		"jobs.batch", "cronjobs.batch", "leases.coordination.k8s.io", "endpointslices.discovery.k8s.io",
 	}
 	for _, w := range want {
 		if !slices.Contains(got, w) {
