@@ -40,6 +40,9 @@ const (
 	jobSucceededIndexesBytesMax = 64 << 10
 	// cronJobNameCharactersMax leaves room for what a job's name adds to that of its cron job: a dash and a time in minutes.
 	cronJobNameCharactersMax = 52
+	// What an autoscaler looks back on, and the time in which a policy counts.
+	stabilizationSecondsMax = 3600
+	scalingPeriodSecondsMax = 1800
 	// eventTTLSeconds is how long an event lives after its last write.
 	eventTTLSeconds = 3600
 	// Entries of a network policy's policyTypes: there are two directions.

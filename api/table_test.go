@@ -80,7 +80,7 @@ func TestTableHoldsTheKinds(t *testing.T) {
 		"csistoragecapacities.storage.k8s.io", "volumeattributesclasses.storage.k8s.io",
 		"podtemplates", "replicationcontrollers",
 		"deployments.apps", "replicasets.apps", "statefulsets.apps", "daemonsets.apps", "controllerrevisions.apps",
-		"jobs.batch", "cronjobs.batch", "leases.coordination.k8s.io", "endpointslices.discovery.k8s.io",
+		"horizontalpodautoscalers.autoscaling", "jobs.batch", "cronjobs.batch", "leases.coordination.k8s.io", "endpointslices.discovery.k8s.io",
 	}
 	for _, w := range want {
 		if !slices.Contains(got, w) {

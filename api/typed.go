@@ -27,6 +27,14 @@ func checkOld[P runtime.Object](f func(obj, old P) field.ErrorList) func(obj, ol
 	return func(o, old runtime.Object) field.ErrorList { return f(o.(P), old.(P)) }
 }
 
+// convert wraps a conversion that cannot fail, between a form and its hub.
+func convert[A, B runtime.Object](f func(from A, to B)) func(from, to runtime.Object) error {
+	return func(from, to runtime.Object) error {
+		f(from.(A), to.(B))
+		return nil
+	}
+}
+
 func row[P runtime.Object](f func(obj P, now time.Time) []any) func(runtime.Object, time.Time) []any {
 	return func(o runtime.Object, now time.Time) []any { return f(o.(P), now) }
 }
