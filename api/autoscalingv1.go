@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"maps"
+	"slices"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -50,7 +51,7 @@ func autoscalerFromV1(from *autoscalingv1.HorizontalPodAutoscaler, to *autoscali
 	}
 }
 
-// autoscalerToV1 gives the first metric of the CPU's use a field. Current metrics are annotated all, as the fields say too little of them.
+// autoscalerToV1 gives the CPU's use a field. Current metrics are annotated all, as the fields say too little of them.
 func autoscalerToV1(from *autoscalingv2.HorizontalPodAutoscaler, to *autoscalingv1.HorizontalPodAutoscaler) {
 	s, status := &from.Spec, &from.Status
 	cpu, others := splitCPU(s.Metrics)
@@ -108,17 +109,16 @@ func each[A, B any](list []A, convert func(*A) B) (out []B) {
 	return out
 }
 
-// splitCPU takes the first metric that the first version has a field for from the others.
+// splitCPU takes the metric that the first version has a field for from the others. Of several it takes the last one, as the field's
+// metric comes back last: so the order settles.
 func splitCPU(metrics []autoscalingv2.MetricSpec) (percent *int32, others []autoscalingv2.MetricSpec) {
-	for _, m := range metrics {
-		if percent == nil && m.Type == autoscalingv2.ResourceMetricSourceType && m.Resource != nil &&
+	for i, m := range slices.Backward(metrics) {
+		if m.Type == autoscalingv2.ResourceMetricSourceType && m.Resource != nil &&
 			m.Resource.Name == corev1.ResourceCPU && m.Resource.Target.AverageUtilization != nil {
-			percent = m.Resource.Target.AverageUtilization
-			continue
+			return m.Resource.Target.AverageUtilization, slices.Concat(metrics[:i], metrics[i+1:])
 		}
-		others = append(others, m)
 	}
-	return percent, others
+	return nil, metrics
 }
 
 func currentCPU(metrics []autoscalingv2.MetricStatus) *int32 {

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
@@ -77,8 +76,8 @@ func cronJobWarnings(c *batchv1.CronJob, isNew bool) []string {
 	out := nameWarning(c.Name, "this is used in Pod names and hostnames", isNew)
 	out = append(out, jobWarnings(&c.Spec.JobTemplate.Spec, field.NewPath("spec", "jobTemplate", "spec"))...)
 	if strings.Contains(c.Spec.Schedule, "TZ") {
-		out = append(out, fmt.Sprintf("CRON_TZ or TZ used in %s is not officially supported, see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details",
-			field.NewPath("spec", "schedule")))
+		out = append(out, "CRON_TZ or TZ used in spec.schedule is not officially supported, "+
+			"see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details")
 	}
 	return out
 }

@@ -15,7 +15,8 @@ import (
 func validateCronJob(c *batchv1.CronJob) field.ErrorList {
 	errs := validateCronJobSpec(&c.Spec, nil)
 	if len(c.Name) > cronJobNameCharactersMax {
-		errs = append(errs, field.Invalid(field.NewPath("metadata", "name"), c.Name, fmt.Sprintf("must be no more than %d characters", cronJobNameCharactersMax)))
+		errs = append(errs, field.Invalid(field.NewPath("metadata", "name"), c.Name,
+			fmt.Sprintf("must be no more than %d characters", cronJobNameCharactersMax)))
 	}
 	return errs
 }
@@ -86,7 +87,7 @@ func ParseSchedule(text string) (cron.Schedule, error) {
 // timeZonePart is what stands between the slashes of a time zone's name, as in the database: anything else may be a path to somewhere.
 var timeZonePart = regexp.MustCompile(`^[A-Za-z0-9._+-]{1,14}$`)
 
-func validateTimeZone(name string, path *field.Path) field.ErrorList {
+func validateTimeZone(name string, path *field.Path) (errs field.ErrorList) {
 	if name == "" {
 		return field.ErrorList{field.Invalid(path, name, "must be nil or non-empty string")}
 	}
@@ -96,10 +97,10 @@ func validateTimeZone(name string, path *field.Path) field.ErrorList {
 		}
 	}
 	if strings.EqualFold(name, "Local") {
-		return field.ErrorList{field.Invalid(path, name, "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones")}
+		errs = append(errs, field.Invalid(path, name, "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"))
 	}
 	if _, err := time.LoadLocation(name); err != nil {
-		return field.ErrorList{field.Invalid(path, name, err.Error())}
+		errs = append(errs, field.Invalid(path, name, err.Error()))
 	}
-	return nil
+	return errs
 }

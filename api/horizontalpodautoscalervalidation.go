@@ -263,7 +263,8 @@ func validateScalingPolicy(p *autoscalingv2.HPAScalingPolicy, path *field.Path) 
 		errs = append(errs, field.Invalid(path.Child("periodSeconds"), p.PeriodSeconds, "must be greater than zero"))
 	}
 	if p.PeriodSeconds > scalingPeriodSecondsMax {
-		errs = append(errs, field.Invalid(path.Child("periodSeconds"), p.PeriodSeconds, fmt.Sprintf("must be less than or equal to %d", scalingPeriodSecondsMax)))
+		errs = append(errs, field.Invalid(path.Child("periodSeconds"), p.PeriodSeconds,
+			fmt.Sprintf("must be less than or equal to %d", scalingPeriodSecondsMax)))
 	}
 	return errs
 }

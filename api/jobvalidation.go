@@ -121,7 +121,8 @@ func validateIndexed(s *batchv1.JobSpec, spec *field.Path) (errs field.ErrorList
 	most(s.MaxFailedIndexes, "maxFailedIndexes", jobFailedIndexesMax, "")
 	if *s.Completions > jobCompletionsMany && s.BackoffLimitPerIndex != nil {
 		if s.MaxFailedIndexes == nil {
-			errs = append(errs, field.Required(spec.Child("maxFailedIndexes"), fmt.Sprintf("must be specified when completions is above %d", jobCompletionsMany)))
+			errs = append(errs, field.Required(spec.Child("maxFailedIndexes"),
+				fmt.Sprintf("must be specified when completions is above %d", jobCompletionsMany)))
 		}
 		because := fmt.Sprintf(" when completions are above %d and used with backoff limit per index", jobCompletionsMany)
 		most(s.Parallelism, "parallelism", jobParallelismOfManyMax, because)

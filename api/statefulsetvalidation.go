@@ -5,8 +5,6 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -35,15 +33,6 @@ func validateStatefulSet(set *appsv1.StatefulSet) (errs field.ErrorList) {
 	template.Spec.Volumes = volumesWithClaims(s.Template.Spec.Volumes, s.VolumeClaimTemplates)
 	errs = append(errs, templateMatches(s.Selector, &template, spec)...)
 	return append(errs, validateLastingTemplate(&template, "StatefulSet", spec.Child("template"))...)
-}
-
-// validateStampSelector reports a selector of bad form, and one of all pods: a stamp would take over whatever there is.
-func validateStampSelector(s *metav1.LabelSelector, kind string, path *field.Path) field.ErrorList {
-	errs := metavalidation.ValidateLabelSelector(s, metavalidation.LabelSelectorValidationOptions{}, path)
-	if s != nil && len(s.MatchLabels)+len(s.MatchExpressions) == 0 {
-		errs = append(errs, field.Invalid(path, s, "empty selector is invalid for "+kind))
-	}
-	return errs
 }
 
 func validatePodManagement(p appsv1.PodManagementPolicyType, path *field.Path) field.ErrorList {

@@ -19,14 +19,19 @@ func validateStamp(replicas *int32, selector *metav1.LabelSelector, t *corev1.Po
 	if selector == nil {
 		errs = append(errs, field.Required(spec.Child("selector"), ""))
 	} else {
-		errs = append(errs, metavalidation.ValidateLabelSelector(selector, metavalidation.LabelSelectorValidationOptions{}, spec.Child("selector"))...)
-		if len(selector.MatchLabels)+len(selector.MatchExpressions) == 0 {
-			errs = append(errs, field.Invalid(spec.Child("selector"), selector, "empty selector is invalid for deployment"))
-		} else {
-			errs = append(errs, templateMatches(selector, t, spec)...)
-		}
+		errs = append(errs, validateStampSelector(selector, "deployment", spec.Child("selector"))...)
+		errs = append(errs, templateMatches(selector, t, spec)...)
 	}
 	return append(errs, validateLastingTemplate(t, "ReplicaSet", spec.Child("template"))...)
+}
+
+// validateStampSelector reports a selector of bad form, and one of all pods: a stamp would take over whatever there is.
+func validateStampSelector(s *metav1.LabelSelector, kind string, path *field.Path) field.ErrorList {
+	errs := metavalidation.ValidateLabelSelector(s, metavalidation.LabelSelectorValidationOptions{}, path)
+	if s != nil && len(s.MatchLabels)+len(s.MatchExpressions) == 0 {
+		errs = append(errs, field.Invalid(path, s, "empty selector is invalid for "+kind))
+	}
+	return errs
 }
 
 // validateLastingTemplate checks the pods-to-be of a kind that replaces a pod that ends: they may not end by their own will.
