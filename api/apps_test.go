@@ -189,6 +189,9 @@ func TestControllerRevisionValidation(t *testing.T) {
 		{"null", []string{"{spec: {a: b}}", "null"}, []string{"data: Required value: data is mandatory"}},
 		{"no object", []string{"{spec: {a: b}}", "[1]"}, []string{`data: Invalid value: "<value omitted>": error parsing data: json: cannot unmarshal array`}},
 	})
+	null := load(t, "controllerrevisions.apps", good).(*appsv1.ControllerRevision)
+	null.Data.Raw = []byte("null") // as it can come in protobuf
+	sameFaults(t, kindNamed(t, "controllerrevisions.apps").Validate(null), "data: Required value: data is mandatory")
 	runUpdates(t, "controllerrevisions.apps", good, []badObject{
 		{"number", []string{"3", "4"}, nil},
 		{"data", []string{"a: b", "a: c"}, []string{"data: Invalid value"}},
@@ -328,6 +331,10 @@ func TestCronJobValidation(t *testing.T) {
 	})
 	runUpdates(t, "cronjobs.batch", edit(t, goodCronJob, zone("UTC")...), []badObject{
 		{"other zone", []string{"UTC", "Nowhere"}, []string{"spec.timeZone: Invalid value"}},
+	})
+	// The database of zones may lose one that a cron job has.
+	runUpdates(t, "cronjobs.batch", edit(t, goodCronJob, zone("Nowhere")...), []badObject{
+		{"zone that was", []string{"*/5", "*/6"}, nil},
 	})
 }
 
