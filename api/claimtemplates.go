@@ -2,7 +2,6 @@ package api
 
 import (
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 // nameClaimTemplate makes a template of a claim say what it is. Merging patches need it, Kubernetes always shows it, and protobuf does
@@ -13,11 +12,8 @@ func nameClaimTemplate(c *corev1.PersistentVolumeClaim) {
 
 func defaultClaimTemplate(c *corev1.PersistentVolumeClaim) {
 	nameClaimTemplate(c)
+	defaultPersistentVolumeClaimSpec(&c.Spec)
 	fill(&c.Status.Phase, corev1.ClaimPending)
-}
-
-func validateClaimTemplate(c *corev1.PersistentVolumeClaim, path *field.Path) field.ErrorList {
-	return nil
 }
 
 // volumesWithClaims are the volumes that a pod of a stateful set will have: those of its template, and one for each claim, which takes

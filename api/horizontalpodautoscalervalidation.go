@@ -5,7 +5,6 @@ import (
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/api/resource"
-	pathvalidation "k8s.io/apimachinery/pkg/api/validation/path"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -69,14 +68,6 @@ func validateScaled(r *autoscalingv2.CrossVersionObjectReference) field.ErrorLis
 // validateObjectName checks the kind and the name of an object of any group: they become parts of a path.
 func validateObjectName(r *autoscalingv2.CrossVersionObjectReference, path *field.Path) field.ErrorList {
 	return append(requiredSegment(r.Kind, "", path.Child("kind")), requiredSegment(r.Name, "", path.Child("name"))...)
-}
-
-// requiredSegment wants something that can be part of a path; absent says what is missing.
-func requiredSegment(v, absent string, path *field.Path) field.ErrorList {
-	if v == "" {
-		return field.ErrorList{field.Required(path, absent)}
-	}
-	return faults(path, v, pathvalidation.IsValidPathSegmentName(v))
 }
 
 // validateMetrics: where no pod runs, no pod has a metric, so only metrics of other things can bring the first one back.

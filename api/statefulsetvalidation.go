@@ -27,7 +27,7 @@ func validateStatefulSet(set *appsv1.StatefulSet) (errs field.ErrorList) {
 	}
 	errs = append(errs, validateStampSelector(s.Selector, "statefulset", spec.Child("selector"))...)
 	for i := range s.VolumeClaimTemplates {
-		errs = append(errs, validateClaimTemplate(&s.VolumeClaimTemplates[i], spec.Child("volumeClaimTemplates").Index(i))...)
+		errs = append(errs, validatePersistentVolumeClaimSpec(&s.VolumeClaimTemplates[i].Spec, spec.Child("volumeClaimTemplates").Index(i).Child("spec"))...)
 	}
 	template := s.Template
 	template.Spec.Volumes = volumesWithClaims(s.Template.Spec.Volumes, s.VolumeClaimTemplates)
