@@ -81,6 +81,8 @@ func TestTableHoldsTheKinds(t *testing.T) {
 		"podtemplates", "replicationcontrollers",
 		"deployments.apps", "replicasets.apps", "statefulsets.apps", "daemonsets.apps", "controllerrevisions.apps",
 		"horizontalpodautoscalers.autoscaling", "jobs.batch", "cronjobs.batch", "leases.coordination.k8s.io", "endpointslices.discovery.k8s.io",
+		"clusterrolebindings.rbac.authorization.k8s.io", "clusterroles.rbac.authorization.k8s.io",
+		"rolebindings.rbac.authorization.k8s.io", "roles.rbac.authorization.k8s.io",
 	}
 	for _, w := range want {
 		if !slices.Contains(got, w) {
