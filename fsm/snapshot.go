@@ -181,6 +181,7 @@ func (f *FSM) cutOff(old map[schema.GroupResource]*table) {
 	}
 	for _, t := range f.tables {
 		t.ring.floor = f.revision
+		t.ring.changes.Add(1)
 	}
 	for _, t := range f.tails {
 		t.mu.Lock()

@@ -55,6 +55,26 @@ func (f *FSM) Table(gr schema.GroupResource) TableView {
 	return TableView{f.revision, f.table(gr).freeze()}
 }
 
+// Tables takes a picture of some resources at one moment, and says how often each had changed by then (see Changes).
+func (f *FSM) Tables(list ...schema.GroupResource) ([]TableView, []uint64) {
+	views, changes := make([]TableView, len(list)), make([]uint64, len(list))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, gr := range list {
+		t := f.table(gr)
+		views[i], changes[i] = TableView{f.revision, t.freeze()}, t.ring.changes.Load()
+	}
+	return views, changes
+}
+
+// Changes makes a function that says, without a lock, how often a resource has changed: who made something of a table knows
+// by it that it is still true. The number is this server's own; it is no revision.
+func (f *FSM) Changes(gr schema.GroupResource) func() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.table(gr).ring.changes.Load
+}
+
 // Get reads one object as of now, and the revision of the state. Pods are made from their records.
 func (f *FSM) Get(gr schema.GroupResource, namespace, name string) (runtime.Object, bool) {
 	f.mu.RLock()

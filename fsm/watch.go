@@ -3,6 +3,7 @@ package fsm
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -19,11 +20,14 @@ type ring struct {
 	floor  uint64
 	wake   chan struct{}
 	marked bool // guarded by the notifier
+	// changes counts what happened to the table, a Restore included. Written under the state's lock, read without.
+	changes atomic.Uint64
 }
 
 func newRing(floor uint64) *ring { return &ring{floor: floor, wake: make(chan struct{})} }
 
 func (r *ring) add(c *api.Change) {
+	r.changes.Add(1)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.events) < ringEventsMax {
