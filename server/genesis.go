@@ -40,7 +40,10 @@ func (s *Server) genesis(ctx context.Context) error {
 		return err
 	}
 	list = append(list, s.unlessThere("", "services", kubernetesService(network))...)
-	return s.propose(ctx, list...)
+	if err := s.propose(ctx, list...); err != nil {
+		return err
+	}
+	return s.foundPolicy(ctx)
 }
 
 // foundCluster puts the first server's CA and choices into the log.

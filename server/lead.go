@@ -78,6 +78,7 @@ func (s *Server) term(ctx context.Context) error {
 	g.Go(func() error { return s.watchman.Run(ctx, verdicts) })
 	g.Go(func() error { return s.housekeep(ctx) })
 	g.Go(func() error { return s.signRequests(ctx) })
+	g.Go(func() error { return s.aggregateRoles(ctx) })
 	return g.Wait()
 }
 

@@ -8,13 +8,30 @@ import (
 
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/group"
+	"k8s.io/apiserver/pkg/authentication/request/anonymous"
 	"k8s.io/apiserver/pkg/authentication/request/bearertoken"
 	"k8s.io/apiserver/pkg/authentication/request/union"
 	"k8s.io/apiserver/pkg/authentication/request/websocket"
 	x509request "k8s.io/apiserver/pkg/authentication/request/x509"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
+
+	"github.com/peapod-sh/peapod/server/rbac"
 )
+
+// authorizeBy lets a policy decide, and keeps its writers from granting what they do not have.
+func (s *Server) authorizeBy(policy *rbac.Authorizer) {
+	all := authorizer.AuthorizerFunc(func(ctx context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
+		if u := a.GetUser(); u != nil && slices.Contains(u.GetGroups(), user.SystemPrivilegedGroup) {
+			return authorizer.DecisionAllow, "", nil
+		}
+		return policy.Authorize(ctx, a)
+	})
+	if s.config.Authorizer == nil {
+		s.config.Authorizer, s.config.Rules = all, policy
+	}
+	s.guard = rbac.NewGuard(policy, s.config.Authorizer)
+}
 
 // newAuthenticator asks client certificates first, then tokens, then the others.
 func newAuthenticator(c *Config, accounts *Accounts) authenticator.Request {
@@ -30,7 +47,11 @@ func newAuthenticator(c *Config, accounts *Accounts) authenticator.Request {
 		all = append(all, bearertoken.New(accounts), websocket.NewProtocolAuthenticator(accounts))
 	}
 	all = append(all, c.Authenticators...)
-	return group.NewAuthenticatedGroupAdder(union.New(all...))
+	known := group.NewAuthenticatedGroupAdder(union.New(all...))
+	if c.Policy == nil {
+		return known
+	}
+	return union.NewFailOnError(known, anonymous.NewAuthenticator(nil))
 }
 
 // bootstrapAuthorizer lets system:masters do everything and every user read what describes the

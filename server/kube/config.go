@@ -14,6 +14,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
+	"github.com/peapod-sh/peapod/server/rbac"
 	"github.com/peapod-sh/peapod/server/tokens"
 )
 
@@ -45,8 +46,11 @@ type Config struct {
 	Tokens *tokens.Issuer
 	// Authenticators are asked after client certificates and service account tokens, in order.
 	Authenticators []authenticator.Request
-	// Authorizer decides what a user may do; nil is the rule of a young cluster: system:masters
-	// may everything, other users may read discovery, version and health.
+	// Policy is the roles and bindings that decide what a user may do, beside system:masters, who may do everything. With it, requests
+	// without credentials are those of system:anonymous.
+	Policy rbac.State
+	// Authorizer decides instead of Policy. If both are nil, system:masters may do everything, and other users read discovery, version
+	// and health.
 	Authorizer authorizer.Authorizer
 	// Rules lists what a user may do; nil if Authorizer's rules cannot be listed.
 	Rules authorizer.RuleResolver
@@ -92,7 +96,7 @@ func (c *Config) complete() error {
 	if c.Address == "" {
 		c.Address = "127.0.0.1:6443"
 	}
-	if c.Authorizer == nil {
+	if c.Authorizer == nil && c.Policy == nil {
 		c.Authorizer = bootstrapAuthorizer
 	}
 	if c.Logger == nil {

@@ -23,6 +23,7 @@ import (
 	"k8s.io/apiserver/pkg/server"
 
 	"github.com/peapod-sh/peapod/api"
+	"github.com/peapod-sh/peapod/server/rbac"
 )
 
 // served is the storages of one group version, by path ("pods", "pods/status").
@@ -109,6 +110,8 @@ func (s *Server) mainStorage(k *api.Kind, store *registry.Store, out served) res
 		return newServices(r, &allocator{s.config.Store, s.config.ServiceCIDR, s.config.DNSAddress, s.config.NodePorts})
 	case podsResource:
 		return s.newPods(r, out)
+	case rbac.Roles, rbac.RoleBindings, rbac.ClusterRoles, rbac.ClusterRoleBindings:
+		return s.newPolicy(r)
 	case certificatesResource:
 		return s.newCertificates(r, out)
 	case accountsResource:

@@ -16,13 +16,15 @@ import (
 	restclient "k8s.io/client-go/rest"
 
 	"github.com/peapod-sh/peapod/api"
+	"github.com/peapod-sh/peapod/server/rbac"
 )
 
 // Server serves the Kubernetes API.
 type Server struct {
 	config        Config
 	generic       *server.GenericAPIServer
-	accounts      *Accounts // nil without tokens
+	accounts      *Accounts   // nil without tokens
+	guard         *rbac.Guard // nil without a policy
 	authenticator authenticator.Request
 }
 
@@ -34,6 +36,9 @@ func New(c Config) (*Server, error) {
 	s := &Server{config: c}
 	if c.Tokens != nil {
 		s.accounts = &Accounts{Store: c.Store, Issuer: c.Tokens, Now: time.Now}
+	}
+	if c.Policy != nil {
+		s.authorizeBy(rbac.New(c.Policy))
 	}
 	s.authenticator = newAuthenticator(&s.config, s.accounts)
 	cfg := s.genericConfig()
