@@ -24,7 +24,7 @@ var (
 	}
 )
 
-func validateEnv(env []corev1.EnvVar, path *field.Path) (errs field.ErrorList) {
+func validateEnv(env []corev1.EnvVar, volumes volumeNames, path *field.Path) (errs field.ErrorList) {
 	for i := range env {
 		e, at := &env[i], path.Index(i)
 		if e.Name == "" {
@@ -33,13 +33,13 @@ func validateEnv(env []corev1.EnvVar, path *field.Path) (errs field.ErrorList) {
 			errs = append(errs, faults(at.Child("name"), e.Name, utilvalidation.IsRelaxedEnvVarName(e.Name))...)
 		}
 		if e.ValueFrom != nil {
-			errs = append(errs, validateEnvSource(e, at.Child("valueFrom"))...)
+			errs = append(errs, validateEnvSource(e, volumes, at.Child("valueFrom"))...)
 		}
 	}
 	return errs
 }
 
-func validateEnvSource(e *corev1.EnvVar, path *field.Path) (errs field.ErrorList) {
+func validateEnvSource(e *corev1.EnvVar, volumes volumeNames, path *field.Path) (errs field.ErrorList) {
 	n := 0
 	if r := e.ValueFrom.FieldRef; r != nil {
 		n++
@@ -59,7 +59,7 @@ func validateEnvSource(e *corev1.EnvVar, path *field.Path) (errs field.ErrorList
 	}
 	if r := e.ValueFrom.FileKeyRef; r != nil {
 		n++
-		errs = append(errs, validateFileRef(r, path.Child("fileKeyRef"))...)
+		errs = append(errs, validateFileRef(r, volumes, path.Child("fileKeyRef"))...)
 	}
 	switch {
 	case n == 0:
@@ -72,17 +72,27 @@ func validateEnvSource(e *corev1.EnvVar, path *field.Path) (errs field.ErrorList
 	return errs
 }
 
-func validateFileRef(r *corev1.FileKeySelector, path *field.Path) (errs field.ErrorList) {
-	if r.VolumeName == "" {
-		errs = append(errs, field.Required(path.Child("volumeName"), ""))
+// envFileKeyCharactersMax bounds the name of a variable in a file.
+const envFileKeyCharactersMax = 128
+
+// validateFileRef: the file is one that an init container has written into an empty directory.
+func validateFileRef(r *corev1.FileKeySelector, volumes volumeNames, path *field.Path) (errs field.ErrorList) {
+	name := path.Child("volumeName")
+	if v, known := volumes[r.VolumeName]; r.VolumeName == "" {
+		errs = append(errs, field.Required(name, ""))
+	} else if !known {
+		errs = append(errs, field.NotFound(name, r.VolumeName))
+	} else if v.EmptyDir == nil {
+		errs = append(errs, field.Invalid(name, r.VolumeName, "referenced volume must be of type emptyDir"))
 	}
-	if r.Path == "" {
-		errs = append(errs, field.Required(path.Child("path"), ""))
-	} else {
-		errs = append(errs, validateDescending(r.Path, path.Child("path"))...)
-	}
+	errs = append(errs, validateFilePath(r.Path, path.Child("path"))...)
+	key := path.Child("key")
 	if r.Key == "" {
-		errs = append(errs, field.Required(path.Child("key"), ""))
+		return append(errs, field.Required(key, ""))
+	}
+	errs = append(errs, faults(key, r.Key, utilvalidation.IsRelaxedEnvVarName(r.Key))...)
+	if len(r.Key) > envFileKeyCharactersMax {
+		errs = append(errs, field.TooLong(key, r.Key, envFileKeyCharactersMax))
 	}
 	return errs
 }
@@ -134,10 +144,14 @@ func validateResourceRef(r *corev1.ResourceFieldSelector, named bool, path *fiel
 		return field.ErrorList{field.Required(path.Child("resource"), "")}
 	}
 	_, name, _ := strings.Cut(r.Resource, ".")
-	if !slices.Contains(containerResourcePaths, r.Resource) && !strings.HasPrefix(name, corev1.ResourceHugePagesPrefix) {
+	if !slices.Contains(containerResourcePaths, r.Resource) && !hugePagePath(r.Resource) {
 		return field.ErrorList{field.NotSupported(path.Child("resource"), r.Resource, containerResourcePaths)}
 	}
 	return validateDivisor(r, name, path.Child("divisor"))
+}
+
+func hugePagePath(p string) bool {
+	return strings.HasPrefix(p, "limits."+corev1.ResourceHugePagesPrefix) || strings.HasPrefix(p, "requests."+corev1.ResourceHugePagesPrefix)
 }
 
 var (
@@ -145,18 +159,29 @@ var (
 	memoryDivisors = []string{"1", "1E", "1Ei", "1G", "1Gi", "1K", "1Ki", "1M", "1Mi", "1P", "1Pi", "1T", "1Ti", "1k"}
 )
 
+// validateDivisor: a resource is told in units of a power of its own kind. The fault shows the resource, not the divisor.
 func validateDivisor(r *corev1.ResourceFieldSelector, name string, path *field.Path) field.ErrorList {
 	d := r.Divisor
 	if d.IsZero() {
 		return nil
 	}
-	switch {
-	case name == "cpu" && !slices.Contains(cpuDivisors, d.String()):
-		return field.ErrorList{field.Invalid(path, d.String(), "only divisor's values 1m and 1 are supported with the cpu resource")}
-	case name != "cpu" && !slices.Contains(memoryDivisors, d.String()):
-		return field.ErrorList{field.Invalid(path, d.String(), "only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with the "+name+" resource")}
+	if name == string(corev1.ResourceCPU) {
+		if slices.Contains(cpuDivisors, d.String()) {
+			return nil
+		}
+		return field.ErrorList{field.Invalid(path, r.Resource, "only divisor's values 1m and 1 are supported with the cpu resource")}
 	}
-	return nil
+	if slices.Contains(memoryDivisors, d.String()) {
+		return nil
+	}
+	switch {
+	case name == string(corev1.ResourceEphemeralStorage):
+		name = "local ephemeral storage"
+	case strings.HasPrefix(name, corev1.ResourceHugePagesPrefix):
+		name = "hugepages"
+	}
+	return field.ErrorList{field.Invalid(path, r.Resource,
+		"only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with the "+name+" resource")}
 }
 
 func validateKeyRef(name, key string, path *field.Path) (errs field.ErrorList) {

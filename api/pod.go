@@ -5,6 +5,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/validation"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -18,7 +19,7 @@ func init() {
 		NewList:                func() runtime.Object { return &corev1.PodList{} },
 		Default:                with(defaultPod),
 		PrepareForCreate:       with(preparePod),
-		PrepareForUpdate:       withOld(func(p, _ *corev1.Pod) { syncServiceAccount(&p.Spec) }),
+		PrepareForUpdate:       withOld(preparePodUpdate),
 		PrepareForStatusUpdate: withOld(preparePodStatus),
 		Validate:               check(validatePod),
 		ValidateUpdate:         checkOld(validatePodUpdate),
@@ -58,12 +59,62 @@ func podFields(p *corev1.Pod) fields.Set {
 
 func preparePod(p *corev1.Pod) {
 	syncServiceAccount(&p.Spec) // admission may have chosen the account after defaulting
+	dropDisabledPodFields(&p.Spec, nil)
+	mergeLabelKeys(p)
 	p.Status = corev1.PodStatus{Phase: corev1.PodPending, QOSClass: QOSClass(p)}
 	if len(p.Spec.SchedulingGates) > 0 {
 		p.Status.Conditions = []corev1.PodCondition{{
 			Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonSchedulingGated,
 			Message: "Scheduling is blocked due to non-empty scheduling gates",
 		}}
+	}
+}
+
+func preparePodUpdate(p, old *corev1.Pod) {
+	syncServiceAccount(&p.Spec)
+	dropDisabledPodFields(&p.Spec, &old.Spec)
+}
+
+// mergeLabelKeys writes what matchLabelKeys and mismatchLabelKeys mean for this pod into the selectors beside them: from then on the
+// pod means the same, whatever becomes of its labels.
+func mergeLabelKeys(p *corev1.Pod) {
+	for i := range p.Spec.TopologySpreadConstraints {
+		c := &p.Spec.TopologySpreadConstraints[i]
+		matchKeys(c.LabelSelector, c.MatchLabelKeys, metav1.LabelSelectorOpIn, p.Labels)
+	}
+	terms := func(required []corev1.PodAffinityTerm, preferred []corev1.WeightedPodAffinityTerm) {
+		for i := range required {
+			mergeTerm(&required[i], p.Labels)
+		}
+		for i := range preferred {
+			mergeTerm(&preferred[i].PodAffinityTerm, p.Labels)
+		}
+	}
+	if p.Spec.Affinity == nil {
+		return
+	}
+	if a := p.Spec.Affinity.PodAffinity; a != nil {
+		terms(a.RequiredDuringSchedulingIgnoredDuringExecution, a.PreferredDuringSchedulingIgnoredDuringExecution)
+	}
+	if a := p.Spec.Affinity.PodAntiAffinity; a != nil {
+		terms(a.RequiredDuringSchedulingIgnoredDuringExecution, a.PreferredDuringSchedulingIgnoredDuringExecution)
+	}
+}
+
+func mergeTerm(t *corev1.PodAffinityTerm, labels map[string]string) {
+	matchKeys(t.LabelSelector, t.MatchLabelKeys, metav1.LabelSelectorOpIn, labels)
+	matchKeys(t.LabelSelector, t.MismatchLabelKeys, metav1.LabelSelectorOpNotIn, labels)
+}
+
+// matchKeys ignores keys that the pod has no label for, and a selector that is not there (validation reports it).
+func matchKeys(s *metav1.LabelSelector, keys []string, op metav1.LabelSelectorOperator, labels map[string]string) {
+	if s == nil {
+		return
+	}
+	for _, key := range keys {
+		if v, ok := labels[key]; ok {
+			s.MatchExpressions = append(s.MatchExpressions, metav1.LabelSelectorRequirement{Key: key, Operator: op, Values: []string{v}})
+		}
 	}
 }
 

@@ -25,14 +25,16 @@ func fillPtr[T any](p **T, v T) {
 }
 
 // defaultPod fills in a pod that stands for itself; what templates do not get is here and not in
-// defaultPodSpec: requests that follow limits, and service links.
+// defaultPodSpec: requests that follow limits, ports of the node, and service links.
 func defaultPod(p *corev1.Pod) {
 	defaultPodSpec(&p.Spec)
 	for i := range p.Spec.InitContainers {
 		requestLimits(&p.Spec.InitContainers[i].Resources)
+		defaultHostPorts(&p.Spec.InitContainers[i], p.Spec.HostNetwork)
 	}
 	for i := range p.Spec.Containers {
 		requestLimits(&p.Spec.Containers[i].Resources)
+		defaultHostPorts(&p.Spec.Containers[i], p.Spec.HostNetwork)
 	}
 	requestPodLimits(p)
 	fillPtr(&p.Spec.EnableServiceLinks, corev1.DefaultEnableServiceLinks)
@@ -41,34 +43,35 @@ func defaultPod(p *corev1.Pod) {
 
 // requestLimits requests what is limited and not requested.
 func requestLimits(r *corev1.ResourceRequirements) {
-	for name, limit := range r.Limits {
-		if _, ok := r.Requests[name]; ok {
-			continue
-		}
-		if r.Requests == nil {
-			r.Requests = corev1.ResourceList{}
-		}
-		r.Requests[name] = limit.DeepCopy()
-	}
+	r.Requests = addMissing(r.Requests, r.Limits, func(corev1.ResourceName) bool { return true })
 }
 
 // requestPodLimits completes the requests of the pod as a whole: the sum of its containers, if any
-// of them asks, else what the pod is limited to.
+// of them asks, else what the pod is limited to. Huge pages are limited to the sum, and asked for as limited.
 func requestPodLimits(p *corev1.Pod) {
-	if !helpers.IsPodLevelResourcesSet(p) {
+	r := p.Spec.Resources
+	if r == nil || len(r.Requests)+len(r.Limits) == 0 {
 		return
 	}
-	sums := helpers.AggregateContainerRequests(p, helpers.PodResourcesOptions{})
-	r := p.Spec.Resources
-	if r.Requests == nil {
-		r.Requests = corev1.ResourceList{}
-	}
-	for name, q := range sums {
-		if _, ok := r.Requests[name]; !ok && helpers.IsSupportedPodLevelResource(name) {
-			r.Requests[name] = q.DeepCopy()
+	r.Limits = addMissing(r.Limits, helpers.AggregateContainerLimits(p, helpers.PodResourcesOptions{}), hugePages)
+	r.Requests = addMissing(r.Requests, helpers.AggregateContainerRequests(p, helpers.PodResourcesOptions{}), func(name corev1.ResourceName) bool {
+		return helpers.IsSupportedPodLevelResource(name) && overcommittable(name)
+	})
+	r.Requests = addMissing(r.Requests, r.Limits, helpers.IsSupportedPodLevelResource)
+}
+
+// addMissing adds those of more that are wanted and not there.
+func addMissing(list, more corev1.ResourceList, wanted func(corev1.ResourceName) bool) corev1.ResourceList {
+	for name, q := range more {
+		if _, ok := list[name]; ok || !wanted(name) {
+			continue
 		}
+		if list == nil {
+			list = corev1.ResourceList{}
+		}
+		list[name] = q.DeepCopy()
 	}
-	requestLimits(r)
+	return list
 }
 
 // syncPodIPs keeps the old field podIP the first of podIPs.
@@ -93,15 +96,13 @@ func defaultPodSpec(s *corev1.PodSpec) {
 		defaultVolume(&s.Volumes[i])
 	}
 	for i := range s.InitContainers {
-		defaultContainer(&s.InitContainers[i], s.HostNetwork)
+		defaultContainer(&s.InitContainers[i])
 	}
 	for i := range s.Containers {
-		defaultContainer(&s.Containers[i], s.HostNetwork)
+		defaultContainer(&s.Containers[i])
 	}
 	for i := range s.EphemeralContainers {
-		c := corev1.Container(s.EphemeralContainers[i].EphemeralContainerCommon)
-		defaultContainer(&c, false)
-		s.EphemeralContainers[i].EphemeralContainerCommon = corev1.EphemeralContainerCommon(c)
+		defaultContainer((*corev1.Container)(&s.EphemeralContainers[i].EphemeralContainerCommon))
 	}
 	roundUp(s.Overhead)
 	if s.Resources != nil {
@@ -118,16 +119,22 @@ func syncServiceAccount(s *corev1.PodSpec) {
 	s.DeprecatedServiceAccount = s.ServiceAccountName
 }
 
-func defaultContainer(c *corev1.Container, hostNetwork bool) {
+// defaultHostPorts: on the node's network a container listens on the node's ports.
+func defaultHostPorts(c *corev1.Container, hostNetwork bool) {
+	if !hostNetwork {
+		return
+	}
+	for i := range c.Ports {
+		fill(&c.Ports[i].HostPort, c.Ports[i].ContainerPort)
+	}
+}
+
+func defaultContainer(c *corev1.Container) {
 	fill(&c.ImagePullPolicy, pullPolicyOf(c.Image))
 	fill(&c.TerminationMessagePath, corev1.TerminationMessagePathDefault)
 	fill(&c.TerminationMessagePolicy, corev1.TerminationMessageReadFile)
 	for i := range c.Ports {
-		p := &c.Ports[i]
-		fill(&p.Protocol, corev1.ProtocolTCP)
-		if hostNetwork {
-			fill(&p.HostPort, p.ContainerPort)
-		}
+		fill(&c.Ports[i].Protocol, corev1.ProtocolTCP)
 	}
 	for i := range c.Env {
 		if from := c.Env[i].ValueFrom; from != nil {
@@ -238,6 +245,9 @@ func defaultProjection(p *corev1.VolumeProjection) {
 	}
 	if p.DownwardAPI != nil {
 		defaultDownward(p.DownwardAPI.Items)
+	}
+	if p.PodCertificate != nil {
+		fillPtr(&p.PodCertificate.MaxExpirationSeconds, podCertificateSecondsDefault)
 	}
 }
 

@@ -2,6 +2,7 @@ package api
 
 import (
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
 	helpers "k8s.io/component-helpers/resource"
 )
@@ -16,9 +17,9 @@ func EffectivePodResources(spec *corev1.PodSpec) (requests, limits corev1.Resour
 }
 
 // QOSClass is the pod's quality of service: Guaranteed if every container limits cpu and memory and
-// requests as much, BestEffort if nothing asks for either, else Burstable.
+// they request as much together, BestEffort if nothing asks for either, else Burstable.
 func QOSClass(pod *corev1.Pod) corev1.PodQOSClass {
-	if r := pod.Spec.Resources; r != nil && len(r.Requests)+len(r.Limits) > 0 {
+	if r := pod.Spec.Resources; helpers.IsPodLevelResourcesSet(pod) {
 		return qosOf([]corev1.ResourceRequirements{*r})
 	}
 	var all []corev1.ResourceRequirements
@@ -31,26 +32,35 @@ func QOSClass(pod *corev1.Pod) corev1.PodQOSClass {
 	return qosOf(all)
 }
 
+// qosOf sums what is asked for and limited; what is zero is not there.
 func qosOf(all []corev1.ResourceRequirements) corev1.PodQOSClass {
-	guaranteed, asksNothing := true, true
+	guaranteed := true
+	requests, limits := corev1.ResourceList{}, corev1.ResourceList{}
 	for _, r := range all {
 		for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
-			request, limit := r.Requests[name], r.Limits[name]
-			if positive(request) || positive(limit) {
-				asksNothing = false
-			}
-			if !positive(limit) || (positive(request) && request.Cmp(limit) != 0) {
+			addPositive(requests, name, r.Requests[name])
+			if !addPositive(limits, name, r.Limits[name]) {
 				guaranteed = false
 			}
 		}
 	}
 	switch {
-	case asksNothing:
+	case len(requests)+len(limits) == 0:
 		return corev1.PodQOSBestEffort
-	case guaranteed:
+	case guaranteed && equality.Semantic.DeepEqual(requests, limits):
 		return corev1.PodQOSGuaranteed
 	}
 	return corev1.PodQOSBurstable
+}
+
+func addPositive(sums corev1.ResourceList, name corev1.ResourceName, q resource.Quantity) bool {
+	if !positive(q) {
+		return false
+	}
+	sum := sums[name]
+	sum.Add(q)
+	sums[name] = sum
+	return true
 }
 
 func positive(q resource.Quantity) bool { return q.Sign() > 0 }

@@ -8,7 +8,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/util/diff"
-	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -25,7 +24,8 @@ var updatable = strings.Join([]string{
 // spec; whatever still differs from the new one may not.
 func validatePodUpdate(p, old *corev1.Pod) field.ErrorList {
 	spec := field.NewPath("spec")
-	errs := validatePod(p)
+	errs := validatePodBody(p)
+	errs = append(errs, validatePodAnnotationsUpdate(p, old)...)
 	if len(p.Spec.Containers) != len(old.Spec.Containers) {
 		return append(errs, field.Forbidden(spec.Child("containers"), "pod updates may not add or remove containers"))
 	}
@@ -35,7 +35,9 @@ func validatePodUpdate(p, old *corev1.Pod) field.ErrorList {
 	errs = append(errs, validateDeadlineUpdate(p.Spec.ActiveDeadlineSeconds, old.Spec.ActiveDeadlineSeconds, spec.Child("activeDeadlineSeconds"))...)
 	errs = append(errs, onlyAddedTolerations(p.Spec.Tolerations, old.Spec.Tolerations, spec.Child("tolerations"))...)
 	errs = append(errs, onlyRemovedGates(p.Spec.SchedulingGates, old.Spec.SchedulingGates, spec.Child("schedulingGates"))...)
-
+	if equality.Semantic.DeepEqual(p.Spec, old.Spec) {
+		return errs // most updates are of the metadata, and save the copy
+	}
 	allowed := old.Spec.DeepCopy()
 	for i := range allowed.Containers {
 		allowed.Containers[i].Image = p.Spec.Containers[i].Image
@@ -58,6 +60,7 @@ func validatePodUpdate(p, old *corev1.Pod) field.ErrorList {
 	return errs
 }
 
+// validateDeadlineUpdate: a deadline can be set and come nearer.
 func validateDeadlineUpdate(now, before *int64, path *field.Path) field.ErrorList {
 	switch {
 	case before == nil:
@@ -93,86 +96,67 @@ func onlyRemovedGates(now, before []corev1.PodSchedulingGate, path *field.Path) 
 	return errs
 }
 
-// allowGated: while a pod waits at a gate, where it may run can be narrowed.
+// allowGated: while a pod waits at a gate, on which nodes it may run can be narrowed, and which of them it prefers can change. What it
+// says of other pods cannot: the keys of its labels were merged into those selectors.
 func allowGated(allowed, now *corev1.PodSpec, spec *field.Path) (errs field.ErrorList) {
 	for k, v := range allowed.NodeSelector {
-		if now.NodeSelector[k] != v {
-			errs = append(errs, field.Invalid(spec.Child("nodeSelector"), now.NodeSelector, "only additions are allowed (no mutations or deletions)"))
+		if is, ok := now.NodeSelector[k]; !ok || is != v {
+			errs = append(errs, field.Invalid(spec.Child("nodeSelector"), now.NodeSelector, "only additions to spec.nodeSelector are allowed (no mutations or deletions)"))
 			break
 		}
 	}
 	allowed.NodeSelector = now.NodeSelector
-	was := allowed.Affinity.DeepCopy()
+	was, is := nodeAffinity(allowed), nodeAffinity(now)
+	if was != nil {
+		errs = append(errs, onlyNarrowed(is, was, spec.Child("affinity", "nodeAffinity", ruleRequired, "nodeSelectorTerms"))...)
+	}
 	switch {
-	case was == nil || was.NodeAffinity == nil || was.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution == nil:
-		if now.Affinity == nil {
-			return errs
-		}
-		if was == nil {
-			was = &corev1.Affinity{}
-		}
-		was.NodeAffinity = now.Affinity.NodeAffinity
-		if equality.Semantic.DeepEqual(was, now.Affinity) {
-			allowed.Affinity = now.Affinity
-		}
-	case now.Affinity != nil && now.Affinity.NodeAffinity != nil:
-		if narrower(now.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution, was.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution) {
-			was.NodeAffinity = now.Affinity.NodeAffinity
-			allowed.Affinity = was
-		} else {
-			path := spec.Child("affinity", "nodeAffinity", ruleRequired)
-			errs = append(errs, field.Invalid(path, now.Affinity.NodeAffinity, "no additions/deletions to non-empty NodeSelectorTerms list are allowed"))
+	case allowed.Affinity == nil && is != nil:
+		allowed.Affinity = &corev1.Affinity{NodeAffinity: is}
+	case allowed.Affinity != nil:
+		allowed.Affinity.NodeAffinity = is
+		if *allowed.Affinity == (corev1.Affinity{}) && now.Affinity == nil {
+			allowed.Affinity = nil
 		}
 	}
 	return errs
 }
 
-// narrower: as many terms as before, each with all that it had.
-func narrower(now, before *corev1.NodeSelector) bool {
-	if now == nil || len(now.NodeSelectorTerms) != len(before.NodeSelectorTerms) {
-		return false
+func nodeAffinity(s *corev1.PodSpec) *corev1.NodeAffinity {
+	if s.Affinity == nil {
+		return nil
 	}
-	for i, b := range before.NodeSelectorTerms {
-		n := now.NodeSelectorTerms[i]
-		if len(n.MatchExpressions) < len(b.MatchExpressions) || len(n.MatchFields) < len(b.MatchFields) ||
-			!equality.Semantic.DeepEqual(n.MatchExpressions[:len(b.MatchExpressions)], b.MatchExpressions) ||
-			!equality.Semantic.DeepEqual(n.MatchFields[:len(b.MatchFields)], b.MatchFields) {
-			return false
-		}
-	}
-	return true
+	return s.Affinity.NodeAffinity
 }
 
-func validatePodStatus(p, old *corev1.Pod) (errs field.ErrorList) {
-	status := field.NewPath("status")
-	if p.Spec.NodeName != old.Spec.NodeName {
-		errs = append(errs, field.Forbidden(field.NewPath("spec", "nodeName"), "may not be changed directly"))
+// onlyNarrowed: terms are alternatives, so one more or one less would widen or change the choice; a condition more in one of them
+// narrows it.
+func onlyNarrowed(now, before *corev1.NodeAffinity, path *field.Path) (errs field.ErrorList) {
+	is, was := requiredTerms(now), requiredTerms(before)
+	if len(was) == 0 {
+		return nil
 	}
-	if n := p.Status.NominatedNodeName; n != "" {
-		errs = append(errs, faults(status.Child("nominatedNodeName"), n, utilvalidation.IsDNS1123Subdomain(n))...)
+	if len(is) != len(was) {
+		return field.ErrorList{field.Invalid(path, is, "no additions/deletions to non-empty NodeSelectorTerms list are allowed")}
 	}
-	if old.Status.QOSClass != "" && p.Status.QOSClass != old.Status.QOSClass {
-		errs = append(errs, field.Invalid(status.Child("qosClass"), p.Status.QOSClass, "field is immutable"))
-	}
-	for i := range p.Status.PodIPs {
-		errs = append(errs, utilvalidation.IsValidIPForLegacyField(status.Child("podIPs").Index(i).Child("ip"), p.Status.PodIPs[i].IP, false, nil)...)
+	for i := range was {
+		if !begins(is[i].MatchExpressions, was[i].MatchExpressions) || !begins(is[i].MatchFields, was[i].MatchFields) || empty(was[i]) && !empty(is[i]) {
+			errs = append(errs, field.Invalid(path.Index(i), is[i], "only additions are allowed (no mutations or deletions)"))
+		}
 	}
 	return errs
 }
 
-// ValidateEphemeralContainersUpdate is for the ephemeralcontainers subresource: containers for
-// debugging can be added, and those that are there stay as they are.
-func ValidateEphemeralContainersUpdate(p, old *corev1.Pod) field.ErrorList {
-	path := field.NewPath("spec", "ephemeralContainers")
-	errs := validatePodSpec(&p.Spec, field.NewPath("spec"))
-	for _, b := range old.Spec.EphemeralContainers {
-		i := slices.IndexFunc(p.Spec.EphemeralContainers, func(n corev1.EphemeralContainer) bool { return n.Name == b.Name })
-		switch {
-		case i < 0:
-			errs = append(errs, field.Forbidden(path, fmt.Sprintf("existing ephemeral containers %q may not be removed\n", b.Name)))
-		case !equality.Semantic.DeepEqual(b, p.Spec.EphemeralContainers[i]):
-			errs = append(errs, field.Forbidden(path, fmt.Sprintf("existing ephemeral containers %q may not be changed\n", b.Name)))
-		}
+func requiredTerms(n *corev1.NodeAffinity) []corev1.NodeSelectorTerm {
+	if n == nil || n.RequiredDuringSchedulingIgnoredDuringExecution == nil {
+		return nil
 	}
-	return errs
+	return n.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms
+}
+
+// empty terms match nothing.
+func empty(t corev1.NodeSelectorTerm) bool { return len(t.MatchExpressions)+len(t.MatchFields) == 0 }
+
+func begins(list, with []corev1.NodeSelectorRequirement) bool {
+	return len(list) >= len(with) && equality.Semantic.DeepEqual(list[:len(with):len(with)], with)
 }

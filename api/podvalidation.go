@@ -15,10 +15,64 @@ import (
 
 func validatePod(p *corev1.Pod) field.ErrorList {
 	spec := field.NewPath("spec")
-	errs := validatePodSpec(&p.Spec, spec)
-	errs = append(errs, validateClaimNames(p, spec.Child("volumes"))...)
-	if len(p.Spec.EphemeralContainers) > 0 && p.ResourceVersion == "" {
+	errs := validatePodBody(p)
+	if len(p.Spec.EphemeralContainers) > 0 {
 		errs = append(errs, field.Forbidden(spec.Child("ephemeralContainers"), "cannot be set on create"))
+	}
+	if len(p.Spec.SchedulingGates) > 0 && p.Spec.NodeName != "" {
+		errs = append(errs, field.Forbidden(spec.Child("nodeName"), "cannot be set until all schedulingGates have been cleared"))
+	}
+	return errs
+}
+
+// validatePodBody checks what holds of a pod all its life.
+func validatePodBody(p *corev1.Pod) field.ErrorList {
+	spec := field.NewPath("spec")
+	errs := validatePodAnnotations(p.Annotations, &p.Spec, field.NewPath("metadata", "annotations"))
+	errs = append(errs, validatePodSpec(&p.Spec, spec)...)
+	return append(errs, validateStandalone(p, spec)...)
+}
+
+// validateStandalone checks what is asked of pods and not of templates, which admission or a controller may yet complete.
+func validateStandalone(p *corev1.Pod, spec *field.Path) (errs field.ErrorList) {
+	for i := range p.Spec.InitContainers {
+		errs = append(errs, validateImageText(p.Spec.InitContainers[i].Image, spec.Child("initContainers").Index(i))...)
+	}
+	for i := range p.Spec.Containers {
+		errs = append(errs, validateImageText(p.Spec.Containers[i].Image, spec.Child("containers").Index(i))...)
+	}
+	for i := range p.Spec.Volumes {
+		errs = append(errs, validateStandaloneVolume(p, &p.Spec.Volumes[i], spec.Child("volumes").Index(i))...)
+	}
+	for i, c := range p.Spec.ResourceClaims {
+		if p.Name == "" || c.ResourceClaimTemplateName == nil || len(utilvalidation.IsDNS1123Label(c.Name)) > 0 {
+			continue
+		}
+		name := p.Name + "-" + c.Name
+		for _, msg := range validation.NameIsDNSSubdomain(name, false) {
+			errs = append(errs, field.Invalid(spec.Child("resourceClaims").Index(i).Child("name"), name, "final ResourceClaim name: "+msg))
+		}
+	}
+	return errs
+}
+
+func validateStandaloneVolume(p *corev1.Pod, v *corev1.Volume, path *field.Path) (errs field.ErrorList) {
+	if v.Image != nil {
+		errs = append(errs, required(v.Image.Reference, path.Child("image", "reference"))...)
+	}
+	if v.Projected != nil && p.Spec.ServiceAccountName == "" {
+		for i, s := range v.Projected.Sources {
+			if s.ServiceAccountToken != nil {
+				errs = append(errs, field.Forbidden(path.Child("projected", "sources").Index(i).Child("serviceAccountToken"),
+					"must not be specified when serviceAccountName is not set"))
+			}
+		}
+	}
+	if v.Ephemeral != nil && p.Name != "" && v.Name != "" {
+		claim := p.Name + "-" + v.Name
+		for _, msg := range validation.NameIsDNSSubdomain(claim, false) {
+			errs = append(errs, field.Invalid(path.Child("name"), v.Name, fmt.Sprintf("PVC name %q: %v", claim, msg)))
+		}
 	}
 	return errs
 }
@@ -28,6 +82,7 @@ func validatePod(p *corev1.Pod) field.ErrorList {
 func validateTemplate(t *corev1.PodTemplateSpec, path *field.Path) (errs field.ErrorList) {
 	errs = append(errs, metavalidation.ValidateLabels(t.Labels, path.Child("labels"))...)
 	errs = append(errs, validation.ValidateAnnotations(t.Annotations, path.Child("annotations"))...)
+	errs = append(errs, validatePodAnnotations(t.Annotations, &t.Spec, path.Child("annotations"))...)
 	errs = append(errs, validatePodSpec(&t.Spec, path.Child("spec"))...)
 	if len(t.Spec.EphemeralContainers) > 0 {
 		errs = append(errs, field.Forbidden(path.Child("spec", "ephemeralContainers"), "ephemeral containers not allowed in pod template"))
@@ -37,6 +92,7 @@ func validateTemplate(t *corev1.PodTemplateSpec, path *field.Path) (errs field.E
 
 func validatePodSpec(s *corev1.PodSpec, path *field.Path) (errs field.ErrorList) {
 	volumes, errs := validateVolumes(s.Volumes, path.Child("volumes"))
+	errs = append(errs, validatePodClaims(s.ResourceClaims, path.Child("resourceClaims"))...)
 	errs = append(errs, validateContainers(s, volumes, path)...)
 	errs = append(errs, requiredInOrder(s.RestartPolicy, path.Child("restartPolicy"),
 		corev1.RestartPolicyAlways, corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)...)
@@ -44,14 +100,20 @@ func validatePodSpec(s *corev1.PodSpec, path *field.Path) (errs field.ErrorList)
 		corev1.DNSClusterFirstWithHostNet, corev1.DNSClusterFirst, corev1.DNSDefault, corev1.DNSNone)...)
 	errs = append(errs, metavalidation.ValidateLabels(s.NodeSelector, path.Child("nodeSelector"))...)
 	errs = append(errs, validatePodSecurity(s, path)...)
+	errs = append(errs, validateUserNamespace(s, path)...)
 	errs = append(errs, validateAffinityRules(s.Affinity, path.Child("affinity"))...)
 	errs = append(errs, validateDNSConfig(s, path.Child("dnsConfig"))...)
 	errs = append(errs, validateGates(s, path)...)
 	errs = append(errs, validateSpread(s.TopologySpreadConstraints, path.Child("topologySpreadConstraints"))...)
+	errs = append(errs, validateHostProcesses(s, path)...)
 	errs = append(errs, validatePodNames(s, path)...)
 	errs = append(errs, validateTolerations(s.Tolerations, path.Child("tolerations"))...)
 	errs = append(errs, validateHostAliases(s.HostAliases, path.Child("hostAliases"))...)
-	return append(errs, validatePodNumbers(s, path)...)
+	errs = append(errs, validatePodNumbers(s, path)...)
+	if s.OS != nil {
+		errs = append(errs, validatePodOS(s, path)...)
+	}
+	return errs
 }
 
 // requiredInOrder is requiredOneOf for those fields whose choices Kubernetes lists unsorted.
@@ -69,38 +131,12 @@ func validatePodNumbers(s *corev1.PodSpec, path *field.Path) (errs field.ErrorLi
 	if n := s.ActiveDeadlineSeconds; n != nil && (*n < 1 || *n > activeDeadlineSecondsMax) {
 		errs = append(errs, field.Invalid(path.Child("activeDeadlineSeconds"), *n, utilvalidation.InclusiveRangeError(1, math.MaxInt32)))
 	}
-	if n := s.TerminationGracePeriodSeconds; n != nil {
-		errs = append(errs, nonnegative(*n, path.Child("terminationGracePeriodSeconds"))...)
-	}
 	if p := s.PreemptionPolicy; p != nil {
-		errs = append(errs, oneOf(*p, path.Child("preemptionPolicy"), corev1.PreemptLowerPriority, corev1.PreemptNever)...)
+		errs = append(errs, requiredInOrder(*p, path.Child("preemptionPolicy"), corev1.PreemptLowerPriority, corev1.PreemptNever)...)
 	}
-	for _, name := range sortedKeys(s.Overhead) {
-		q, at := s.Overhead[name], path.Child("overhead").Key(string(name))
-		errs = append(errs, validateContainerResourceName(name, at)...)
-		errs = append(errs, validateQuantity(name, q, at)...)
-	}
+	errs = append(errs, validateResources(&corev1.ResourceRequirements{Limits: s.Overhead}, path.Child("overhead"))...)
 	if s.Resources != nil {
-		errs = append(errs, validatePodResources(s, path.Child("resources"))...)
-	}
-	return errs
-}
-
-// validatePodResources: only some resources can be shared by the pod as a whole, and no container
-// may be promised more than the pod has.
-func validatePodResources(s *corev1.PodSpec, path *field.Path) field.ErrorList {
-	errs := validateResources(s.Resources, path)
-	allowed := func(list corev1.ResourceList, name string) {
-		for _, r := range sortedKeys(list) {
-			if r != corev1.ResourceCPU && r != corev1.ResourceMemory && !hugePages(r) {
-				errs = append(errs, field.NotSupported(path.Child(name), r, []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceHugePagesPrefix}))
-			}
-		}
-	}
-	allowed(s.Resources.Limits, "limits")
-	allowed(s.Resources.Requests, "requests")
-	if len(s.Resources.Claims) > 0 {
-		errs = append(errs, field.Forbidden(path.Child("claims"), "claims cannot be set for Resources at pod-level"))
+		errs = append(errs, validatePodResources(s, path)...)
 	}
 	return errs
 }
@@ -119,14 +155,26 @@ func validatePodNames(s *corev1.PodSpec, path *field.Path) (errs field.ErrorList
 	name(s.PriorityClassName, "priorityClassName", subdomain)
 	name(valueOf(s.RuntimeClassName), "runtimeClassName", subdomain)
 	name(s.SchedulerName, "schedulerName", subdomain)
-	if s.OS != nil {
-		errs = append(errs, requiredOneOf(s.OS.Name, path.Child("os", "name"), corev1.Linux, corev1.Windows)...)
+	if s.HostnameOverride != nil {
+		errs = append(errs, validateHostnameOverride(s, path.Child("hostnameOverride"))...)
 	}
-	if h := s.HostnameOverride; h != nil {
-		errs = append(errs, faults(path.Child("hostnameOverride"), *h, utilvalidation.IsDNS1123Subdomain(*h))...)
-		if s.HostNetwork {
-			errs = append(errs, field.Forbidden(path.Child("hostnameOverride"), "may not be specified when hostNetwork is true"))
-		}
+	return errs
+}
+
+// hostnameCharactersMax is what the kernel takes for a host's name.
+const hostnameCharactersMax = 64
+
+func validateHostnameOverride(s *corev1.PodSpec, path *field.Path) (errs field.ErrorList) {
+	name := *s.HostnameOverride
+	errs = append(errs, faults(path, name, utilvalidation.IsDNS1123Subdomain(name))...)
+	if len(name) > hostnameCharactersMax {
+		errs = append(errs, field.TooLongMaxLength(path, name, hostnameCharactersMax))
+	}
+	if s.HostNetwork {
+		errs = append(errs, field.Forbidden(path, "may not be specified when hostNetwork is true"))
+	}
+	if isTrue(s.SetHostnameAsFQDN) {
+		errs = append(errs, field.Forbidden(path, "may not be specified when setHostnameAsFQDN is true"))
 	}
 	return errs
 }
@@ -144,9 +192,6 @@ func validateGates(s *corev1.PodSpec, path *field.Path) (errs field.ErrorList) {
 			errs = append(errs, field.Duplicate(at, g.Name))
 		}
 		seen.Insert(g.Name)
-	}
-	if len(s.SchedulingGates) > 0 && s.NodeName != "" {
-		errs = append(errs, field.Forbidden(path.Child("nodeName"), "cannot be set until all schedulingGates have been cleared"))
 	}
 	return errs
 }

@@ -31,9 +31,44 @@ func validateProbes(c *corev1.Container, s *corev1.PodSpec, path *field.Path) (e
 		if l.PreStop != nil {
 			errs = append(errs, validateHook(l.PreStop, grace, path.Child("lifecycle", "preStop"))...)
 		}
+		if l.StopSignal != nil {
+			errs = append(errs, validateStopSignal(*l.StopSignal, s.OS, path.Child("lifecycle", "stopSignal"))...)
+		}
 	}
 	return errs
 }
+
+// validateStopSignal: which signals there are depends on the operating system, so the pod must name it.
+func validateStopSignal(sig corev1.Signal, os *corev1.PodOS, path *field.Path) field.ErrorList {
+	switch {
+	case os == nil || os.Name == "":
+		return field.ErrorList{field.Forbidden(path, "may not be set for containers with empty `spec.os.name`")}
+	case os.Name == corev1.Windows:
+		return oneOf(sig, path, corev1.SIGKILL, corev1.SIGTERM)
+	}
+	return oneOf(sig, path, linuxSignals()...)
+}
+
+// linuxSignals are the named ones and those that the kernel only counts, from both ends.
+func linuxSignals() []corev1.Signal {
+	list := []corev1.Signal{
+		corev1.SIGABRT, corev1.SIGALRM, corev1.SIGBUS, corev1.SIGCHLD, corev1.SIGCLD, corev1.SIGCONT, corev1.SIGFPE, corev1.SIGHUP,
+		corev1.SIGILL, corev1.SIGINT, corev1.SIGIO, corev1.SIGIOT, corev1.SIGKILL, corev1.SIGPIPE, corev1.SIGPOLL, corev1.SIGPROF,
+		corev1.SIGPWR, corev1.SIGQUIT, corev1.SIGSEGV, corev1.SIGSTKFLT, corev1.SIGSTOP, corev1.SIGSYS, corev1.SIGTERM, corev1.SIGTRAP,
+		corev1.SIGTSTP, corev1.SIGTTIN, corev1.SIGTTOU, corev1.SIGURG, corev1.SIGUSR1, corev1.SIGUSR2, corev1.SIGVTALRM,
+		corev1.SIGWINCH, corev1.SIGXCPU, corev1.SIGXFSZ, corev1.SIGRTMIN, corev1.SIGRTMAX,
+	}
+	for i := 1; i <= realTimeSignalsHalf; i++ {
+		list = append(list, corev1.Signal("SIGRTMIN+"+itoa(i)))
+		if i < realTimeSignalsHalf {
+			list = append(list, corev1.Signal("SIGRTMAX-"+itoa(i)))
+		}
+	}
+	return list
+}
+
+// realTimeSignalsHalf is how far real-time signals are counted upwards; they are counted one less downwards.
+const realTimeSignalsHalf = 15
 
 func validateProbe(p *corev1.Probe, path *field.Path) field.ErrorList {
 	if p == nil {

@@ -91,14 +91,11 @@ func validateContainerResourceName(name corev1.ResourceName, path *field.Path) f
 func validateResources(r *corev1.ResourceRequirements, path *field.Path) (errs field.ErrorList) {
 	limits, requests := path.Child("limits"), path.Child("requests")
 	for _, name := range sortedKeys(r.Limits) {
-		q, at := r.Limits[name], limits.Key(string(name))
-		errs = append(errs, validateContainerResourceName(name, at)...)
-		errs = append(errs, validateQuantity(name, q, at)...)
+		errs = append(errs, validateAmount(name, r.Limits[name], limits.Key(string(name)))...)
 	}
 	for _, name := range sortedKeys(r.Requests) {
-		q, at := r.Requests[name], requests.Key(string(name))
-		errs = append(errs, validateContainerResourceName(name, at)...)
-		errs = append(errs, validateQuantity(name, q, at)...)
+		q := r.Requests[name]
+		errs = append(errs, validateAmount(name, q, requests.Key(string(name)))...)
 		limit, limited := r.Limits[name]
 		switch {
 		case !limited && !overcommittable(name):
@@ -109,5 +106,35 @@ func validateResources(r *corev1.ResourceRequirements, path *field.Path) (errs f
 			errs = append(errs, field.Invalid(requests, q.String(), fmt.Sprintf("must be less than or equal to %s limit of %s", name, limit.String())))
 		}
 	}
+	if onlyHugePages(r.Limits, r.Requests) {
+		errs = append(errs, field.Forbidden(path, "HugePages require cpu or memory"))
+	}
 	return errs
+}
+
+// validateAmount: huge pages come whole.
+func validateAmount(name corev1.ResourceName, q resource.Quantity, path *field.Path) field.ErrorList {
+	errs := append(validateContainerResourceName(name, path), validateQuantity(name, q, path)...)
+	if !hugePages(name) {
+		return errs
+	}
+	page, err := resource.ParseQuantity(strings.TrimPrefix(string(name), corev1.ResourceHugePagesPrefix))
+	if err != nil || page.Sign() <= 0 || q.Value()%page.Value() != 0 {
+		errs = append(errs, field.Invalid(path, q.String(), fmt.Sprintf("%s is not positive integer multiple of %s", q.String(), name)))
+	}
+	return errs
+}
+
+// onlyHugePages: without cpu or memory nobody would know how much of a node such a pod takes.
+func onlyHugePages(lists ...corev1.ResourceList) bool {
+	huge := false
+	for _, list := range lists {
+		for name := range list {
+			if name == corev1.ResourceCPU || name == corev1.ResourceMemory {
+				return false
+			}
+			huge = huge || hugePages(name)
+		}
+	}
+	return huge
 }

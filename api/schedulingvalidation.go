@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/validation"
@@ -91,10 +92,20 @@ func validateSpreadDetails(c *corev1.TopologySpreadConstraint, at *field.Path) (
 	if p := c.NodeTaintsPolicy; p != nil {
 		errs = append(errs, oneOf(*p, at.Child("nodeTaintsPolicy"), corev1.NodeInclusionPolicyHonor, corev1.NodeInclusionPolicyIgnore)...)
 	}
-	if len(c.MatchLabelKeys) > 0 && c.LabelSelector == nil {
-		errs = append(errs, field.Forbidden(at.Child("matchLabelKeys"), "must not be specified when labelSelector is not set"))
-	}
+	errs = append(errs, validateLabelKeys(c.MatchLabelKeys, c.LabelSelector, at.Child("matchLabelKeys"))...)
 	return append(errs, validateSelector(c.LabelSelector, at.Child("labelSelector"))...)
+}
+
+// validateLabelKeys checks keys whose values are the pod's own; they narrow a selector, so there must be one. That a key is not also
+// in the selector cannot be asked: mergeLabelKeys has put it there.
+func validateLabelKeys(keys []string, s *metav1.LabelSelector, path *field.Path) (errs field.ErrorList) {
+	if len(keys) > 0 && s == nil {
+		return field.ErrorList{field.Forbidden(path, "must not be specified when labelSelector is not set")}
+	}
+	for i, key := range keys {
+		errs = append(errs, metavalidation.ValidateLabelName(key, path.Index(i))...)
+	}
+	return errs
 }
 
 func validateTopologyKey(key string, path *field.Path) field.ErrorList {
@@ -234,8 +245,15 @@ func validatePodAffinity(required []corev1.PodAffinityTerm, preferred []corev1.W
 func validatePodTerm(t *corev1.PodAffinityTerm, path *field.Path) (errs field.ErrorList) {
 	errs = append(errs, validateSelector(t.LabelSelector, path.Child("labelSelector"))...)
 	errs = append(errs, validateSelector(t.NamespaceSelector, path.Child("namespaceSelector"))...)
-	for i, ns := range t.Namespaces {
-		errs = append(errs, faults(path.Child("namespaces").Index(i), ns, validation.ValidateNamespaceName(ns, false))...)
+	for _, ns := range t.Namespaces {
+		errs = append(errs, faults(path.Child("namespace"), ns, validation.ValidateNamespaceName(ns, false))...)
+	}
+	errs = append(errs, validateLabelKeys(t.MatchLabelKeys, t.LabelSelector, path.Child("matchLabelKeys"))...)
+	errs = append(errs, validateLabelKeys(t.MismatchLabelKeys, t.LabelSelector, path.Child("mismatchLabelKeys"))...)
+	for i, key := range t.MatchLabelKeys {
+		if slices.Contains(t.MismatchLabelKeys, key) {
+			errs = append(errs, field.Invalid(path.Child("matchLabelKeys").Index(i), key, "exists in both matchLabelKeys and mismatchLabelKeys"))
+		}
 	}
 	return append(errs, validateTopologyKey(t.TopologyKey, path.Child("topologyKey"))...)
 }

@@ -3,8 +3,10 @@ package api
 import (
 	"cmp"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/validation"
@@ -28,6 +30,18 @@ func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps
 func itoa(n int) string { return strconv.Itoa(n) }
 
 func parseInt(s string) (int64, error) { return strconv.ParseInt(s, 10, 64) }
+
+// fieldsOutside lists the JSON names of those fields of a struct that hold something and are not allowed to.
+func fieldsOutside(structPointer any, allowed []string) (names []string) {
+	v := reflect.ValueOf(structPointer).Elem()
+	for i := range v.NumField() {
+		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		if !v.Field(i).IsZero() && !slices.Contains(allowed, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
 
 // selectorText is the selector in the form that a list request takes.
 func selectorText(s *metav1.LabelSelector) string {

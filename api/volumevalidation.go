@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/sets"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -89,8 +88,7 @@ var volumeChecks = map[string]func(*corev1.VolumeSource, *field.Path) field.Erro
 		return append(errs, validateDownward(s.DownwardAPI.Items, path)...)
 	},
 	"projected": func(s *corev1.VolumeSource, path *field.Path) field.ErrorList {
-		errs := validateMode(s.Projected.DefaultMode, path.Child("defaultMode"))
-		return append(errs, validateProjections(s.Projected.Sources, path.Child("sources"))...)
+		return validateProjected(s.Projected, path)
 	},
 	"persistentVolumeClaim": func(s *corev1.VolumeSource, path *field.Path) field.ErrorList {
 		return required(s.PersistentVolumeClaim.ClaimName, path.Child("claimName"))
@@ -109,8 +107,7 @@ var volumeChecks = map[string]func(*corev1.VolumeSource, *field.Path) field.Erro
 		return validateClaimTemplate(s.Ephemeral.VolumeClaimTemplate, path.Child("volumeClaimTemplate"))
 	},
 	"image": func(s *corev1.VolumeSource, path *field.Path) field.ErrorList {
-		errs := required(s.Image.Reference, path.Child("reference"))
-		return append(errs, requiredOneOf(s.Image.PullPolicy, path.Child("pullPolicy"), corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever)...)
+		return requiredOneOf(s.Image.PullPolicy, path.Child("pullPolicy"), corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever)
 	},
 }
 
@@ -182,83 +179,4 @@ func validateDownwardFile(f *corev1.DownwardAPIVolumeFile, path *field.Path) fie
 		errs = append(errs, field.Required(path, "one of fieldRef and resourceFieldRef is required"))
 	}
 	return append(errs, validateMode(f.Mode, path.Child("mode"))...)
-}
-
-// Bounds on the life of a token in a volume.
-const (
-	tokenSecondsMin = 600
-	tokenSecondsMax = 1 << 32
-)
-
-func validateProjections(sources []corev1.VolumeProjection, path *field.Path) (errs field.ErrorList) {
-	taken := sets.New[string]()
-	for i := range sources {
-		s, at := &sources[i], path.Index(i)
-		set := setFields(s)
-		if len(set) != 1 {
-			for _, name := range set[min(1, len(set)):] {
-				errs = append(errs, field.Forbidden(at.Child(name), "may not specify more than 1 volume type per source"))
-			}
-			if len(set) == 0 {
-				errs = append(errs, field.Required(at, "must specify a volume type"))
-			}
-			continue
-		}
-		errs = append(errs, validateProjection(s, at)...)
-		for _, p := range projectedPaths(s) {
-			if taken.Has(p) {
-				errs = append(errs, field.Invalid(path, p, "conflicting duplicate paths"))
-			}
-			taken.Insert(p)
-		}
-	}
-	return errs
-}
-
-func validateProjection(s *corev1.VolumeProjection, at *field.Path) (errs field.ErrorList) {
-	switch {
-	case s.Secret != nil:
-		errs = append(errs, required(s.Secret.Name, at.Child("secret", "name"))...)
-		errs = append(errs, validateItems(s.Secret.Items, at.Child("secret", "items"))...)
-	case s.ConfigMap != nil:
-		errs = append(errs, required(s.ConfigMap.Name, at.Child("configMap", "name"))...)
-		errs = append(errs, validateItems(s.ConfigMap.Items, at.Child("configMap", "items"))...)
-	case s.DownwardAPI != nil:
-		errs = append(errs, validateDownward(s.DownwardAPI.Items, at.Child("downwardAPI"))...)
-	case s.ServiceAccountToken != nil:
-		token, path := s.ServiceAccountToken, at.Child("serviceAccountToken")
-		errs = append(errs, validateTokenSeconds(valueOf(token.ExpirationSeconds), path.Child("expirationSeconds"))...)
-		errs = append(errs, validateFilePath(token.Path, path.Child("path"))...)
-	}
-	return errs
-}
-
-func validateTokenSeconds(seconds int64, path *field.Path) field.ErrorList {
-	switch {
-	case seconds < tokenSecondsMin:
-		return field.ErrorList{field.Invalid(path, seconds, "may not specify a duration less than 10 minutes")}
-	case seconds > tokenSecondsMax:
-		return field.ErrorList{field.Invalid(path, seconds, "may not specify a duration larger than 2^32 seconds")}
-	}
-	return nil
-}
-
-func projectedPaths(s *corev1.VolumeProjection) (paths []string) {
-	switch {
-	case s.Secret != nil:
-		for _, item := range s.Secret.Items {
-			paths = append(paths, item.Path)
-		}
-	case s.ConfigMap != nil:
-		for _, item := range s.ConfigMap.Items {
-			paths = append(paths, item.Path)
-		}
-	case s.DownwardAPI != nil:
-		for _, file := range s.DownwardAPI.Items {
-			paths = append(paths, file.Path)
-		}
-	case s.ServiceAccountToken != nil:
-		paths = append(paths, s.ServiceAccountToken.Path)
-	}
-	return paths
 }
