@@ -18,6 +18,7 @@ func init() {
 		New:                  func() runtime.Object { return &appsv1.Deployment{} },
 		NewList:              func() runtime.Object { return &appsv1.DeploymentList{} },
 		Default:              with(defaultDeployment),
+		PrepareForCreate:     with(func(d *appsv1.Deployment) { dropDisabledPodFields(&d.Spec.Template.Spec, nil) }),
 		PrepareForUpdate:     withOld(prepareDeploymentUpdate),
 		Validate:             check(validateDeployment),
 		ValidateUpdate:       checkOld(validateDeploymentUpdate),
@@ -67,6 +68,7 @@ func defaultDeployment(d *appsv1.Deployment) {
 // prepareDeploymentUpdate counts changes of annotations as generations too: the controller copies
 // them to the replica sets, so it must see that it has not yet done so.
 func prepareDeploymentUpdate(d, old *appsv1.Deployment) {
+	dropDisabledPodFields(&d.Spec.Template.Spec, &old.Spec.Template.Spec)
 	if d.Generation == old.Generation && !equality.Semantic.DeepEqual(d.Annotations, old.Annotations) {
 		d.Generation++
 	}

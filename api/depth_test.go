@@ -326,3 +326,146 @@ spec:
 		t.Errorf("an update brought fields in (-want +got)\n%s", diff)
 	}
 }
+
+func TestServicesInDepth(t *testing.T) {
+	runBad(t, "services", goodService, []badObject{
+		{"only the old field", []string{"  clusterIPs: [10.96.0.7]\n", ""}, []string{"spec.clusterIPs: Required value"}},
+		{"only the new field", []string{"  clusterIP: 10.96.0.7\n", ""}, []string{"spec.clusterIPs: Invalid value: [\"10.96.0.7\"]: must be empty when `clusterIP` is not specified"}},
+		{"two families", []string{"[10.96.0.7]", "[10.96.0.7, 'fd00::7']\n  ipFamilies: [IPv4, IPv6]\n  ipFamilyPolicy: RequireDualStack"}, nil},
+		{"one family twice", []string{"[10.96.0.7]", "[10.96.0.7, 10.96.0.8]"}, []string{"spec.clusterIPs: Invalid value: [\"10.96.0.7\",\"10.96.0.8\"]: may specify no more than one IP for each IP family"}},
+		{"three", []string{"[10.96.0.7]", "[10.96.0.7, 'fd00::7', 10.96.0.9]"}, []string{"spec.clusterIPs: Invalid value: [\"10.96.0.7\",\"fd00::7\",\"10.96.0.9\"]: may only hold up to 2 values"}},
+		{"none beside one", []string{"clusterIP: 10.96.0.7", "clusterIP: None", "[10.96.0.7]", "[None, 10.96.0.7]"}, []string{"spec.clusterIPs: Invalid value: [\"None\",\"10.96.0.7\"]: 'None' must be the first and only value"}},
+		{"one beside none", []string{"[10.96.0.7]", "[10.96.0.7, None]"}, []string{`spec.clusterIPs[1]: Invalid value: "None"`}},
+		{"other family", []string{"[10.96.0.7]", "[10.96.0.7]\n  ipFamilies: [IPv6]"}, []string{"spec.clusterIPs[0]: Invalid value: \"10.96.0.7\": expected an IPv6 value as indicated by `ipFamilies[0]`"}},
+		{"family", []string{"[10.96.0.7]", "[10.96.0.7]\n  ipFamilies: [IPX]"}, []string{`spec.ipFamilies[0]: Unsupported value: "IPX": supported values: "IPv4", "IPv6"`}},
+		{"family twice", []string{"[10.96.0.7]", "[10.96.0.7]\n  ipFamilies: [IPv4, IPv4]"}, []string{`spec.ipFamilies[1]: Duplicate value: "IPv4"`}},
+		{"family policy", []string{"[10.96.0.7]", "[10.96.0.7]\n  ipFamilyPolicy: Many"}, []string{`spec.ipFamilyPolicy: Unsupported value: "Many": supported values: "PreferDualStack", "RequireDualStack", "SingleStack"`}},
+		{"external name of families", []string{"  clusterIP: 10.96.0.7\n  clusterIPs: [10.96.0.7]\n", "  type: ExternalName\n  externalName: a.b.\n  ipFamilies: [IPv4]\n  ipFamilyPolicy: SingleStack\n"}, []string{
+			"spec.ipFamilies: Forbidden: may not be set when `type` is 'ExternalName'", "spec.ipFamilyPolicy: Forbidden: may not be set when `type` is 'ExternalName'",
+		}},
+		{"distribution", []string{"  selector", "  trafficDistribution: Anywhere\n  selector"}, []string{`spec.trafficDistribution: Unsupported value: "Anywhere": supported values: "PreferClose", "PreferSameZone", "PreferSameNode"`}},
+		{"internal policy", []string{"  selector", "  internalTrafficPolicy: Global\n  selector"}, []string{`spec.internalTrafficPolicy: Unsupported value: "Global": supported values: "Cluster", "Local"`}},
+		{"health port", []string{"  selector", "  healthCheckNodePort: 30000\n  selector"}, []string{"spec.healthCheckNodePort: Invalid value: 30000: may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"}},
+		{"ranges", []string{"  selector", "  loadBalancerSourceRanges: [10.0.0.0/8]\n  selector"}, []string{"spec.LoadBalancerSourceRanges: Forbidden: may only be used when `type` is 'LoadBalancer'"}},
+		{"range", []string{"  selector", "  type: LoadBalancer\n  loadBalancerSourceRanges: [x]\n  selector"}, []string{`spec.LoadBalancerSourceRanges[0]: Invalid value: "x"`}},
+		{"ranges of old", []string{"{name: web,", "{name: web, annotations: {service.beta.kubernetes.io/load-balancer-source-ranges: '10.0.0.0/8, x'},", "  selector", "  type: LoadBalancer\n  selector"}, []string{
+			"metadata.annotations[service.beta.kubernetes.io/load-balancer-source-ranges]: Invalid value: \"10.0.0.0/8, x\": must be a list of IP ranges. For example, 10.240.0.0/24,10.250.0.0/24",
+		}},
+		{"ranges of old for nobody", []string{"{name: web,", "{name: web, annotations: {service.beta.kubernetes.io/load-balancer-source-ranges: 10.0.0.0/8},"}, []string{"metadata.annotations[service.beta.kubernetes.io/load-balancer-source-ranges]: Forbidden"}},
+		{"ports without being asked", []string{"  selector", "  allocateLoadBalancerNodePorts: false\n  selector"}, []string{"spec.allocateLoadBalancerNodePorts: Forbidden: may only be used when `type` is 'LoadBalancer'"}},
+	})
+	dual := edit(t, goodService, "[10.96.0.7]", "[10.96.0.7, 'fd00::7']\n  ipFamilies: [IPv4, IPv6]\n  ipFamilyPolicy: PreferDualStack")
+	runUpdates(t, "services", dual, []badObject{
+		{"one family less", []string{"[10.96.0.7, 'fd00::7']", "[10.96.0.7]", "[IPv4, IPv6]", "[IPv4]", "PreferDualStack", "SingleStack"}, nil},
+		{"one family less in silence", []string{"[10.96.0.7, 'fd00::7']", "[10.96.0.7]", "[IPv4, IPv6]", "[IPv4]"}, []string{
+			`spec.ipFamilyPolicy: Invalid value: "PreferDualStack": must be set to 'SingleStack' when releasing the secondary clusterIP`,
+			`spec.ipFamilyPolicy: Invalid value: "PreferDualStack": must be set to 'SingleStack' when releasing the secondary ipFamily`,
+		}},
+		{"other second address", []string{"fd00::7", "fd00::8"}, []string{`spec.clusterIPs[1]: Invalid value: ["10.96.0.7","fd00::8"]: may not change once set`}},
+	})
+	single := edit(t, goodService, "[10.96.0.7]", "[10.96.0.7]\n  ipFamilies: [IPv4]")
+	runUpdates(t, "services", single, []badObject{
+		{"one family more", []string{"[10.96.0.7]", "[10.96.0.7, 'fd00::7']", "[IPv4]", "[IPv4, IPv6]\n  ipFamilyPolicy: RequireDualStack"}, nil},
+		{"other family", []string{"[IPv4]", "[IPv6]"}, []string{`spec.ipFamilies[0]: Invalid value: ["IPv6"]: may not change once set`, "spec.clusterIPs[0]: Invalid value"}},
+	})
+}
+
+func TestServiceStatus(t *testing.T) {
+	k := kindNamed(t, "services")
+	for _, c := range []struct {
+		name, kind, status string
+		want               []string
+	}{
+		{"good", "LoadBalancer", "[{ip: 192.0.2.1}, {hostname: lb.example.com}]", nil},
+		{"of no balancer", "ClusterIP", "[{ip: 192.0.2.1}]", []string{"status.loadBalancer.ingress: Forbidden: may only be used when `spec.type` is 'LoadBalancer'"}},
+		{"address", "LoadBalancer", "[{ip: x}]", []string{`status.loadBalancer.ingress[0].ip: Invalid value: "x"`}},
+		{"mode", "LoadBalancer", "[{ip: 192.0.2.1, ipMode: Odd}]", []string{`status.loadBalancer.ingress[0].ipMode: Unsupported value: "Odd": supported values: "Proxy", "VIP"`}},
+		{"mode of a name", "LoadBalancer", "[{hostname: a.b, ipMode: VIP}]", []string{"status.loadBalancer.ingress[0].ipMode: Forbidden: may not be specified when `ip` is not set"}},
+		{"address as a name", "LoadBalancer", "[{hostname: 192.0.2.1}]", []string{`status.loadBalancer.ingress[0].hostname: Invalid value: "192.0.2.1": must be a DNS name, not an IP address`}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := load(t, "services", edit(t, goodService, "  selector", "  type: "+c.kind+"\n  selector")+"status: {loadBalancer: {ingress: "+c.status+"}}")
+			sameFaults(t, k.ValidateStatusUpdate(s, s), c.want...)
+		})
+	}
+}
+
+func TestServiceWarnings(t *testing.T) {
+	s := load(t, "services", "metadata: {name: a}\nspec: {clusterIP: None, sessionAffinity: ClientIP, externalIPs: [192.0.2.1], loadBalancerIP: 192.0.2.1, trafficDistribution: PreferClose}")
+	want := []string{
+		"spec.loadBalancerIP is ignored for headless services", "spec.externalIPs is ignored for headless services", "spec.SessionAffinity is ignored for headless services",
+		"spec.trafficDistribution: PreferClose is deprecated; use PreferSameZone instead",
+	}
+	if diff := cmp.Diff(want, kindNamed(t, "services").Warnings(s, nil)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestJobStatus(t *testing.T) {
+	const spec = "metadata: {name: a, uid: u}\nspec:\n  completionMode: Indexed\n  completions: 10\n  backoffLimitPerIndex: 1\n  template: {spec: {restartPolicy: Never, containers: [{name: a, image: b}]}}\n"
+	const done = "startTime: '2026-01-01T00:00:00Z', completionTime: '2026-01-01T01:00:00Z', conditions: [{type: SuccessCriteriaMet, status: 'True'}, {type: Complete, status: 'True'}]"
+	k := kindNamed(t, "jobs.batch")
+	for _, c := range []struct {
+		name, old, now string
+		want           []string
+	}{
+		{"running", "", "active: 2, ready: 1, startTime: '2026-01-01T00:00:00Z', completedIndexes: '0,2-4', failedIndexes: '1'", nil},
+		{"done", "", done, nil},
+		{"nothing new", "active: 1, ready: 2", "active: 1, ready: 2", nil},
+		{"below zero", "", "active: -1, succeeded: -2, failed: -3, ready: -4, terminating: -5", []string{
+			"status.active: Invalid value: -1", "status.succeeded: Invalid value: -2", "status.failed: Invalid value: -3", "status.ready: Invalid value: -4", "status.terminating: Invalid value: -5",
+		}},
+		{"ready and not active", "", "active: 1, ready: 2", []string{"status.ready: Invalid value: 2: cannot set more ready pods than active"}},
+		{"done and active", "", done + ", active: 1, terminating: 1", []string{"status.active: Invalid value: 1: active>0 is invalid for finished job", "status.terminating: Invalid value: 1: terminating>0 is invalid for finished job"}},
+		{"done at no time", "", "conditions: [{type: SuccessCriteriaMet, status: 'True'}, {type: Complete, status: 'True'}]", []string{
+			"status.completionTime: Required value: completionTime is required for Complete jobs", "status.startTime: Required value: startTime is required for finished job",
+		}},
+		{"time and not done", "", "completionTime: '2026-01-01T01:00:00Z'", []string{"status.completionTime: Invalid value: \"2026-01-01T01:00:00Z\": cannot set completionTime when there is no Complete=True condition"}},
+		{"done before it began", "", strings.Replace(done, "completionTime: '2026", "completionTime: '2025", 1), []string{"status.completionTime: Invalid value: \"2025-01-01T01:00:00Z\": completionTime cannot be set before startTime"}},
+		{"done without a word before", "", strings.Replace(done, "{type: SuccessCriteriaMet, status: 'True'}, ", "", 1), []string{"status.conditions: Invalid value: cannot set Complete=True condition without the SuccessCriteriaMet=true condition"}},
+		{"failed without a word before", "", "startTime: '2026-01-01T00:00:00Z', conditions: [{type: Failed, status: 'True'}]", []string{"status.conditions: Invalid value: cannot set Failed=True condition without the FailureTarget=true condition"}},
+		{"done and failed", "", strings.Replace(done, "[", "[{type: FailureTarget, status: 'True'}, {type: Failed, status: 'True'}, ", 1), []string{
+			"status.conditions: Invalid value: cannot set Complete=True and Failed=true conditions", "status.conditions: Invalid value: cannot set Complete=True and FailureTarget=true conditions",
+			"status.conditions: Invalid value: cannot set Failed=True and SuccessCriteriaMet=true conditions", "status.conditions: Invalid value: cannot set FailureTarget=true and SuccessCriteriaMet=true conditions",
+		}},
+		{"undone", done, "startTime: '2026-01-01T00:00:00Z'", []string{
+			"status.conditions: Invalid value: cannot disable the terminal Complete=True condition", "status.conditions: Invalid value: cannot disable the terminal SuccessCriteriaMet=True condition",
+		}},
+		{"begun again", "startTime: '2026-01-01T00:00:00Z'", "startTime: '2026-01-02T00:00:00Z'", []string{"status.startTime: Invalid value: \"2026-01-02T00:00:00Z\": startTime cannot be modified for unsuspended job"}},
+		{"not begun", "startTime: '2026-01-01T00:00:00Z'", "active: 1", []string{"status.startTime: Required value: startTime cannot be removed for unsuspended job"}},
+		{"suspended", "startTime: '2026-01-01T00:00:00Z'", "conditions: [{type: Suspended, status: 'True'}]", nil},
+		{"indexes out of order", "", "completedIndexes: '3,1'", []string{`status.completedIndexes: Invalid value: "3,1": error parsing completedIndexes: non-increasing order, previous: 3, current: 1`}},
+		{"index too large", "", "completedIndexes: '5-10'", []string{`status.completedIndexes: Invalid value: "5-10": error parsing completedIndexes: too large index: "10"`}},
+		{"no index", "", "failedIndexes: x", []string{`status.failedIndexes: Invalid value: "x": error parsing failedIndexes: cannot convert string to integer for index: "x"`}},
+		{"three ends", "", "completedIndexes: '1-2-3'", []string{`status.completedIndexes: Invalid value: "1-2-3": error parsing completedIndexes: the fragment "1-2-3" violates`}},
+		{"both ways", "", "completedIndexes: '0-4', failedIndexes: '4-6'", []string{`status.failedIndexes: Invalid value: "4-6": failedIndexes and completedIndexes overlap`}},
+		{"uncounted twice", "", "uncountedTerminatedPods: {succeeded: [a, a], failed: ['']}", []string{
+			`status.uncountedTerminatedPods.succeeded[1]: Duplicate value: "a"`, `status.uncountedTerminatedPods.failed[0]: Invalid value: "": must not be empty`,
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			old, now := load(t, "jobs.batch", spec+"status: {"+c.old+"}"), load(t, "jobs.batch", spec+"status: {"+c.now+"}")
+			sameFaults(t, k.ValidateStatusUpdate(now, old), c.want...)
+		})
+	}
+	plain := "metadata: {name: a}\nspec: {template: {spec: {restartPolicy: Never, containers: [{name: a, image: b}]}}}\n"
+	sameFaults(t, k.ValidateStatusUpdate(load(t, "jobs.batch", plain+"status: {completedIndexes: '0', failedIndexes: ''}"), load(t, "jobs.batch", plain)),
+		`status.completedIndexes: Invalid value: "0": cannot set non-empty completedIndexes when non-indexed completion mode`,
+		`status.failedIndexes: Invalid value: "": cannot set non-null failedIndexes when backoffLimitPerIndex is null`)
+}
+
+func TestSmallKindsInDepth(t *testing.T) {
+	runBad(t, "namespaces", "metadata: {name: a}\nspec: {finalizers: [kubernetes, orphan, example.com/f]}\n", []badObject{
+		{"finalizer", []string{"orphan", "mine"}, []string{`spec.finalizers: Invalid value: "mine": name is neither a standard finalizer name nor is it fully qualified`}},
+		{"finalizer's name", []string{"example.com/f", "'not ok/f'"}, []string{`spec.finalizers: Invalid value: "not ok/f"`}},
+	})
+	runBad(t, "nodes", "metadata: {name: a}\nspec: {podCIDRs: [10.0.0.0/24], taints: [{key: a, effect: NoSchedule}]}\n", []badObject{
+		{"two families", []string{"[10.0.0.0/24]", "[10.0.0.0/24, 'fd00::/64']"}, nil},
+		{"one family twice", []string{"[10.0.0.0/24]", "[10.0.0.0/24, 10.0.1.0/24]"}, []string{"spec.podCIDRs: Invalid value"}},
+		{"twice the same", []string{"[10.0.0.0/24]", "[10.0.0.0/24, 10.0.0.0/24]"}, []string{`spec.podCIDRs[1]: Duplicate value: "10.0.0.0/24"`}},
+		{"taint twice", []string{"taints: [", "taints: [{key: a, effect: NoSchedule}, "}, []string{`spec.taints[1]: Duplicate value: {"key":"a","effect":"NoSchedule"}: taints must be unique by key and effect pair`}},
+	})
+	account := load(t, "serviceaccounts", "metadata: {name: a}\nsecrets: [{name: s, namespace: x, uid: u}]")
+	kindNamed(t, "serviceaccounts").PrepareForCreate(account)
+	sameYAML(t, account, "metadata:\n  name: a\nsecrets:\n- name: s\n")
+}

@@ -23,9 +23,13 @@ func init() {
 		NewList:          func() runtime.Object { return &batchv1.JobList{} },
 		Default:          with(defaultJob),
 		PrepareForCreate: with(prepareJob),
-		PrepareForUpdate: withOld(func(j, _ *batchv1.Job) { dropAlphaJob(&j.Spec) }),
-		Validate:         check(validateJob),
-		ValidateUpdate:   checkOld(validateJobUpdate),
+		PrepareForUpdate: withOld(func(j, old *batchv1.Job) {
+			dropAlphaJob(&j.Spec)
+			dropDisabledPodFields(&j.Spec.Template.Spec, &old.Spec.Template.Spec)
+		}),
+		Validate:             check(validateJob),
+		ValidateUpdate:       checkOld(validateJobUpdate),
+		ValidateStatusUpdate: checkOld(validateJobStatus),
 		Warnings: warnings(func(j *batchv1.Job, isNew bool) []string {
 			return append(nameWarning(j.Name, "this is used in Pod names and hostnames", isNew), jobWarnings(&j.Spec, field.NewPath("spec"))...)
 		}),
@@ -93,6 +97,7 @@ func dropAlphaJob(s *batchv1.JobSpec) { s.Scheduling = nil }
 func prepareJob(j *batchv1.Job) {
 	j.Status = batchv1.JobStatus{}
 	dropAlphaJob(&j.Spec)
+	dropDisabledPodFields(&j.Spec.Template.Spec, nil)
 	if isTrue(j.Spec.ManualSelector) || j.UID == "" {
 		return
 	}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -60,9 +61,16 @@ func prepareNamespace(ns *corev1.Namespace) {
 	}
 }
 
+// ownFinalizers are those that need no domain before their names.
+var ownFinalizers = []corev1.FinalizerName{corev1.FinalizerKubernetes, metav1.FinalizerOrphanDependents, metav1.FinalizerDeleteDependents}
+
 func validateNamespace(ns *corev1.Namespace) (errs field.ErrorList) {
+	path := field.NewPath("spec", "finalizers")
 	for _, f := range ns.Spec.Finalizers {
-		errs = append(errs, validateFinalizer(string(f), field.NewPath("spec", "finalizers"))...)
+		errs = append(errs, validateFinalizer(string(f), path)...)
+		if !strings.Contains(string(f), "/") && !slices.Contains(ownFinalizers, f) {
+			errs = append(errs, field.Invalid(path, f, "name is neither a standard finalizer name nor is it fully qualified"))
+		}
 	}
 	return errs
 }

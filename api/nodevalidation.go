@@ -30,7 +30,9 @@ func validateTaints(taints []corev1.Taint, path *field.Path) (errs field.ErrorLi
 		errs = append(errs, requiredOneOf(t.Effect, at.Child("effect"),
 			corev1.TaintEffectNoSchedule, corev1.TaintEffectPreferNoSchedule, corev1.TaintEffectNoExecute)...)
 		if k := (key{t.Key, t.Effect}); slices.Contains(seen, k) {
-			errs = append(errs, field.Duplicate(at, t))
+			twice := field.Duplicate(at, t)
+			twice.Detail = "taints must be unique by key and effect pair"
+			errs = append(errs, twice)
 		} else {
 			seen = append(seen, k)
 		}
@@ -42,6 +44,9 @@ func validatePodCIDRs(s *corev1.NodeSpec, spec *field.Path) (errs field.ErrorLis
 	path := spec.Child("podCIDRs")
 	for i, c := range s.PodCIDRs {
 		errs = append(errs, utilvalidation.IsValidCIDRForLegacyField(path.Index(i), c, false, nil)...)
+		if slices.Contains(s.PodCIDRs[:i], c) {
+			errs = append(errs, field.Duplicate(path.Index(i), c))
+		}
 	}
 	if len(errs) > 0 || len(s.PodCIDRs) < 2 {
 		return errs

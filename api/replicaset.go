@@ -21,6 +21,10 @@ func init() {
 			fillPtr(&r.Spec.Replicas, 1)
 			defaultPodSpec(&r.Spec.Template.Spec)
 		}),
+		PrepareForCreate: with(func(r *appsv1.ReplicaSet) { dropDisabledPodFields(&r.Spec.Template.Spec, nil) }),
+		PrepareForUpdate: withOld(func(r, old *appsv1.ReplicaSet) {
+			dropDisabledPodFields(&r.Spec.Template.Spec, &old.Spec.Template.Spec)
+		}),
 		Validate:             check(validateReplicaSet),
 		ValidateUpdate:       checkOld(validateReplicaSetUpdate),
 		ValidateStatusUpdate: checkOld(validateReplicaSetStatus),

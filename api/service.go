@@ -18,14 +18,16 @@ func init() {
 		GroupVersion: corev1.SchemeGroupVersion,
 		Name:         "Service", Resource: "services", Singular: "service",
 		ShortNames: []string{"svc"}, Categories: []string{"all"},
-		New:              func() runtime.Object { return &corev1.Service{} },
-		NewList:          func() runtime.Object { return &corev1.ServiceList{} },
-		Default:          with(defaultService),
-		PrepareForCreate: with(prepareService),
-		PrepareForUpdate: withOld(prepareServiceUpdate),
-		Validate:         check(validateService),
-		ValidateUpdate:   checkOld(validateServiceUpdate),
-		ValidateName:     validation.NameIsDNSLabel,
+		New:                  func() runtime.Object { return &corev1.Service{} },
+		NewList:              func() runtime.Object { return &corev1.ServiceList{} },
+		Default:              with(defaultService),
+		PrepareForCreate:     with(prepareService),
+		PrepareForUpdate:     withOld(prepareServiceUpdate),
+		Validate:             check(validateService),
+		ValidateUpdate:       checkOld(validateServiceUpdate),
+		ValidateStatusUpdate: checkOld(validateServiceStatus),
+		ValidateName:         validation.NameIsDNSLabel,
+		Warnings:             warnings(func(s *corev1.Service, _ bool) []string { return serviceWarnings(&s.Spec) }),
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn,
 			textColumn("Type", "How the service is exposed."),
@@ -43,6 +45,27 @@ func init() {
 		HasStatus:      true,
 		CreateOnUpdate: true,
 	})
+}
+
+// serviceWarnings tells of what is allowed, and has no effect or another name now.
+func serviceWarnings(s *corev1.ServiceSpec) (out []string) {
+	ignored := func(set bool, name, where string) {
+		if set {
+			out = append(out, fmt.Sprintf("spec.%s is ignored %s", name, where))
+		}
+	}
+	if headless(s) {
+		ignored(s.LoadBalancerIP != "", "loadBalancerIP", "for headless services")
+		ignored(len(s.ExternalIPs) > 0, "externalIPs", "for headless services")
+		ignored(s.SessionAffinity != corev1.ServiceAffinityNone, "SessionAffinity", "for headless services")
+	}
+	if s.Type == corev1.ServiceTypeExternalName {
+		ignored(len(s.ExternalIPs) > 0, "externalIPs", `when spec.type is "ExternalName"`)
+	}
+	if valueOf(s.TrafficDistribution) == corev1.ServiceTrafficDistributionPreferClose {
+		out = append(out, "spec.trafficDistribution: PreferClose is deprecated; use PreferSameZone instead")
+	}
+	return out
 }
 
 // externallyReachable: traffic from outside the cluster may arrive by node ports or addresses.

@@ -50,6 +50,7 @@ func validateService(svc *corev1.Service) (errs field.ErrorList) {
 	}
 	errs = append(errs, validateTrafficPolicies(s, spec)...)
 	errs = append(errs, validateLoadBalancer(s, spec)...)
+	errs = append(errs, validateSourceRangesAnnotation(svc)...)
 	return append(errs, validateClusterIPs(s, spec)...)
 }
 
@@ -76,11 +77,16 @@ func validateServiceType(s *corev1.ServiceSpec, spec *field.Path) (errs field.Er
 		if s.ClusterIP != "" || len(s.ClusterIPs) > 0 {
 			errs = append(errs, field.Forbidden(spec.Child("clusterIPs"), "may not be set when `type` is 'ExternalName'"))
 		}
-		name := spec.Child("externalName")
-		if s.ExternalName == "" {
-			errs = append(errs, field.Required(name, ""))
+		if len(s.IPFamilies) > 0 {
+			errs = append(errs, field.Forbidden(spec.Child("ipFamilies"), "may not be set when `type` is 'ExternalName'"))
+		}
+		if s.IPFamilyPolicy != nil {
+			errs = append(errs, field.Forbidden(spec.Child("ipFamilyPolicy"), "may not be set when `type` is 'ExternalName'"))
+		}
+		if name := strings.TrimSuffix(s.ExternalName, "."); name == "" {
+			errs = append(errs, field.Required(spec.Child("externalName"), ""))
 		} else {
-			errs = append(errs, faults(name, s.ExternalName, validation.IsDNS1123Subdomain(strings.TrimSuffix(s.ExternalName, ".")))...)
+			errs = append(errs, faults(spec.Child("externalName"), name, validation.IsDNS1123Subdomain(name))...)
 		}
 	}
 	return append(errs, requiredOneOf(s.Type, spec.Child("type"), corev1.ServiceTypeClusterIP, corev1.ServiceTypeNodePort,
@@ -180,7 +186,7 @@ func validateTrafficPolicies(s *corev1.ServiceSpec, spec *field.Path) (errs fiel
 		errs = append(errs, field.Required(spec.Child("internalTrafficPolicy"), ""))
 	}
 	if p := s.TrafficDistribution; p != nil {
-		errs = append(errs, oneOf(*p, spec.Child("trafficDistribution"), corev1.ServiceTrafficDistributionPreferClose,
+		errs = append(errs, requiredInOrder(*p, spec.Child("trafficDistribution"), corev1.ServiceTrafficDistributionPreferClose,
 			corev1.ServiceTrafficDistributionPreferSameZone, corev1.ServiceTrafficDistributionPreferSameNode)...)
 	}
 	port := spec.Child("healthCheckNodePort")
@@ -201,7 +207,7 @@ func validateLoadBalancer(s *corev1.ServiceSpec, spec *field.Path) (errs field.E
 		errs = append(errs, field.Forbidden(spec.Child("LoadBalancerSourceRanges"), only))
 	}
 	for i, cidr := range s.LoadBalancerSourceRanges {
-		errs = append(errs, validation.IsValidCIDRForLegacyField(spec.Child("loadBalancerSourceRanges").Index(i), strings.TrimSpace(cidr), false, nil)...)
+		errs = append(errs, validation.IsValidCIDRForLegacyField(spec.Child("LoadBalancerSourceRanges").Index(i), strings.TrimSpace(cidr), false, nil)...)
 	}
 	allocate := spec.Child("allocateLoadBalancerNodePorts")
 	switch {
@@ -220,8 +226,63 @@ func validateLoadBalancer(s *corev1.ServiceSpec, spec *field.Path) (errs field.E
 	return errs
 }
 
+// validateSourceRangesAnnotation checks the old form of loadBalancerSourceRanges, which counts where the field is empty.
+func validateSourceRangesAnnotation(svc *corev1.Service) (errs field.ErrorList) {
+	text, ok := svc.Annotations[corev1.AnnotationLoadBalancerSourceRangesKey]
+	if !ok || len(svc.Spec.LoadBalancerSourceRanges) > 0 {
+		return nil
+	}
+	path := field.NewPath("metadata", "annotations").Key(corev1.AnnotationLoadBalancerSourceRangesKey)
+	if svc.Spec.Type != corev1.ServiceTypeLoadBalancer {
+		errs = append(errs, field.Forbidden(path, "may only be used when `type` is 'LoadBalancer'"))
+	}
+	if text = strings.TrimSpace(text); text == "" {
+		return errs
+	}
+	for _, cidr := range strings.Split(text, ",") {
+		if len(validation.IsValidCIDRForLegacyField(path, strings.TrimSpace(cidr), false, nil)) > 0 {
+			return append(errs, field.Invalid(path, text, "must be a list of IP ranges. For example, 10.240.0.0/24,10.250.0.0/24"))
+		}
+	}
+	return errs
+}
+
+// validateClusterIPs: at most one address of each family, in the order of the families, and clusterIP is the first.
 func validateClusterIPs(s *corev1.ServiceSpec, spec *field.Path) (errs field.ErrorList) {
+	if s.Type == corev1.ServiceTypeExternalName {
+		return nil // such a service has none of this, which validateServiceType has checked
+	}
 	path := spec.Child("clusterIPs")
+	switch {
+	case s.ClusterIP == "" && len(s.ClusterIPs) > 0:
+		errs = append(errs, field.Invalid(path, s.ClusterIPs, "must be empty when `clusterIP` is not specified"))
+	case s.ClusterIP != "" && len(s.ClusterIPs) == 0:
+		errs = append(errs, field.Required(path, ""))
+	case len(s.ClusterIPs) > 0 && s.ClusterIPs[0] != s.ClusterIP:
+		errs = append(errs, field.Invalid(path, s.ClusterIPs, "first value must match `clusterIP`"))
+	}
+	errs = append(errs, validateFamilies(s, spec)...)
+	faulty := validateAddresses(s.ClusterIPs, path)
+	if errs = append(errs, faulty...); len(faulty) > 0 {
+		return errs
+	}
+	if len(s.ClusterIPs) > 1 && ipv6(s.ClusterIPs[0]) == ipv6(s.ClusterIPs[1]) {
+		errs = append(errs, field.Invalid(path, s.ClusterIPs, "may specify no more than one IP for each IP family"))
+	}
+	if headless(s) {
+		return errs
+	}
+	for i := range min(len(s.ClusterIPs), len(s.IPFamilies)) {
+		if f := s.IPFamilies[i]; (f == corev1.IPv6Protocol) != ipv6(s.ClusterIPs[i]) && (f == corev1.IPv4Protocol || f == corev1.IPv6Protocol) {
+			errs = append(errs, field.Invalid(path.Index(i), s.ClusterIPs[i], fmt.Sprintf("expected an %s value as indicated by `ipFamilies[%v]`", f, i)))
+		}
+	}
+	return errs
+}
+
+func ipv6(ip string) bool { return strings.Contains(ip, ":") }
+
+func validateFamilies(s *corev1.ServiceSpec, spec *field.Path) (errs field.ErrorList) {
 	for i, f := range s.IPFamilies {
 		errs = append(errs, oneOf(f, spec.Child("ipFamilies").Index(i), corev1.IPv4Protocol, corev1.IPv6Protocol)...)
 		if slices.Contains(s.IPFamilies[:i], f) {
@@ -232,35 +293,92 @@ func validateClusterIPs(s *corev1.ServiceSpec, spec *field.Path) (errs field.Err
 		errs = append(errs, oneOf(*p, spec.Child("ipFamilyPolicy"), corev1.IPFamilyPolicySingleStack,
 			corev1.IPFamilyPolicyPreferDualStack, corev1.IPFamilyPolicyRequireDualStack)...)
 	}
-	if len(s.ClusterIPs) > 0 && s.ClusterIPs[0] != s.ClusterIP {
-		errs = append(errs, field.Invalid(path, s.ClusterIPs, "first value must match `clusterIP`"))
-	}
-	if len(s.ClusterIPs) > 1 && slices.Contains(s.ClusterIPs, corev1.ClusterIPNone) {
-		return append(errs, field.Invalid(path, s.ClusterIPs, "'None' must be the first and only value"))
-	}
-	if len(s.ClusterIPs) > 2 {
-		return append(errs, field.Invalid(path, s.ClusterIPs, "may only hold up to 2 values"))
-	}
-	for i, ip := range s.ClusterIPs {
-		if ip != corev1.ClusterIPNone {
+	return errs
+}
+
+// validateAddresses checks each address by itself. None stands alone.
+func validateAddresses(ips []string, path *field.Path) (errs field.ErrorList) {
+	for i, ip := range ips {
+		if i > 0 || ip != corev1.ClusterIPNone {
 			errs = append(errs, validation.IsValidIPForLegacyField(path.Index(i), ip, false, nil)...)
+		} else if len(ips) > 1 {
+			errs = append(errs, field.Invalid(path, ips, "'None' must be the first and only value"))
 		}
+	}
+	if len(ips) > serviceAddressesMax {
+		errs = append(errs, field.Invalid(path, ips, fmt.Sprintf("may only hold up to %d values", serviceAddressesMax)))
 	}
 	return errs
 }
 
-// validateServiceUpdate also guards the address: others may have cached or routed it.
+// serviceAddressesMax is one address of each family.
+const serviceAddressesMax = 2
+
+// validateServiceUpdate also guards the address: others may have cached or routed it. A second one can come and go.
 func validateServiceUpdate(svc, old *corev1.Service) (errs field.ErrorList) {
 	s, o := &svc.Spec, &old.Spec
+	spec := field.NewPath("spec")
 	if s.Type != corev1.ServiceTypeExternalName && o.Type != corev1.ServiceTypeExternalName {
-		for i := range o.ClusterIPs {
-			if i == 0 && (len(s.ClusterIPs) == 0 || s.ClusterIPs[0] != o.ClusterIPs[0]) {
-				errs = append(errs, field.Invalid(field.NewPath("spec", "clusterIPs").Index(0), s.ClusterIPs, "may not change once set"))
-			}
+		if !headless(s) || !headless(o) {
+			errs = append(errs, validateUpgrade(s.ClusterIPs, o.ClusterIPs, s, "clusterIP", spec)...)
+		}
+		if !headless(s) && !headless(o) {
+			errs = append(errs, validateUpgrade(s.IPFamilies, o.IPFamilies, s, "ipFamily", spec)...)
 		}
 	}
 	if o.Type == corev1.ServiceTypeLoadBalancer && s.Type == o.Type && valueOf(s.LoadBalancerClass) != valueOf(o.LoadBalancerClass) {
-		errs = append(errs, field.Invalid(field.NewPath("spec", "loadBalancerClass"), s.LoadBalancerClass, "may not change once set"))
+		errs = append(errs, field.Invalid(spec.Child("loadBalancerClass"), s.LoadBalancerClass, "may not change once set"))
 	}
 	return append(errs, validateService(svc)...)
+}
+
+// validateUpgrade lets the second of two values come, and go if the service says that it wants one family only.
+func validateUpgrade[T ~string](now, before []T, s *corev1.ServiceSpec, what string, spec *field.Path) (errs field.ErrorList) {
+	path := spec.Child(map[string]string{"clusterIP": "clusterIPs", "ipFamily": "ipFamilies"}[what])
+	for i := range min(len(now), len(before)) {
+		if now[i] != before[i] {
+			errs = append(errs, field.Invalid(path.Index(i), now, "may not change once set"))
+		}
+	}
+	switch {
+	case len(before) > 0 && len(now) == 0:
+		errs = append(errs, field.Invalid(path.Index(0), now, "primary "+what+" can not be unset"))
+	case len(now) == 1 && len(before) > 1 && valueOf(s.IPFamilyPolicy) != corev1.IPFamilyPolicySingleStack:
+		errs = append(errs, field.Invalid(spec.Child("ipFamilyPolicy"), s.IPFamilyPolicy, "must be set to 'SingleStack' when releasing the secondary "+what))
+	}
+	return errs
+}
+
+// validateServiceStatus checks where a load balancer says it can be reached.
+func validateServiceStatus(svc, _ *corev1.Service) (errs field.ErrorList) {
+	path, list := field.NewPath("status", "loadBalancer", "ingress"), svc.Status.LoadBalancer.Ingress
+	if len(list) > 0 && svc.Spec.Type != corev1.ServiceTypeLoadBalancer {
+		return field.ErrorList{field.Forbidden(path, "may only be used when `spec.type` is 'LoadBalancer'")}
+	}
+	for i := range list {
+		errs = append(errs, validateLoadBalancerIngress(&list[i], path.Index(i))...)
+	}
+	return errs
+}
+
+func validateLoadBalancerIngress(in *corev1.LoadBalancerIngress, path *field.Path) (errs field.ErrorList) {
+	mode := path.Child("ipMode")
+	if in.IP != "" {
+		errs = append(errs, validation.IsValidIPForLegacyField(path.Child("ip"), in.IP, false, nil)...)
+	}
+	switch {
+	case in.IPMode == nil && in.IP != "":
+		errs = append(errs, field.Required(mode, "must be specified when `ip` is set"))
+	case in.IPMode != nil && in.IP == "":
+		errs = append(errs, field.Forbidden(mode, "may not be specified when `ip` is not set"))
+	case in.IPMode != nil:
+		errs = append(errs, oneOf(*in.IPMode, mode, corev1.LoadBalancerIPModeProxy, corev1.LoadBalancerIPModeVIP)...)
+	}
+	if h := in.Hostname; h != "" {
+		errs = append(errs, faults(path.Child("hostname"), h, validation.IsDNS1123Subdomain(h))...)
+		if len(validation.IsValidIPForLegacyField(path, h, false, nil)) == 0 {
+			errs = append(errs, field.Invalid(path.Child("hostname"), h, "must be a DNS name, not an IP address"))
+		}
+	}
+	return errs
 }
