@@ -5,7 +5,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 )
 
@@ -468,4 +470,52 @@ func TestSmallKindsInDepth(t *testing.T) {
 	account := load(t, "serviceaccounts", "metadata: {name: a}\nsecrets: [{name: s, namespace: x, uid: u}]")
 	kindNamed(t, "serviceaccounts").PrepareForCreate(account)
 	sameYAML(t, account, "metadata:\n  name: a\nsecrets:\n- name: s\n")
+}
+
+func TestPodWarnings(t *testing.T) {
+	p := load(t, "pods", `
+metadata: {name: a, annotations: {container.apparmor.security.beta.kubernetes.io/a: unconfined, seccomp.security.alpha.kubernetes.io/pod: x}}
+spec:
+  terminationGracePeriodSeconds: -1
+  containers: [{name: a, image: b, resources: {limits: {ephemeral-storage: 100m, memory: 100m}}}]
+`)
+	want := []string{
+		`metadata.annotations[container.apparmor.security.beta.kubernetes.io/a]: deprecated since v1.30; use the "appArmorProfile" field instead`,
+		`metadata.annotations[seccomp.security.alpha.kubernetes.io/pod]: non-functional in v1.27+; use the "seccompProfile" field instead`,
+		"spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1",
+		`spec.containers[0].resources.limits[memory]: fractional byte value "100m" is invalid, must be an integer`,
+		`spec.containers[0].resources.limits[ephemeral-storage]: fractional byte value "100m" is invalid, must be an integer`,
+		`spec.containers[0].resources.requests[memory]: fractional byte value "100m" is invalid, must be an integer`,
+		`spec.containers[0].resources.requests[ephemeral-storage]: fractional byte value "100m" is invalid, must be an integer`,
+	}
+	if diff := cmp.Diff(want, kindNamed(t, "pods").Warnings(p, nil)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestSuspendedJobsCanBeDirected(t *testing.T) {
+	const job = "metadata: {name: a, uid: u}\nspec:\n  suspend: true\n  completionMode: Indexed\n  completions: 3\n  parallelism: 3\n  template:\n    spec:\n      restartPolicy: Never\n      containers: [{name: a, image: b, resources: {requests: {cpu: 1}}}]\n"
+	const affinity = "restartPolicy: Never\n      affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: k, operator: Exists}]}]}}}"
+	prepared := func(edits ...string) *batchv1.Job {
+		j := load(t, "jobs.batch", edit(t, job, edits...)).(*batchv1.Job)
+		kindNamed(t, "jobs.batch").PrepareForCreate(j)
+		return j
+	}
+	for _, c := range []badObject{
+		{"resources", []string{"cpu: 1", "cpu: 2"}, nil},
+		{"nodes", []string{"restartPolicy: Never", "restartPolicy: Never\n      nodeSelector: {a: b}\n      tolerations: [{operator: Exists}]\n      schedulingGates: [{name: g}]"}, nil},
+		{"affinity", []string{"restartPolicy: Never", affinity}, nil},
+		{"affinity to pods", []string{"restartPolicy: Never", strings.Replace(affinity, "{nodeAffinity", "{podAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: z}]}, nodeAffinity", 1)}, []string{"spec.template: Invalid value"}},
+		{"image", []string{"image: b", "image: c"}, []string{"spec.template: Invalid value"}},
+		{"both numbers", []string{"completions: 3\n  parallelism: 3", "completions: 4\n  parallelism: 4"}, nil},
+		{"one number", []string{"completions: 3", "completions: 4"}, []string{"spec.completions: Invalid value: 4: can only be modified in tandem with spec.parallelism"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			sameFaults(t, validateJobUpdate(prepared(c.edits...), prepared()), c.want...)
+		})
+	}
+	running := prepared()
+	running.Status.StartTime = &metav1.Time{}
+	sameFaults(t, validateJobUpdate(prepared("cpu: 1", "cpu: 2"), running), "spec.template: Invalid value")
+	sameFaults(t, validateJobUpdate(prepared(), prepared("restartPolicy: Never", affinity)))
 }

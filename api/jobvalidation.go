@@ -166,9 +166,7 @@ func validateJobTemplate(s *batchv1.JobSpec, path *field.Path) field.ErrorList {
 func validateJobUpdate(j, old *batchv1.Job) field.ErrorList {
 	errs := validateJob(j)
 	spec := field.NewPath("spec")
-	if !elasticIndexed(j, old) {
-		errs = append(errs, validation.ValidateImmutableField(j.Spec.Completions, old.Spec.Completions, spec.Child("completions"))...)
-	}
+	errs = append(errs, validateCompletionsUpdate(&j.Spec, &old.Spec, spec)...)
 	errs = append(errs, validation.ValidateImmutableField(j.Spec.Selector, old.Spec.Selector, spec.Child("selector"))...)
 	errs = append(errs, validateJobTemplateUpdate(j, old, spec.Child("template"))...)
 	errs = append(errs, validation.ValidateImmutableField(j.Spec.CompletionMode, old.Spec.CompletionMode, spec.Child("completionMode"))...)
@@ -178,27 +176,47 @@ func validateJobUpdate(j, old *batchv1.Job) field.ErrorList {
 	return append(errs, validation.ValidateImmutableField(j.Spec.SuccessPolicy, old.Spec.SuccessPolicy, spec.Child("successPolicy"))...)
 }
 
-// elasticIndexed: an indexed job may grow and shrink if both numbers move as one.
-func elasticIndexed(j, old *batchv1.Job) bool {
-	return valueOf(j.Spec.CompletionMode) == batchv1.IndexedCompletion &&
-		j.Spec.Completions != nil && j.Spec.Parallelism != nil && old.Spec.Completions != nil &&
-		*j.Spec.Completions == *j.Spec.Parallelism
+// validateCompletionsUpdate: an indexed job may grow and shrink if both numbers move as one.
+func validateCompletionsUpdate(s, old *batchv1.JobSpec, spec *field.Path) field.ErrorList {
+	path := spec.Child("completions")
+	if valueOf(s.CompletionMode) != batchv1.IndexedCompletion {
+		return validation.ValidateImmutableField(s.Completions, old.Completions, path)
+	}
+	if s.Completions == nil || valueOf(s.Completions) == valueOf(old.Completions) || *s.Completions == valueOf(s.Parallelism) {
+		return nil // that there is none is reported elsewhere
+	}
+	return field.ErrorList{field.Invalid(path, s.Completions, "can only be modified in tandem with "+spec.Child("parallelism").String())}
 }
 
-// validateJobTemplateUpdate: while a job is suspended and has not begun, where its pods may run
+// validateJobTemplateUpdate: while a job is suspended and none of its pods runs, where they may run and what they ask for
 // can still be said.
 func validateJobTemplateUpdate(j, old *batchv1.Job, path *field.Path) field.ErrorList {
 	template := old.Spec.Template.DeepCopy()
-	if isTrue(old.Spec.Suspend) && old.Status.StartTime == nil {
-		from, to := &j.Spec.Template, template
-		to.Labels, to.Annotations = from.Labels, from.Annotations
-		to.Spec.NodeSelector, to.Spec.Tolerations = from.Spec.NodeSelector, from.Spec.Tolerations
-		to.Spec.SchedulingGates = from.Spec.SchedulingGates
-		if to.Spec.Affinity == nil || from.Spec.Affinity == nil {
-			to.Spec.Affinity = from.Spec.Affinity
-		} else {
-			to.Spec.Affinity.NodeAffinity = from.Spec.Affinity.NodeAffinity
-		}
+	if isTrue(old.Spec.Suspend) && (old.Status.StartTime == nil || jobIs(&old.Status, batchv1.JobSuspended) && old.Status.Active == 0) {
+		allowSuspended(template, &j.Spec.Template)
 	}
 	return validation.ValidateImmutableField(j.Spec.Template, *template, path)
+}
+
+// allowSuspended carries over to the old template what a suspended job can change.
+func allowSuspended(to, from *corev1.PodTemplateSpec) {
+	to.Labels, to.Annotations = from.Labels, from.Annotations
+	to.Spec.NodeSelector, to.Spec.Tolerations = from.Spec.NodeSelector, from.Spec.Tolerations
+	to.Spec.SchedulingGates = from.Spec.SchedulingGates
+	switch is := nodeAffinity(&from.Spec); {
+	case to.Spec.Affinity != nil:
+		to.Spec.Affinity.NodeAffinity = is
+		if from.Spec.Affinity == nil && *to.Spec.Affinity == (corev1.Affinity{}) {
+			to.Spec.Affinity = nil
+		}
+	case from.Spec.Affinity != nil:
+		to.Spec.Affinity = &corev1.Affinity{NodeAffinity: is}
+	}
+	for _, lists := range [][2][]corev1.Container{{to.Spec.Containers, from.Spec.Containers}, {to.Spec.InitContainers, from.Spec.InitContainers}} {
+		if sameNames(lists[0], lists[1]) {
+			for i := range lists[0] {
+				lists[0][i].Resources = lists[1][i].Resources
+			}
+		}
+	}
 }

@@ -39,7 +39,8 @@ func init() {
 }
 
 func podWarningsOf(p *corev1.Pod, isNew bool) []string {
-	return append(nameWarning(p.Name, "this is used in the Pod's hostname", isNew), podWarnings(&p.Spec, field.NewPath("spec"))...)
+	out := append(nameWarning(p.Name, "this is used in the Pod's hostname", isNew), annotationWarnings(p.Annotations, nil)...)
+	return append(out, podWarnings(&p.Spec, field.NewPath("spec"))...)
 }
 
 func podFields(p *corev1.Pod) fields.Set {

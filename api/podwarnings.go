@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
@@ -18,8 +19,23 @@ func nameWarning(name, use string, isNew bool) []string {
 }
 
 func templateWarnings(name string, t *corev1.PodTemplateSpec, isNew bool) []string {
-	return append(nameWarning(name, "this is used in Pod names and hostnames", isNew),
-		podWarnings(&t.Spec, field.NewPath("spec", "template", "spec"))...)
+	template := field.NewPath("spec", "template")
+	out := append(nameWarning(name, "this is used in Pod names and hostnames", isNew), annotationWarnings(t.Annotations, template)...)
+	return append(out, podWarnings(&t.Spec, template.Child("spec"))...)
+}
+
+// annotationWarnings tells of annotations that fields have taken the place of.
+func annotationWarnings(annotations map[string]string, path *field.Path) (out []string) {
+	for _, key := range sortedKeys(annotations) {
+		at := path.Child("metadata", "annotations").Key(key)
+		switch {
+		case key == corev1.SeccompPodAnnotationKey, strings.HasPrefix(key, corev1.SeccompContainerAnnotationKeyPrefix):
+			out = append(out, fmt.Sprintf(`%s: non-functional in v1.27+; use the "seccompProfile" field instead`, at))
+		case strings.HasPrefix(key, corev1.DeprecatedAppArmorBetaContainerAnnotationKeyPrefix):
+			out = append(out, fmt.Sprintf(`%s: deprecated since v1.30; use the "appArmorProfile" field instead`, at))
+		}
+	}
+	return out
 }
 
 // podWarnings tells of what is allowed and probably not meant.
@@ -34,6 +50,9 @@ func podWarnings(s *corev1.PodSpec, path *field.Path) (out []string) {
 			at := path.Child("volumes").Index(i).Child("ephemeral", "volumeClaimTemplate", "spec")
 			out = append(out, claimWarnings(&v.Ephemeral.VolumeClaimTemplate.Spec, at)...)
 		}
+	}
+	if n := s.TerminationGracePeriodSeconds; n != nil && *n < 0 {
+		out = append(out, fmt.Sprintf("%s: must be >= 0; negative values are invalid and will be treated as 1", path.Child("terminationGracePeriodSeconds")))
 	}
 	for i := range s.InitContainers {
 		out = append(out, containerWarnings(&s.InitContainers[i], path.Child("initContainers").Index(i))...)
@@ -70,8 +89,10 @@ func containerWarnings(c *corev1.Container, path *field.Path) (out []string) {
 		name string
 		of   corev1.ResourceList
 	}{{"limits", c.Resources.Limits}, {"requests", c.Resources.Requests}} {
-		if q, ok := list.of[corev1.ResourceMemory]; ok && q.MilliValue()%1000 != 0 {
-			out = append(out, fmt.Sprintf("%s: fractional byte value %q is invalid, must be an integer", path.Child("resources", list.name).Key("memory"), q.String()))
+		for _, name := range []corev1.ResourceName{corev1.ResourceMemory, corev1.ResourceEphemeralStorage} {
+			if q, ok := list.of[name]; ok && q.MilliValue()%1000 != 0 {
+				out = append(out, fmt.Sprintf("%s: fractional byte value %q is invalid, must be an integer", path.Child("resources", list.name).Key(string(name)), q.String()))
+			}
 		}
 	}
 	return out
