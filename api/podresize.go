@@ -53,7 +53,7 @@ func ValidatePodResize(p, old *corev1.Pod) field.ErrorList {
 	}
 	spec := field.NewPath("spec")
 	errs := validatePodBody(p)
-	if qos := QOSClass(p); qos != classOf(old) {
+	if qos := QOSClass(p); qos != givenClass(old) {
 		errs = append(errs, field.Invalid(spec, qos, "Pod QOS Class may not change as a result of resizing"))
 	}
 	if !resizable(&old.Status) {
@@ -66,8 +66,8 @@ func ValidatePodResize(p, old *corev1.Pod) field.ErrorList {
 	return append(errs, validateResized(&p.Spec, &old.Spec, spec)...)
 }
 
-// classOf is the class that the pod was given when it was made.
-func classOf(p *corev1.Pod) corev1.PodQOSClass {
+// givenClass is the class that the pod was given when it was made.
+func givenClass(p *corev1.Pod) corev1.PodQOSClass {
 	if p.Status.QOSClass != "" {
 		return p.Status.QOSClass
 	}
