@@ -59,21 +59,6 @@ func validateClaimTemplate(t *corev1.PersistentVolumeClaimTemplate, path *field.
 	return append(errs, validatePersistentVolumeClaimSpec(&t.Spec, path.Child("spec"))...)
 }
 
-// validateClaimNames: the claim of an ephemeral volume is named after its pod and its volume.
-func validateClaimNames(p *corev1.Pod, path *field.Path) (errs field.ErrorList) {
-	for i := range p.Spec.Volumes {
-		v := &p.Spec.Volumes[i]
-		if v.Ephemeral == nil || p.Name == "" {
-			continue
-		}
-		claim := p.Name + "-" + v.Name
-		for _, msg := range validation.NameIsDNSSubdomain(claim, false) {
-			errs = append(errs, field.Invalid(path.Index(i).Child("name"), v.Name, fmt.Sprintf("PVC name %q: %v", claim, msg)))
-		}
-	}
-	return errs
-}
-
 // validateDataSources checks both fields that say where a volume's data comes from, and that they say the same.
 func validateDataSources(s *corev1.PersistentVolumeClaimSpec, path *field.Path) (errs field.ErrorList) {
 	d, r := s.DataSource, s.DataSourceRef

@@ -65,14 +65,19 @@ func validateProjection(s *corev1.VolumeProjection, at *field.Path) (errs field.
 	return errs
 }
 
-func validateToken(t *corev1.ServiceAccountTokenProjection, path *field.Path) (errs field.ErrorList) {
-	switch seconds := valueOf(t.ExpirationSeconds); {
-	case seconds < tokenSecondsMin:
-		errs = append(errs, field.Invalid(path.Child("expirationSeconds"), seconds, "may not specify a duration less than 10 minutes"))
-	case seconds > tokenSecondsMax:
-		errs = append(errs, field.Invalid(path.Child("expirationSeconds"), seconds, "may not specify a duration larger than 2^32 seconds"))
-	}
+func validateToken(t *corev1.ServiceAccountTokenProjection, path *field.Path) field.ErrorList {
+	errs := validateTokenSeconds(valueOf(t.ExpirationSeconds), path.Child("expirationSeconds"))
 	return append(errs, validateFilePath(t.Path, path.Child("path"))...)
+}
+
+func validateTokenSeconds(seconds int64, path *field.Path) field.ErrorList {
+	switch {
+	case seconds < tokenSecondsMin:
+		return field.ErrorList{field.Invalid(path, seconds, "may not specify a duration less than 10 minutes")}
+	case seconds > tokenSecondsMax:
+		return field.ErrorList{field.Invalid(path, seconds, "may not specify a duration larger than 2^32 seconds")}
+	}
+	return nil
 }
 
 // validateTrust: bundles are chosen by name, or by signer and labels.
