@@ -2,6 +2,7 @@ package kit
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"os"
 	"os/exec"
@@ -25,6 +26,8 @@ type Kubectl struct {
 	Namespace string
 	Stdin     string
 	Env       []string
+	// Kubeconfig is another than the administrator's.
+	Kubeconfig string
 }
 
 // Kubectl is a client for a namespace.
@@ -36,6 +39,12 @@ func (k Kubectl) In(text string) Kubectl {
 	return k
 }
 
+// Using is the client of somebody with a kubeconfig of his own.
+func (k Kubectl) Using(kubeconfig string) Kubectl {
+	k.Kubeconfig = kubeconfig
+	return k
+}
+
 // With adds environment variables.
 func (k Kubectl) With(env ...string) Kubectl {
 	k.Env = append(append([]string{}, k.Env...), env...)
@@ -44,7 +53,7 @@ func (k Kubectl) With(env ...string) Kubectl {
 
 // Command is the command, not started. Flags that concern the client go first, so that "--" can follow.
 func (k Kubectl) Command(ctx context.Context, args ...string) *exec.Cmd {
-	all := []string{"--kubeconfig", k.lab.Kubeconfig}
+	all := []string{"--kubeconfig", cmp.Or(k.Kubeconfig, k.lab.Kubeconfig)}
 	if k.Namespace != "" {
 		all = append(all, "-n", k.Namespace)
 	}
