@@ -5,6 +5,8 @@
 //	GET POST /exec/NAMESPACE/POD/CONTAINER          ?command=...&stdin&stdout&stderr&tty (SPDY or WebSocket v4)
 //	GET POST /attach/NAMESPACE/POD/CONTAINER        the same without command
 //	GET POST /portforward/NAMESPACE/POD             ?port=... (SPDY, or WebSocket v4)
+//	GET      /dial/ADDRESS                          a TCP connection to ADDRESS (host:port) from here (Upgrade: tcp)
+//	GET      /healthz                               ok
 //
 // Parameters are those of the Kubernetes API's subresources, so a server passes its query on as it is.
 //

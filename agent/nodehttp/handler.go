@@ -3,6 +3,7 @@ package nodehttp
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 
@@ -27,6 +28,8 @@ func New(node Node) http.Handler {
 	mux.HandleFunc("GET /logs/{namespace}/{pod}/{container}", h.logs)
 	mux.HandleFunc("/exec/{namespace}/{pod}/{container}", h.exec)
 	mux.HandleFunc("/attach/{namespace}/{pod}/{container}", h.attach)
+	mux.HandleFunc("GET /dial/{address}", h.dial)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
 	mux.HandleFunc("/portforward/{namespace}/{pod}", h.portForward)
 	return mux
 }

@@ -106,7 +106,10 @@ func (s *Server) mainStorage(k *api.Kind, store *registry.Store, out served) res
 		n := newNamespaces(r)
 		out["namespaces/finalize"] = newFinalize(store, k)
 		return n
+	case nodesResource:
+		out["nodes/proxy"] = s.nodeProxy(store)
 	case servicesResource:
+		out["services/proxy"] = s.serviceProxy(store)
 		return newServices(r, &allocator{s.config.Store, s.config.ServiceCIDR, s.config.DNSAddress, s.config.NodePorts})
 	case podsResource:
 		return s.newPods(r, out)

@@ -30,6 +30,10 @@ func (s *Server) newPods(r resource, out served) rest.Storage {
 	out["pods/exec"] = &podExec{connect}
 	out["pods/attach"] = &podAttach{connect}
 	out["pods/portforward"] = &podPortForward{connect}
+	out["pods/proxy"] = s.podProxy(r.Store)
+	for name, st := range map[string]podPart{"ephemeralcontainers": newEphemeralStrategy(r.kind), "resize": newResizeStrategy(r.kind)} {
+		out["pods/"+name] = part{withStrategy(r.Store, st, st)}
+	}
 	return r
 }
 
@@ -78,8 +82,11 @@ func (b *binding) PreserveRequestObjectMetaSystemFieldsOnSubresourceCreate() boo
 
 func (b *binding) Create(ctx context.Context, name string, obj runtime.Object, validate rest.ValidateObjectFunc, o *metav1.CreateOptions) (runtime.Object, error) {
 	bind, ok := obj.(*corev1.Binding)
-	if !ok || bind.Target.Name == "" || bind.Target.Kind != "" && bind.Target.Kind != "Node" {
-		return nil, apierrors.NewBadRequest("a binding must have a target of kind Node with a name")
+	if !ok {
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("expected a Binding, got %T", obj))
+	}
+	if errs := api.ValidateBinding(bind); len(errs) > 0 {
+		return nil, apierrors.NewInvalid(corev1.SchemeGroupVersion.WithKind("Binding").GroupKind(), name, errs)
 	}
 	if bind.Name != "" && bind.Name != name {
 		return nil, apierrors.NewBadRequest("the name in the binding is not that of the pod")
@@ -176,12 +183,12 @@ func (e *eviction) Create(ctx context.Context, name string, obj runtime.Object, 
 			return nil, err
 		}
 	}
-	opts := ev.DeleteOptions
-	if opts == nil {
-		opts = &metav1.DeleteOptions{}
+	if errs := api.ValidateEviction(ev); len(errs) > 0 {
+		return nil, apierrors.NewInvalid(policyv1.SchemeGroupVersion.WithKind("Eviction").GroupKind(), name, errs)
 	}
-	if len(opts.DryRun) == 0 {
-		opts.DryRun = o.DryRun
+	opts, err := api.EvictionDeleteOptions(ev, o)
+	if err != nil {
+		return nil, apierrors.NewBadRequest(err.Error())
 	}
 	if _, _, err := e.store.Delete(ctx, name, rest.ValidateAllObjectFunc, opts); err != nil {
 		return nil, err
