@@ -17,6 +17,7 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -76,6 +77,54 @@ func TestCertificateIsSigned(t *testing.T) {
 	if err != nil || time.Until(cert.NotAfter) > 20*time.Minute {
 		t.Errorf("good until %v, %v", cert.NotAfter, err)
 	}
+}
+
+// A secret of the old kind gets a token, which dies with it; one of an account that is not there goes.
+func TestTokenSecret(t *testing.T) {
+	s := newTestServer(t, "a")
+	s.start()
+	secrets := s.client().CoreV1().Secrets("default")
+	of := func(name, account string) *corev1.Secret {
+		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{corev1.ServiceAccountNameKey: account}}, Type: corev1.SecretTypeServiceAccountToken}
+	}
+	var token []byte
+	eventually(t, "the secret has a token", func() error {
+		_, _ = secrets.Create(t.Context(), of("robot", "default"), metav1.CreateOptions{}) // again, if it came before its account
+		got, err := secrets.Get(t.Context(), "robot", metav1.GetOptions{})
+		if err != nil || len(got.Data["token"]) == 0 || len(got.Data["ca.crt"]) == 0 || string(got.Data["namespace"]) != "default" {
+			return fmt.Errorf("%+v, %w", got, err)
+		}
+		token = got.Data["token"]
+		return nil
+	})
+	config := rest.AnonymousClientConfig(s.restConfig())
+	config.BearerToken = string(token)
+	robot := kubernetes.NewForConfigOrDie(config)
+	ask := func() error {
+		r, err := robot.AuthenticationV1().SelfSubjectReviews().Create(t.Context(), &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+		if err == nil && r.Status.UserInfo.Username != "system:serviceaccount:default:default" {
+			t.Errorf("%+v", r.Status)
+		}
+		return err
+	}
+	if err := ask(); err != nil {
+		t.Fatal(err)
+	}
+	if err := secrets.Delete(t.Context(), "robot", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := ask(); !apierrors.IsUnauthorized(err) {
+		t.Errorf("after the secret's deletion: %v", err)
+	}
+	if _, err := secrets.Create(t.Context(), of("stray", "nobody"), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the stray secret goes", func() error {
+		if _, err := secrets.Get(t.Context(), "stray", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			return fmt.Errorf("it is there: %v", err)
+		}
+		return nil
+	})
 }
 
 func (s *testServer) restConfig() *rest.Config {

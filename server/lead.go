@@ -79,6 +79,7 @@ func (s *Server) term(ctx context.Context) error {
 	g.Go(func() error { return s.housekeep(ctx) })
 	g.Go(func() error { return s.signRequests(ctx) })
 	g.Go(func() error { return s.aggregateRoles(ctx) })
+	g.Go(func() error { return s.fillTokenSecrets(ctx) })
 	return g.Wait()
 }
 
