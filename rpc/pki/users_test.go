@@ -71,7 +71,7 @@ func TestUsersRequestIsSigned(t *testing.T) {
 	}
 }
 
-// A user's request must not become an agent's certificate.
+// TestUsersRequestCannotNameAnAgent: Invariant 46. A user's request must not become an agent's certificate.
 func TestUsersRequestCannotNameAnAgent(t *testing.T) {
 	ca, err := NewCA("test", time.Now())
 	if err != nil {

@@ -69,6 +69,7 @@ func everybody(c *kube.Config) {
 	})
 }
 
+// TestTokenOfAPod: Invariant 63.
 func TestTokenOfAPod(t *testing.T) {
 	h := start(t, withTokens(t), everybody)
 	ctx := context.Background()
@@ -108,7 +109,7 @@ func TestTokenOfAPod(t *testing.T) {
 	}
 }
 
-// A new account with an old one's name is another account.
+// TestTokenEndsWithItsAccount: Invariant 63. A new account with an old one's name is another account.
 func TestTokenEndsWithItsAccount(t *testing.T) {
 	h := start(t, withTokens(t), everybody)
 	ctx := context.Background()

@@ -55,6 +55,7 @@ func (p *storePolicy) Policy() rbac.Policy {
 
 func withPolicy(c *kube.Config) { c.Policy = &storePolicy{Store: c.Store.(*kubetest.Store)} }
 
+// TestRolesDecide: Invariant 64, and that roles give what they say.
 func TestRolesDecide(t *testing.T) {
 	h := start(t, withPolicy)
 	ctx := context.Background()

@@ -167,7 +167,7 @@ func naiveRules(p Policy, u user.Info, namespace string) (rules []rbacv1.PolicyR
 	return rules, reasons, missing
 }
 
-// TestDecisionsAreTheNaiveOnes: whatever the policy and however it changes, the arranged policy decides as the plain one does, gives
+// TestDecisionsAreTheNaiveOnes: Invariant 65. Whatever the policy and however it changes, the arranged policy decides as the plain one does, gives
 // a reason that is true, and names each role that is missing.
 func TestDecisionsAreTheNaiveOnes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
