@@ -99,6 +99,7 @@ func (e *Engine) Step(now time.Time) (out []ops.Op, next time.Time) {
 	e.run(areaOwner, e.syncOwner)
 	e.run(areaDeployment, e.syncDeployment)
 	e.run(areaReplicaSet, e.syncReplicaSet)
+	e.run(areaReplicationController, e.syncReplicationController)
 	e.run(areaJob, e.syncJob)
 	e.schedule()
 	e.run(areaService, e.syncService)
@@ -113,18 +114,19 @@ func (e *Engine) run(a area, sync func(key)) {
 
 // Resources that the engine speaks of.
 var (
-	Pods           = core("pods")
-	Nodes          = core("nodes")
-	Namespaces     = core("namespaces")
-	Services       = core("services")
-	Endpoints      = core("endpoints")
-	ConfigMaps     = core("configmaps")
-	Accounts       = core("serviceaccounts")
-	Events         = core("events")
-	ReplicaSets    = schema.GroupResource{Group: "apps", Resource: "replicasets"}
-	Deployments    = schema.GroupResource{Group: "apps", Resource: "deployments"}
-	Jobs           = schema.GroupResource{Group: "batch", Resource: "jobs"}
-	EndpointSlices = schema.GroupResource{Group: "discovery.k8s.io", Resource: "endpointslices"}
+	Pods                   = core("pods")
+	Nodes                  = core("nodes")
+	Namespaces             = core("namespaces")
+	Services               = core("services")
+	Endpoints              = core("endpoints")
+	ConfigMaps             = core("configmaps")
+	Accounts               = core("serviceaccounts")
+	Events                 = core("events")
+	ReplicationControllers = core("replicationcontrollers")
+	ReplicaSets            = schema.GroupResource{Group: "apps", Resource: "replicasets"}
+	Deployments            = schema.GroupResource{Group: "apps", Resource: "deployments"}
+	Jobs                   = schema.GroupResource{Group: "batch", Resource: "jobs"}
+	EndpointSlices         = schema.GroupResource{Group: "discovery.k8s.io", Resource: "endpointslices"}
 )
 
 func core(resource string) schema.GroupResource { return schema.GroupResource{Resource: resource} }

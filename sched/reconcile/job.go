@@ -36,7 +36,7 @@ func (e *Engine) syncJob(k key) {
 	if j.DeletionTimestamp != nil || e.terminating(j.Namespace) || jobDone(j) {
 		return
 	}
-	w := workload{o.ref, j, jobKind}
+	w := workload{o.ref, j, jobKind, "job-controller"}
 	if e.adopt(w, f) || e.release(f) {
 		return
 	}
@@ -167,7 +167,7 @@ func (e *Engine) runJobPods(w workload, j *batchv1.Job, c jobCount) bool {
 		e.deleteSurplus(w, f, -diff)
 		return true
 	case diff > 0 && e.jobMayRetry(j, c):
-		return e.createPods(w, jobTemplate(j), "job-controller", diff)
+		return e.createPods(w, jobTemplate(j), diff)
 	}
 	return false
 }

@@ -20,6 +20,7 @@ const (
 	areaOwner    // garbage: an owner (name is its UID) that waits for its dependents
 	areaDeployment
 	areaReplicaSet
+	areaReplicationController
 	areaJob
 	areaService
 	areas

@@ -273,7 +273,7 @@ func (e *Engine) noticed(old, o *object) {
 		e.noticedService(o, any.ns, any.name)
 	case EndpointSlices:
 		e.noticedSlice(old, o)
-	case ReplicaSets, Jobs:
+	case ReplicaSets, ReplicationControllers, Jobs:
 		e.noticedWorkload(old, o)
 	case ConfigMaps, Accounts:
 		if o == nil {
@@ -287,7 +287,7 @@ func (e *Engine) noticed(old, o *object) {
 
 // markWaiting marks the workloads whose pods may have waited for a service account.
 func (e *Engine) markWaiting(ns string) {
-	for _, gr := range []schema.GroupResource{ReplicaSets, Jobs} {
+	for _, gr := range []schema.GroupResource{ReplicaSets, ReplicationControllers, Jobs} {
 		for _, o := range e.list(ns, gr) {
 			e.markObject(o)
 		}
@@ -302,6 +302,8 @@ func (e *Engine) markObject(o *object) {
 	case ReplicaSets:
 		e.mark(key{area: areaReplicaSet, ns: o.ns, name: o.name})
 		e.markController(o)
+	case ReplicationControllers:
+		e.mark(key{area: areaReplicationController, ns: o.ns, name: o.name})
 	case Jobs:
 		e.mark(key{area: areaJob, ns: o.ns, name: o.name})
 	case Nodes:
@@ -335,6 +337,8 @@ func (e *Engine) failedObject(r ref, o runtime.Object) {
 		if w := metav1.GetControllerOf(mustMeta(o)); w != nil {
 			e.retry(key{area: areaDeployment, ns: r.ns, name: w.Name}, e.now)
 		}
+	case ReplicationControllers:
+		k = key{area: areaReplicationController, ns: r.ns, name: r.name}
 	case Jobs:
 		k = key{area: areaJob, ns: r.ns, name: r.name}
 	case Nodes:

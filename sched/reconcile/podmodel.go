@@ -3,6 +3,7 @@ package reconcile
 import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -266,18 +267,20 @@ func (e *Engine) noticedWorkload(old, o *object) {
 	switch w := o.obj.(type) {
 	case *appsv1.ReplicaSet:
 		selector, template = w.Spec.Selector, w.Spec.Template.Labels
+	case *corev1.ReplicationController:
+		rs := asReplicaSet(w)
+		selector, template = rs.Spec.Selector, rs.Spec.Template.Labels
 	case *batchv1.Job:
 		selector, template = w.Spec.Selector, w.Spec.Template.Labels
 		if selector == nil {
 			selector = &metav1.LabelSelector{MatchLabels: map[string]string{batchv1.ControllerUidLabel: string(w.UID)}}
 		}
 	}
-	f := e.flock(o.meta.GetUID())
-	if f.known && includes(f.templateLabels, template) && includes(template, f.templateLabels) {
-		return // selectors cannot change
+	f, chosen := e.flock(o.meta.GetUID()), selectorOf(selector)
+	if f.known && includes(f.templateLabels, template) && includes(template, f.templateLabels) && f.selector.String() == chosen.String() {
+		return
 	}
-	f.known, f.owner, f.templateLabels = true, o.ref, template
-	f.selector = selectorOf(selector)
+	f.known, f.owner, f.templateLabels, f.selector = true, o.ref, template, chosen
 	for _, p := range f.pods {
 		if w := controllerOf(p.rec.Template.Pod); w != nil && w.UID == f.uid {
 			e.recount(p)
@@ -307,7 +310,7 @@ func (e *Engine) orphanAppeared(p *pod) {
 }
 
 // workloadAreas are the kinds that control pods, and who looks after them.
-var workloadAreas = map[schema.GroupResource]area{ReplicaSets: areaReplicaSet, Jobs: areaJob}
+var workloadAreas = map[schema.GroupResource]area{ReplicaSets: areaReplicaSet, ReplicationControllers: areaReplicationController, Jobs: areaJob}
 
 // doomPod decides that the pod is deleted. grace -1 is the pod's own.
 func (e *Engine) doomPod(p *pod, grace int64) {

@@ -30,7 +30,7 @@ func (e *Engine) syncReplicaSet(k key) {
 	rs := o.obj.(*appsv1.ReplicaSet)
 	f := e.flock(rs.UID)
 	if rs.DeletionTimestamp == nil && !e.terminating(rs.Namespace) {
-		w := workload{o.ref, rs, appsv1.SchemeGroupVersion.WithKind("ReplicaSet")}
+		w := workload{o.ref, rs, appsv1.SchemeGroupVersion.WithKind("ReplicaSet"), "replicaset-controller"}
 		if e.adopt(w, f) || e.release(f) || e.scalePods(w, f, rs) {
 			return
 		}
@@ -46,6 +46,8 @@ type workload struct {
 		metav1.Object
 	}
 	gvk schema.GroupVersionKind
+	// component signs events.
+	component string
 }
 
 // adopt takes the orphans that the selector matches. It reports whether it did anything.
@@ -92,7 +94,7 @@ func (e *Engine) ownPod(p *pod, owners []metav1.OwnerReference) bool {
 func (e *Engine) scalePods(w workload, f *flock, rs *appsv1.ReplicaSet) bool {
 	switch diff := int(replicas(rs.Spec.Replicas)) - f.active; {
 	case diff > 0:
-		return e.createPods(w, &rs.Spec.Template, "replicaset-controller", diff)
+		return e.createPods(w, &rs.Spec.Template, diff)
 	case diff < 0:
 		e.deleteSurplus(w, f, -diff)
 		return true
@@ -108,14 +110,14 @@ func replicas(n *int32) int32 {
 }
 
 // createPods plans n new pods, placed already where a node will take them.
-func (e *Engine) createPods(w workload, t *corev1.PodTemplateSpec, component string, n int) bool {
+func (e *Engine) createPods(w workload, t *corev1.PodTemplateSpec, n int) bool {
 	p := e.podOf(w, t)
-	if !e.prepare(w, p, component) {
+	if !e.prepare(w, p) {
 		return false
 	}
 	template, err := api.NewPodTemplate(p)
 	if err != nil {
-		e.event(w.obj, w.gvk, corev1.EventTypeWarning, "FailedCreate", component, "Error creating: "+err.Error())
+		e.event(w.obj, w.gvk, corev1.EventTypeWarning, "FailedCreate", w.component, "Error creating: "+err.Error())
 		return false
 	}
 	rows := e.newRows(w.ns, template.Pod.GenerateName, n)
@@ -123,7 +125,7 @@ func (e *Engine) createPods(w workload, t *corev1.PodTemplateSpec, component str
 	for _, part := range chunks(rows, planRowsMax) {
 		e.plans = append(e.plans, &ops.PlanPods{Template: template.Pod, Created: e.now.Unix(), Rows: part})
 	}
-	e.saidCreated(w, component, template, rows)
+	e.saidCreated(w, template, rows)
 	return true
 }
 
@@ -172,7 +174,7 @@ func (e *Engine) podOf(w workload, t *corev1.PodTemplateSpec) *corev1.Pod {
 }
 
 // prepare does to a pod what admission would have done. Without its account it must wait; the account's coming marks the workload.
-func (e *Engine) prepare(w workload, p *corev1.Pod, component string) bool {
+func (e *Engine) prepare(w workload, p *corev1.Pod) bool {
 	name := cmp.Or(p.Spec.ServiceAccountName, p.Spec.DeprecatedServiceAccount, defaultAccount)
 	if e.cfg.PreparePod == nil {
 		p.Spec.ServiceAccountName, p.Spec.DeprecatedServiceAccount = name, name
@@ -181,7 +183,7 @@ func (e *Engine) prepare(w workload, p *corev1.Pod, component string) bool {
 	o := e.object(Accounts, w.ns, name)
 	if o == nil {
 		if name != defaultAccount { // which is about to be made
-			e.event(w.obj, w.gvk, corev1.EventTypeWarning, "FailedCreate", component, fmt.Sprintf(
+			e.event(w.obj, w.gvk, corev1.EventTypeWarning, "FailedCreate", w.component, fmt.Sprintf(
 				"Error creating: pods %q is forbidden: error looking up service account %s/%s: serviceaccount %q not found", p.GenerateName, w.ns, name, name))
 		}
 		return false
@@ -192,14 +194,14 @@ func (e *Engine) prepare(w workload, p *corev1.Pod, component string) bool {
 }
 
 // saidCreated writes the events of a batch: one a pod for few, one in all for many.
-func (e *Engine) saidCreated(w workload, component string, t *api.PodTemplate, rows []ops.PlanRow) {
+func (e *Engine) saidCreated(w workload, t *api.PodTemplate, rows []ops.PlanRow) {
 	if len(rows) > eventsPerStepMax {
-		e.event(w.obj, w.gvk, corev1.EventTypeNormal, "SuccessfulCreate", component, fmt.Sprintf("Created %d pods", len(rows)))
+		e.event(w.obj, w.gvk, corev1.EventTypeNormal, "SuccessfulCreate", w.component, fmt.Sprintf("Created %d pods", len(rows)))
 		return
 	}
 	for _, r := range rows {
 		name := t.Pod.GenerateName + r.Suffix
-		e.event(w.obj, w.gvk, corev1.EventTypeNormal, "SuccessfulCreate", component, "Created pod: "+name)
+		e.event(w.obj, w.gvk, corev1.EventTypeNormal, "SuccessfulCreate", w.component, "Created pod: "+name)
 		if r.Node != "" {
 			e.podEvent(w.ns, name, r.UID, corev1.EventTypeNormal, "Scheduled",
 				fmt.Sprintf("Successfully assigned %s/%s to %s", w.ns, name, r.Node))
@@ -215,11 +217,11 @@ func (e *Engine) deleteSurplus(w workload, f *flock, n int) {
 		e.doomPod(p, -1)
 	}
 	if n > eventsPerStepMax {
-		e.event(w.obj, w.gvk, corev1.EventTypeNormal, "SuccessfulDelete", "replicaset-controller", fmt.Sprintf("Deleted %d pods", n))
+		e.event(w.obj, w.gvk, corev1.EventTypeNormal, "SuccessfulDelete", w.component, fmt.Sprintf("Deleted %d pods", n))
 		return
 	}
 	for _, p := range ranked[:n] {
-		e.event(w.obj, w.gvk, corev1.EventTypeNormal, "SuccessfulDelete", "replicaset-controller", "Deleted pod: "+p.name())
+		e.event(w.obj, w.gvk, corev1.EventTypeNormal, "SuccessfulDelete", w.component, "Deleted pod: "+p.name())
 	}
 }
 
@@ -323,22 +325,28 @@ func (e *Engine) available(f *flock, minReadySeconds int32) (n int, next time.Ti
 
 // reportReplicaSet writes the status if it is another one by now.
 func (e *Engine) reportReplicaSet(o *object, rs *appsv1.ReplicaSet, f *flock) {
-	available, next := e.available(f, rs.Spec.MinReadySeconds)
+	s, next := e.replicaStatus(rs, f)
 	if !next.IsZero() {
 		e.wake(key{area: areaReplicaSet, ns: rs.Namespace, name: rs.Name}, next)
 	}
-	s := rs.Status
-	s.Replicas, s.FullyLabeledReplicas = int32(f.active), int32(f.labeled)
-	s.ReadyReplicas, s.AvailableReplicas = int32(f.ready), int32(available)
-	s.TerminatingReplicas = new(int32)
-	*s.TerminatingReplicas = int32(f.terminating)
-	s.ObservedGeneration = rs.Generation
 	if sameReplicaSetStatus(&s, &rs.Status) {
 		return
 	}
 	out := *rs
 	out.Status = s
 	e.put(ReplicaSets, &out, o.rev)
+}
+
+// replicaStatus counts the pods, and says when the next of them will have been ready for long enough.
+func (e *Engine) replicaStatus(rs *appsv1.ReplicaSet, f *flock) (s appsv1.ReplicaSetStatus, next time.Time) {
+	available, next := e.available(f, rs.Spec.MinReadySeconds)
+	s = rs.Status
+	s.Replicas, s.FullyLabeledReplicas = int32(f.active), int32(f.labeled)
+	s.ReadyReplicas, s.AvailableReplicas = int32(f.ready), int32(available)
+	s.TerminatingReplicas = new(int32)
+	*s.TerminatingReplicas = int32(f.terminating)
+	s.ObservedGeneration = rs.Generation
+	return s, next
 }
 
 func sameReplicaSetStatus(a, b *appsv1.ReplicaSetStatus) bool {
