@@ -18,9 +18,10 @@ func init() {
 	Register(&Kind{
 		GroupVersion: storagev1.SchemeGroupVersion,
 		Name:         "CSINode", Resource: "csinodes", Singular: "csinode",
-		ClusterScoped: true,
-		New:           func() runtime.Object { return &storagev1.CSINode{} },
-		NewList:       func() runtime.Object { return &storagev1.CSINodeList{} },
+		ClusterScoped:     true,
+		ConditionalUpdate: true,
+		New:               func() runtime.Object { return &storagev1.CSINode{} },
+		NewList:           func() runtime.Object { return &storagev1.CSINodeList{} },
 		// The status is alpha (CSIVolumeHealth): nobody writes it, and it has no subresource.
 		PrepareForCreate: with(func(n *storagev1.CSINode) { n.Status = storagev1.CSINodeStatus{} }),
 		PrepareForUpdate: withOld(func(n, old *storagev1.CSINode) { n.Status = *old.Status.DeepCopy() }),

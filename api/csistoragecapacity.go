@@ -15,11 +15,12 @@ func init() {
 	Register(&Kind{
 		GroupVersion: storagev1.SchemeGroupVersion,
 		Name:         "CSIStorageCapacity", Resource: "csistoragecapacities", Singular: "csistoragecapacity",
-		New:            func() runtime.Object { return &storagev1.CSIStorageCapacity{} },
-		NewList:        func() runtime.Object { return &storagev1.CSIStorageCapacityList{} },
-		Validate:       check(validateCSIStorageCapacity),
-		ValidateUpdate: checkOld(validateCSIStorageCapacityUpdate),
-		Warnings:       warnings(func(c *storagev1.CSIStorageCapacity, _ bool) []string { return capacityWarnings(c) }),
+		ConditionalUpdate: true,
+		New:               func() runtime.Object { return &storagev1.CSIStorageCapacity{} },
+		NewList:           func() runtime.Object { return &storagev1.CSIStorageCapacityList{} },
+		Validate:          check(validateCSIStorageCapacity),
+		ValidateUpdate:    checkOld(validateCSIStorageCapacityUpdate),
+		Warnings:          warnings(func(c *storagev1.CSIStorageCapacity, _ bool) []string { return capacityWarnings(c) }),
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn,
 			textColumn("StorageClassName", "The class of storage that the capacity is of."),

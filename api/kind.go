@@ -70,6 +70,8 @@ type Kind struct {
 	TTLSeconds uint64
 	// CreateOnUpdate lets PUT create (leases, events and their like in Kubernetes do).
 	CreateOnUpdate bool
+	// ConditionalUpdate refuses a PUT without resourceVersion.
+	ConditionalUpdate bool
 	// OrphanByDefault keeps dependents when no propagation policy is given.
 	OrphanByDefault bool
 	// Forms are the other versions or groups that serve the same objects.

@@ -15,6 +15,7 @@ func init() {
 	Register(&Kind{
 		GroupVersion: policyv1.SchemeGroupVersion,
 		Name:         "PodDisruptionBudget", Resource: "poddisruptionbudgets", Singular: "poddisruptionbudget", ShortNames: []string{"pdb"},
+		ConditionalUpdate:    true,
 		New:                  func() runtime.Object { return &policyv1.PodDisruptionBudget{} },
 		NewList:              func() runtime.Object { return &policyv1.PodDisruptionBudgetList{} },
 		Validate:             check(validateDisruptionBudget),

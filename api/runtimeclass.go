@@ -17,9 +17,10 @@ func init() {
 	Register(&Kind{
 		GroupVersion: nodev1.SchemeGroupVersion,
 		Name:         "RuntimeClass", Resource: "runtimeclasses", Singular: "runtimeclass",
-		ClusterScoped: true,
-		New:           func() runtime.Object { return &nodev1.RuntimeClass{} },
-		NewList:       func() runtime.Object { return &nodev1.RuntimeClassList{} },
+		ClusterScoped:     true,
+		ConditionalUpdate: true,
+		New:               func() runtime.Object { return &nodev1.RuntimeClass{} },
+		NewList:           func() runtime.Object { return &nodev1.RuntimeClassList{} },
 		Default: with(func(c *nodev1.RuntimeClass) {
 			if c.Overhead != nil {
 				roundUp(c.Overhead.PodFixed)

@@ -18,6 +18,7 @@ func init() {
 		GroupVersion: storagev1.SchemeGroupVersion,
 		Name:         "VolumeAttachment", Resource: "volumeattachments", Singular: "volumeattachment",
 		ClusterScoped:        true,
+		ConditionalUpdate:    true,
 		New:                  func() runtime.Object { return &storagev1.VolumeAttachment{} },
 		NewList:              func() runtime.Object { return &storagev1.VolumeAttachmentList{} },
 		Default:              with(defaultVolumeAttachment),

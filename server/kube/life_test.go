@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -228,5 +229,29 @@ func TestInvalidObjectsTellAllFaults(t *testing.T) {
 	var s apierrors.APIStatus
 	if !errors.As(err, &s) || reason(err) != metav1.StatusReasonInvalid || len(s.Status().Details.Causes) < 2 {
 		t.Fatalf("%v", err)
+	}
+}
+
+// Kinds that several programs write must say which state a PUT is based on.
+func TestUpdateThatMustBeConditional(t *testing.T) {
+	h := start(t)
+	ctx := context.Background()
+	leases, maps := h.client.CoordinationV1().Leases("default"), h.client.CoreV1().ConfigMaps("default")
+	lease, err := leases.Create(ctx, &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "l"}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := leases.Update(ctx, lease, metav1.UpdateOptions{}); err != nil {
+		t.Errorf("with a resourceVersion: %v", err)
+	}
+	lease.ResourceVersion = ""
+	if _, err := leases.Update(ctx, lease, metav1.UpdateOptions{}); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "metadata.resourceVersion: Invalid value: 0: must be specified for an update") {
+		t.Errorf("without: %v", err)
+	}
+	if _, err := maps.Create(ctx, configMap("c"), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := maps.Update(ctx, configMap("c"), metav1.UpdateOptions{}); err != nil {
+		t.Errorf("a ConfigMap without: %v", err)
 	}
 }

@@ -38,7 +38,7 @@ func newStrategy(k *api.Kind) strategy {
 func (s strategy) NamespaceScoped() bool                         { return !s.kind.ClusterScoped }
 func (s strategy) Canonicalize(runtime.Object)                   {}
 func (s strategy) AllowCreateOnUpdate(context.Context) bool      { return s.kind.CreateOnUpdate }
-func (s strategy) AllowUnconditionalUpdate(context.Context) bool { return true }
+func (s strategy) AllowUnconditionalUpdate(context.Context) bool { return !s.kind.ConditionalUpdate }
 
 func (s strategy) DefaultGarbageCollectionPolicy(context.Context) rest.GarbageCollectionPolicy {
 	if s.kind.OrphanByDefault {
