@@ -22,7 +22,7 @@ func init() {
 	api.Scheme.AddKnownTypes(internal(authorizationv1.GroupName), &authorizationv1.SubjectAccessReview{}, &authorizationv1.LocalSubjectAccessReview{},
 		&authorizationv1.SelfSubjectAccessReview{}, &authorizationv1.SelfSubjectRulesReview{})
 	api.Scheme.AddKnownTypes(internal("policy"), &policyv1.Eviction{})
-	api.Scheme.AddKnownTypes(internal(""), &corev1.Binding{}, &corev1.PodLogOptions{}, &corev1.PodExecOptions{},
+	api.Scheme.AddKnownTypes(internal(""), &corev1.Binding{}, &corev1.ComponentStatus{}, &corev1.ComponentStatusList{}, &corev1.PodLogOptions{}, &corev1.PodExecOptions{},
 		&corev1.PodAttachOptions{}, &corev1.PodPortForwardOptions{}, &corev1.PodProxyOptions{},
 		&corev1.ServiceProxyOptions{}, &corev1.NodeProxyOptions{})
 }

@@ -73,6 +73,7 @@ func (s *Server) groups(cfg *server.Config) (map[schema.GroupVersion]served, err
 		}
 	}
 	s.reviews(groups)
+	add(schema.GroupVersion{Version: "v1"}, served{"componentstatuses": components{s.config.Ready}})
 	return groups, nil
 }
 

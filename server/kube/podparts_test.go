@@ -63,6 +63,31 @@ func TestWire6Resize(t *testing.T) {
 	}
 }
 
+func TestWire8OldBindingsAndComponents(t *testing.T) {
+	h := start(t)
+	ctx := context.Background()
+	if _, err := h.client.CoreV1().Pods("default").Create(ctx, pod("p", ""), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	bind := &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Name: "p"}, Target: corev1.ObjectReference{Kind: "Node", Name: "n1"}}
+	if err := h.client.CoreV1().RESTClient().Post().Namespace("default").Resource("bindings").Body(bind).Do(ctx).Error(); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := h.client.CoreV1().Pods("default").Get(ctx, "p", metav1.GetOptions{}); err != nil || p.Spec.NodeName != "n1" {
+		t.Errorf("%+v, %v", p.Spec, err)
+	}
+	list, err := h.client.CoreV1().ComponentStatuses().List(ctx, metav1.ListOptions{})
+	if err != nil || len(list.Items) != 3 || list.Items[0].Conditions[0].Status != corev1.ConditionTrue {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if list, err = h.client.CoreV1().ComponentStatuses().List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=scheduler"}); err != nil || len(list.Items) != 1 {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if _, err := h.client.CoreV1().ComponentStatuses().Get(ctx, "none", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestBindingsAndEvictionsAreChecked(t *testing.T) {
 	h := start(t)
 	ctx := context.Background()

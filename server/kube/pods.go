@@ -24,6 +24,7 @@ func (s *Server) newPods(r resource, out served) rest.Storage {
 	r.Store.DeleteStrategy = st
 	r.Store.ReturnDeletedObject = true
 	out["pods/binding"] = &binding{r.Store}
+	out["bindings"] = oldBinding{binding{r.Store}}
 	out["pods/eviction"] = &eviction{r.Store}
 	connect := streams{store: r.Store, nodes: s.config.Nodes}
 	out["pods/log"] = &podLog{connect}
@@ -106,6 +107,20 @@ func (b *binding) Create(ctx context.Context, name string, obj runtime.Object, v
 		return nil, err
 	}
 	return &metav1.Status{Status: metav1.StatusSuccess, Code: 201}, nil
+}
+
+// oldBinding is the same as a resource of its own, which names the pod in its body.
+type oldBinding struct{ b binding }
+
+var _ rest.Creater = oldBinding{}
+
+func (o oldBinding) New() runtime.Object     { return o.b.New() }
+func (o oldBinding) Destroy()                {}
+func (o oldBinding) NamespaceScoped() bool   { return true }
+func (o oldBinding) GetSingularName() string { return "binding" }
+
+func (o oldBinding) Create(ctx context.Context, obj runtime.Object, validate rest.ValidateObjectFunc, opts *metav1.CreateOptions) (runtime.Object, error) {
+	return o.b.Create(ctx, accessor(obj).GetName(), obj, validate, opts)
 }
 
 func bindPod(p *corev1.Pod, b *corev1.Binding, now metav1.Time) error {
