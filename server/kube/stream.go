@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -250,14 +251,43 @@ func (l *podLog) Get(ctx context.Context, name string, options runtime.Object) (
 	if err != nil {
 		return nil, err
 	}
-	return &genericrest.LocationStreamer{
+	return logStreamer{&genericrest.LocationStreamer{
 		Location:        t.location("logs", []string{container}, logQuery(o)),
 		Transport:       t.transport,
 		ContentType:     "text/plain",
 		Flush:           o.Follow,
 		ResponseChecker: logChecker{name},
 		RedirectChecker: genericrest.PreventRedirects,
-	}, nil
+	}}, nil
+}
+
+// logStreamer reads a log from its node, for the library's copy into a WebSocket, too, which drops data that comes
+// together with the end.
+type logStreamer struct{ *genericrest.LocationStreamer }
+
+func (l logStreamer) InputStream(ctx context.Context, version, accept string) (io.ReadCloser, bool, string, error) {
+	in, flush, contentType, err := l.LocationStreamer.InputStream(ctx, version, accept)
+	if in != nil {
+		in = &endApart{ReadCloser: in}
+	}
+	return in, flush, contentType, err
+}
+
+// endApart never gives data and an error at once.
+type endApart struct {
+	io.ReadCloser
+	end error
+}
+
+func (e *endApart) Read(b []byte) (int, error) {
+	if e.end != nil {
+		return 0, e.end
+	}
+	n, err := e.ReadCloser.Read(b)
+	if n > 0 && err != nil {
+		e.end, err = err, nil
+	}
+	return n, err
 }
 
 func (l *podLog) OverrideMetricsVerb(verb string) string { return verb }
