@@ -233,3 +233,15 @@ func TestWire6Reviews(t *testing.T) {
 func bound(kind, name, uid string) authenticationv1.TokenRequestSpec {
 	return authenticationv1.TokenRequestSpec{BoundObjectRef: &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: kind, Name: name, UID: types.UID(uid)}}
 }
+
+// What has no table cannot be shown as one.
+func TestWire2NoTableOfAReview(t *testing.T) {
+	h := start(t)
+	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+		ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "get", Resource: "pods"}}}
+	err := h.client.AuthorizationV1().RESTClient().Post().Resource("selfsubjectaccessreviews").
+		SetHeader("Accept", "application/json;as=Table;g=meta.k8s.io;v=v1").Body(review).Do(t.Context()).Error()
+	if !apierrors.IsNotAcceptable(err) {
+		t.Errorf("%v", err)
+	}
+}
