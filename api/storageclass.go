@@ -51,13 +51,14 @@ const (
 	defaultClassBetaAnnotation = "storageclass.beta.kubernetes.io/is-default-class"
 )
 
-func isDefaultClass(c *storagev1.StorageClass) bool {
+// IsDefaultStorageClass says whether claims that name no class are of this one.
+func IsDefaultStorageClass(c *storagev1.StorageClass) bool {
 	return c.Annotations[defaultClassAnnotation] == "true" || c.Annotations[defaultClassBetaAnnotation] == "true"
 }
 
 func storageClassRow(c *storagev1.StorageClass, now time.Time) []any {
 	name := c.Name
-	if isDefaultClass(c) {
+	if IsDefaultStorageClass(c) {
 		name += " (default)"
 	}
 	reclaim, binding := corev1.PersistentVolumeReclaimDelete, storagev1.VolumeBindingImmediate

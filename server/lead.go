@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/peapod-sh/peapod/rpc/liveness"
 	"github.com/peapod-sh/peapod/sched/reconcile"
@@ -92,6 +93,9 @@ func (s *Server) newEngine() (*reconcile.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	prepare := func(p *corev1.Pod, account *corev1.ServiceAccount, facts reconcile.Facts) error {
+		return kube.PreparePod(p, account, facts)
+	}
 	return reconcile.New(reconcile.Config{Seed: rand.Uint64(), ClusterCIDR: network.ClusterCIDR,
-		RootCA: string(ca.CertPEM()), PreparePod: kube.PreparePod}), nil
+		RootCA: string(ca.CertPEM()), PreparePod: prepare}), nil
 }

@@ -23,8 +23,9 @@ type Config struct {
 	// RootCA is the PEM that every namespace gets in ConfigMap kube-root-ca.crt.
 	RootCA string
 	// PreparePod is what admission does to a pod that comes through the API, applied to the template
-	// of pods that controllers make, with the account that they run as. It must be a pure function. nil sets the account's name only.
-	PreparePod func(p *corev1.Pod, account *corev1.ServiceAccount)
+	// of pods that controllers make, with the account that they run as. It must be a pure function of these and of the facts. An error
+	// refuses the pod. nil sets the account's name only.
+	PreparePod func(p *corev1.Pod, account *corev1.ServiceAccount, facts Facts) error
 }
 
 // Engine decides. It is not safe for concurrent use.
@@ -127,6 +128,10 @@ var (
 	Deployments            = schema.GroupResource{Group: "apps", Resource: "deployments"}
 	Jobs                   = schema.GroupResource{Group: "batch", Resource: "jobs"}
 	EndpointSlices         = schema.GroupResource{Group: "discovery.k8s.io", Resource: "endpointslices"}
+
+	LimitRanges     = core("limitranges")
+	PriorityClasses = schema.GroupResource{Group: "scheduling.k8s.io", Resource: "priorityclasses"}
+	RuntimeClasses  = schema.GroupResource{Group: "node.k8s.io", Resource: "runtimeclasses"}
 )
 
 func core(resource string) schema.GroupResource { return schema.GroupResource{Resource: resource} }

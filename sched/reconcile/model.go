@@ -98,7 +98,7 @@ type flock struct {
 	templateLabels map[string]string
 }
 
-// space is a namespace's content.
+// space is a namespace's content; the one without a name has the objects of kinds that have no namespace.
 type space struct {
 	objects map[schema.GroupResource]map[string]*object
 	pods    map[types.UID]*pod
@@ -116,6 +116,7 @@ type model struct {
 	spaces     map[string]*space
 	onNode     map[string]map[types.UID]*pod
 	services   map[types.NamespacedName]*service
+	refused    map[ref]bool // workloads whose pods admission does not let in
 }
 
 func newModel() model {
@@ -123,7 +124,7 @@ func newModel() model {
 		objects: map[ref]*object{}, byUID: map[types.UID]ref{}, kindsSeen: map[schema.GroupKind]bool{},
 		dependents: map[types.UID]map[ref]struct{}{}, pods: map[types.NamespacedName]*pod{},
 		flocks: map[types.UID]*flock{}, spaces: map[string]*space{},
-		onNode: map[string]map[types.UID]*pod{}, services: map[types.NamespacedName]*service{},
+		onNode: map[string]map[types.UID]*pod{}, services: map[types.NamespacedName]*service{}, refused: map[ref]bool{},
 	}
 }
 
@@ -226,20 +227,18 @@ func (e *Engine) indexObject(old, o *object) {
 		}
 		e.dependents[w.UID][o.ref] = struct{}{}
 	}
-	if o.ns != "" {
-		s := e.space(o.ns)
-		if s.objects[o.gr] == nil {
-			s.objects[o.gr] = map[string]*object{}
-		}
-		s.objects[o.gr][o.name] = o
+	s := e.space(o.ns)
+	if s.objects[o.gr] == nil {
+		s.objects[o.gr] = map[string]*object{}
 	}
+	s.objects[o.gr][o.name] = o
 }
 
 func (e *Engine) dropObject(o *object) {
 	delete(e.objects, o.ref)
 	delete(e.byUID, o.meta.GetUID())
 	e.unlinkOwners(o)
-	if s := e.spaces[o.ns]; o.ns != "" && s != nil {
+	if s := e.spaces[o.ns]; s != nil {
 		delete(s.objects[o.gr], o.name)
 	}
 }
@@ -282,7 +281,19 @@ func (e *Engine) noticed(old, o *object) {
 		if any.gr == Accounts && old == nil {
 			e.markWaiting(any.ns)
 		}
+	case LimitRanges, PriorityClasses, RuntimeClasses:
+		e.markRefused()
 	}
+}
+
+// markRefused lets admission be asked again. A workload that is gone by now is none of it.
+func (e *Engine) markRefused() {
+	for r := range e.refused {
+		if o := e.objects[r]; o != nil {
+			e.markObject(o)
+		}
+	}
+	clear(e.refused)
 }
 
 // markWaiting marks the workloads whose pods may have waited for a service account.

@@ -173,7 +173,8 @@ func (e *Engine) podOf(w workload, t *corev1.PodTemplateSpec) *corev1.Pod {
 	}
 }
 
-// prepare does to a pod what admission would have done. Without its account it must wait; the account's coming marks the workload.
+// prepare does to a pod what admission would have done. Without its account it must wait; the account's coming marks the workload, as
+// does a change of what admission reads if it has refused the pod.
 func (e *Engine) prepare(w workload, p *corev1.Pod) bool {
 	name := cmp.Or(p.Spec.ServiceAccountName, p.Spec.DeprecatedServiceAccount, defaultAccount)
 	if e.cfg.PreparePod == nil {
@@ -189,7 +190,11 @@ func (e *Engine) prepare(w workload, p *corev1.Pod) bool {
 		return false
 	}
 	*p = *p.DeepCopy() // the template is the owner's
-	e.cfg.PreparePod(p, o.obj.(*corev1.ServiceAccount))
+	if err := e.cfg.PreparePod(p, o.obj.(*corev1.ServiceAccount), Facts{&e.model}); err != nil {
+		e.refused[w.ref] = true
+		e.event(w.obj, w.gvk, corev1.EventTypeWarning, "FailedCreate", w.component, "Error creating: "+err.Error())
+		return false
+	}
 	return true
 }
 

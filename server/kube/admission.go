@@ -2,145 +2,123 @@ package kube
 
 import (
 	"context"
-	"fmt"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/admission"
 
 	"github.com/peapod-sh/peapod/api"
 )
 
+// mutator fills in what depends on the cluster, or refuses a request before anything else looks at it.
+type mutator interface {
+	mutate(ctx context.Context, at admission.Attributes) error
+}
+
+// validator refuses an object as it would be stored, or a deletion.
+type validator interface {
+	validate(ctx context.Context, at admission.Attributes) error
+}
+
+// chain is the rules of admission, each in a file of its own, in the order in which Kubernetes asks them.
+type chain struct {
+	mutators   []mutator
+	validators []validator
+}
+
 var (
-	namespacesResource = schema.GroupResource{Resource: "namespaces"}
-	podsResource       = schema.GroupResource{Resource: "pods"}
-	servicesResource   = schema.GroupResource{Resource: "services"}
+	_ admission.MutationInterface   = chain{}
+	_ admission.ValidationInterface = chain{}
 )
 
-// immortal namespaces cannot be deleted: the cluster itself lives in them.
-var immortal = map[string]bool{metav1.NamespaceDefault: true, metav1.NamespaceSystem: true, metav1.NamespacePublic: true}
-
-// admit checks what needs more than the object itself, and fills in what depends on the cluster.
-type admit struct{ store Store }
-
-var _ admission.MutationInterface = admit{}
-
-func newAdmission(store Store) admission.Interface { return admit{store} }
-
-// Handles says which operations Admit wants to see.
-func (a admit) Handles(op admission.Operation) bool {
-	return op == admission.Create || op == admission.Delete
+func newAdmission(store Store) admission.Interface {
+	s := state{store}
+	return chain{
+		mutators: []mutator{
+			namespaceRule{s}, limitRule{s}, accountRule{s}, nodeRule{}, priorityRule{s}, tolerationRule{}, storageClassRule{s}, runtimeClassRule{s},
+			certificateRule{}, ingressClassRule{s},
+		},
+		// A quota would come last of all, so that it never counts what another rule refuses.
+		validators: []validator{namespaceRule{s}, limitRule{s}, priorityRule{s}, claimResizeRule{s}, runtimeClassRule{s}},
+	}
 }
 
-// Admit refuses objects in namespaces that are not there or are going, and the deletion of immortal ones.
-func (a admit) Admit(ctx context.Context, at admission.Attributes, _ admission.ObjectInterfaces) error {
-	gr := at.GetResource().GroupResource()
-	if gr == namespacesResource {
-		if at.GetOperation() == admission.Delete && at.GetSubresource() == "" && immortal[at.GetName()] {
-			return apierrors.NewForbidden(gr, at.GetName(), fmt.Errorf("this namespace may not be deleted"))
+// Handles says which operations the rules want to see.
+func (chain) Handles(op admission.Operation) bool { return op != admission.Connect }
+
+// Admit lets the rules change the object; the first that refuses it ends this.
+func (c chain) Admit(ctx context.Context, at admission.Attributes, _ admission.ObjectInterfaces) error {
+	for _, m := range c.mutators {
+		if err := m.mutate(ctx, at); err != nil {
+			return err
 		}
-		return nil
-	}
-	if at.GetOperation() != admission.Create {
-		return nil
-	}
-	if gr == certificatesResource && at.GetSubresource() == "" {
-		return admitRequest(at)
-	}
-	if at.GetNamespace() == "" {
-		return nil
-	}
-	if at.GetSubresource() != "" {
-		return nil // the object is there, and must stay reachable while its namespace goes
-	}
-	if err := a.namespaceOpen(ctx, at); err != nil {
-		return err
-	}
-	if pod, ok := at.GetObject().(*corev1.Pod); ok && gr == podsResource {
-		return a.admitPod(ctx, pod, at)
 	}
 	return nil
 }
 
-// admitPod fills in what admission, not defaulting, gives a pod.
-func (a admit) admitPod(ctx context.Context, p *corev1.Pod, at admission.Attributes) error {
-	nameServiceAccount(p)
-	account, err := a.account(ctx, at.GetNamespace(), p.Spec.ServiceAccountName)
-	if err != nil {
-		return apierrors.NewForbidden(podsResource, p.Name, fmt.Errorf("error looking up service account %s/%s: %w", at.GetNamespace(), p.Spec.ServiceAccountName, err))
+// Validate lets the rules look at what has become of the object.
+func (c chain) Validate(ctx context.Context, at admission.Attributes, _ admission.ObjectInterfaces) error {
+	for _, v := range c.validators {
+		if err := v.validate(ctx, at); err != nil {
+			return err
+		}
 	}
-	completePod(p, account)
 	return nil
 }
 
-// account finds a service account. A namespace's default account is made a moment after the namespace, so it is waited for.
-func (a admit) account(ctx context.Context, namespace, name string) (*corev1.ServiceAccount, error) {
-	for deadline := time.Now().Add(defaultAccountWait); ; {
-		o, ok := a.store.Get(accountsResource, namespace, name)
-		if ok {
-			return o.(*corev1.ServiceAccount), nil
-		}
-		if err := a.store.Barrier(ctx); err != nil {
-			return nil, unavailable(accountsResource, "read", err)
-		}
-		if o, ok := a.store.Get(accountsResource, namespace, name); ok {
-			return o.(*corev1.ServiceAccount), nil
-		}
-		if name != defaultAccount || time.Now().After(deadline) {
-			return nil, fmt.Errorf("serviceaccount %q not found", name)
-		}
-		select {
-		case <-time.After(defaultAccountPause):
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+// created is the new object of a request that creates one of this resource; nil of every other request.
+func created[T any](at admission.Attributes, gr schema.GroupResource) *T {
+	if at.GetOperation() != admission.Create || at.GetSubresource() != "" || at.GetResource().GroupResource() != gr {
+		return nil
 	}
+	o, _ := any(at.GetObject()).(*T)
+	return o
 }
 
-// PreparePod makes of a controller's pod what it would have become on its way through the API:
-// admitted, defaulted and prepared. It looks at nothing but the pod and its account.
-func PreparePod(p *corev1.Pod, account *corev1.ServiceAccount) {
-	nameServiceAccount(p)
-	completePod(p, account)
+// updated is the object of a request that changes one of this resource, as it will be and as it was; nil of every other request.
+func updated[T any](at admission.Attributes, gr schema.GroupResource) (o, old *T) {
+	if at.GetOperation() != admission.Update || at.GetSubresource() != "" || at.GetResource().GroupResource() != gr {
+		return nil, nil
+	}
+	o, ok := any(at.GetObject()).(*T)
+	old, was := any(at.GetOldObject()).(*T)
+	if !ok || !was {
+		return nil, nil
+	}
+	return o, old
+}
+
+// PreparePod makes of a controller's pod what it would have become on its way through the API: defaulted, admitted, prepared and
+// validated, with the errors that the API would give. It looks at nothing but the pod, its account and the facts.
+func PreparePod(p *corev1.Pod, account *corev1.ServiceAccount, facts Facts) error {
 	k := api.KindFor(podsResource)
 	k.Default(p)
+	if err := admitPod(p, account, facts); err != nil {
+		return apierrors.NewForbidden(podsResource, p.GenerateName, err)
+	}
 	k.PrepareForCreate(p)
 	p.Generation = 1
+	if errs := k.Validate(p); len(errs) > 0 {
+		return apierrors.NewInvalid(k.GroupVersionKind().GroupKind(), p.GenerateName, distinct(errs))
+	}
+	return nil
 }
 
-// completePod gives a pod what its account brings, and a priority.
-func completePod(p *corev1.Pod, account *corev1.ServiceAccount) {
+// admitPod is what the rules of a chain do to a new pod, in the same order.
+func admitPod(p *corev1.Pod, account *corev1.ServiceAccount, facts Facts) error {
+	limitPod(p, facts)
+	nameServiceAccount(p)
 	giveAccount(p, account)
-	if p.Spec.Priority == nil {
-		p.Spec.Priority = new(int32)
+	if err := prioritise(p, facts); err != nil {
+		return err
 	}
-	if p.Spec.PreemptionPolicy == nil {
-		lower := corev1.PreemptLowerPriority
-		p.Spec.PreemptionPolicy = &lower
+	tolerateDeadNodes(p)
+	if err := applyRuntimeClass(p, facts); err != nil {
+		return err
 	}
-}
-
-func (a admit) namespaceOpen(ctx context.Context, at admission.Attributes) error {
-	ns := at.GetNamespace()
-	o, ok := a.store.Get(namespacesResource, "", ns)
-	if !ok { // the local state may be behind
-		if err := a.store.Barrier(ctx); err != nil {
-			return unavailable(namespacesResource, "read", err)
-		}
-		if o, ok = a.store.Get(namespacesResource, "", ns); !ok {
-			return apierrors.NewNotFound(namespacesResource, ns)
-		}
+	if err := checkPodLimits(p, facts); err != nil {
+		return err
 	}
-	n, ok := o.(*corev1.Namespace)
-	if !ok || n.Status.Phase != corev1.NamespaceTerminating && n.DeletionTimestamp == nil {
-		return nil
-	}
-	err := apierrors.NewForbidden(at.GetResource().GroupResource(), at.GetName(),
-		fmt.Errorf("unable to create new content in namespace %s because it is being terminated", ns))
-	err.ErrStatus.Details.Causes = append(err.ErrStatus.Details.Causes, metav1.StatusCause{
-		Type: corev1.NamespaceTerminatingCause, Message: fmt.Sprintf("namespace %s is being terminated", ns), Field: "metadata.namespace"})
-	return err
+	return checkOverhead(p, facts)
 }

@@ -115,10 +115,12 @@ func (s signers) may(ctx context.Context, verb string, r *certificatesv1.Certifi
 	return apierrors.NewForbidden(certificatesResource, r.Name, fmt.Errorf("user not permitted to %s requests with signerName %q", verb, r.Spec.SignerName))
 }
 
-// admitRequest refuses what would make everybody who approves requests a master of the cluster.
-func admitRequest(at admission.Attributes) error {
-	r, ok := at.GetObject().(*certificatesv1.CertificateSigningRequest)
-	if !ok || r.Spec.SignerName != certificatesv1.KubeAPIServerClientSignerName {
+// certificateRule refuses what would make everybody who approves requests a master of the cluster.
+type certificateRule struct{}
+
+func (certificateRule) mutate(_ context.Context, at admission.Attributes) error {
+	r := created[certificatesv1.CertificateSigningRequest](at, certificatesResource)
+	if r == nil || r.Spec.SignerName != certificatesv1.KubeAPIServerClientSignerName {
 		return nil
 	}
 	parsed, err := pki.ParseUserRequest(r.Spec.Request)

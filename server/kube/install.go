@@ -118,6 +118,8 @@ func (s *Server) mainStorage(k *api.Kind, store *registry.Store, out served) res
 		return s.newPolicy(r)
 	case certificatesResource:
 		return s.newCertificates(r, out)
+	case deviceClaimsResource, deviceClaimTemplatesResource:
+		return s.newDeviceClaims(r, out)
 	case accountsResource:
 		if s.accounts != nil {
 			out["serviceaccounts/token"] = &accountToken{store, s.accounts}
