@@ -1,12 +1,14 @@
 package reconcile
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -36,7 +38,13 @@ func TestDeploymentBecomesAvailable(t *testing.T) {
 func TestDeadNodeIsReplacedInOneStep(t *testing.T) {
 	w := standardWorld(t, 2, 3)
 	w.addService("web", "web")
-	w.put(Deployments, testDeployment("web", 3))
+	d := testDeployment("web", 3)
+	for _, key := range []string{corev1.TaintNodeNotReady, corev1.TaintNodeUnreachable} { // as admission gives them; they keep no pod
+		seconds := int64(300)
+		d.Spec.Template.Spec.Tolerations = append(d.Spec.Template.Spec.Tolerations,
+			corev1.Toleration{Key: key, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: &seconds})
+	}
+	w.put(Deployments, d)
 	w.put(Pods, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "bare", Labels: map[string]string{"app": "web"}}, Spec: testPodSpec("v1")})
 	w.converge()
 	bare := w.pods[nn("default", "bare")]
@@ -164,3 +172,31 @@ func TestProgressDeadline(t *testing.T) {
 }
 
 func nn(ns, name string) types.NamespacedName { return types.NamespacedName{Namespace: ns, Name: name} }
+
+// TestRefusedPodsAreAskedForAgain: a workload whose pods admission does not let in says so, and goes on when the facts change.
+func TestRefusedPodsAreAskedForAgain(t *testing.T) {
+	w := standardWorld(t, 7, 1)
+	w.e.cfg.PreparePod = func(p *corev1.Pod, account *corev1.ServiceAccount, facts Facts) error {
+		c, ok := facts.Object(PriorityClasses, "", "high").(*schedulingv1.PriorityClass)
+		if !ok || len(facts.Objects(PriorityClasses, "")) != 1 {
+			return errors.New("no PriorityClass with name high was found")
+		}
+		p.Spec.Priority = &c.Value
+		return nil
+	}
+	w.put(Deployments, testDeployment("web", 2))
+	w.converge()
+	if all := strings.Join(w.trace, "\n"); len(w.pods) != 0 || !strings.Contains(all, "event ReplicaSet FailedCreate x1: Error creating: no PriorityClass with name high was found") {
+		t.Fatalf("%d pods\n%s", len(w.pods), all)
+	}
+	w.put(PriorityClasses, &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "high"}, Value: 1000})
+	w.converge()
+	if len(w.pods) != 2 {
+		t.Fatalf("%d pods after the class came", len(w.pods))
+	}
+	for _, p := range w.pods {
+		if *p.Spec().Priority != 1000 {
+			t.Fatalf("priority %d", *p.Spec().Priority)
+		}
+	}
+}

@@ -9,7 +9,7 @@ import (
 	"k8s.io/apiserver/pkg/admission"
 )
 
-// claimResizeRule lets only those claims grow whose volumes can.
+// claimResizeRule lets only those claims grow whose volumes can. That they must be bound is said by the kind's own validation, before.
 type claimResizeRule struct{ state }
 
 func (r claimResizeRule) validate(ctx context.Context, at admission.Attributes) error {
@@ -20,9 +20,6 @@ func (r claimResizeRule) validate(ctx context.Context, at admission.Attributes) 
 	now, was := c.Spec.Resources.Requests[corev1.ResourceStorage], old.Spec.Resources.Requests[corev1.ResourceStorage]
 	if now.Cmp(was) <= 0 {
 		return nil
-	}
-	if old.Status.Phase != corev1.ClaimBound {
-		return admission.NewForbidden(at, errors.New("Only bound persistent volume claims can be expanded"))
 	}
 	if err := r.surely(ctx, func() error { return r.mayGrow(c, old) }); err != nil {
 		return admission.NewForbidden(at, err)

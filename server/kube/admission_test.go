@@ -1,0 +1,394 @@
+package kube_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	nodev1 "k8s.io/api/node/v1"
+	resourcev1 "k8s.io/api/resource/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/peapod-sh/peapod/api"
+	"github.com/peapod-sh/peapod/api/ops"
+	"github.com/peapod-sh/peapod/server/kube"
+)
+
+// have puts objects into the store, as they would be after defaulting.
+func (h *harness) have(group, resource string, objects ...runtime.Object) {
+	h.Helper()
+	gr := schema.GroupResource{Group: group, Resource: resource}
+	for _, o := range objects {
+		if k := api.KindFor(gr); k.Default != nil {
+			k.Default(o)
+		}
+		if _, err := h.store.Propose(context.Background(), &ops.Put{Resource: gr, Object: o, Expect: ops.Any}); err != nil {
+			h.Fatal(err)
+		}
+	}
+}
+
+// forbids checks that a write is forbidden in these words.
+func forbids(t *testing.T, err error, words ...string) {
+	t.Helper()
+	if !apierrors.IsForbidden(err) {
+		t.Errorf("not forbidden: %v", err)
+		return
+	}
+	for _, w := range words {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("%q does not say %q", err, w)
+		}
+	}
+}
+
+func list(pairs ...string) corev1.ResourceList {
+	out := corev1.ResourceList{}
+	for i := 0; i < len(pairs); i += 2 {
+		out[corev1.ResourceName(pairs[i])] = resource.MustParse(pairs[i+1])
+	}
+	return out
+}
+
+func limitRange(name string, items ...corev1.LimitRangeItem) *corev1.LimitRange {
+	return &corev1.LimitRange{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}, Spec: corev1.LimitRangeSpec{Limits: items}}
+}
+
+func (h *harness) createPod(name string, change func(*corev1.PodSpec)) (*corev1.Pod, error) {
+	p := pod(name, "")
+	if change != nil {
+		change(&p.Spec)
+	}
+	return h.client.CoreV1().Pods("default").Create(context.Background(), p, metav1.CreateOptions{})
+}
+
+func TestPodsAreGivenTheirNamespacesLimits(t *testing.T) {
+	h := start(t)
+	h.have("", "limitranges", limitRange("l", corev1.LimitRangeItem{Type: corev1.LimitTypeContainer,
+		Default: list("cpu", "500m", "memory", "64Mi"), DefaultRequest: list("cpu", "100m")}))
+	p, err := h.createPod("p", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := p.Spec.Containers[0].Resources
+	if r.Limits.Cpu().String() != "500m" || r.Requests.Cpu().String() != "100m" || r.Requests.Memory().String() != "64Mi" {
+		t.Errorf("the container has %+v", r)
+	}
+	want := "LimitRanger plugin set: cpu, memory request for container " + p.Spec.Containers[0].Name + "; cpu, memory limit for container " + p.Spec.Containers[0].Name
+	if p.Annotations["kubernetes.io/limit-ranger"] != want {
+		t.Errorf("the annotation is %q, not %q", p.Annotations["kubernetes.io/limit-ranger"], want)
+	}
+	// What a container limits it also requests, so the default request is not for it.
+	p, err = h.createPod("own", func(s *corev1.PodSpec) { s.Containers[0].Resources.Limits = list("cpu", "2") })
+	if err != nil || p.Spec.Containers[0].Resources.Requests.Cpu().String() != "2" {
+		t.Errorf("own limits: %+v, %v", p.Spec.Containers[0].Resources, err)
+	}
+}
+
+func TestPodsKeepTheirNamespacesLimits(t *testing.T) {
+	for name, c := range map[string]struct {
+		limit     corev1.LimitRangeItem
+		resources corev1.ResourceRequirements
+		want      string // "" is admitted
+	}{
+		"min, no request": {corev1.LimitRangeItem{Type: corev1.LimitTypePod, Min: list("cpu", "1")}, corev1.ResourceRequirements{},
+			"minimum cpu usage per Pod is 1.  No request is specified"},
+		"min, request": {corev1.LimitRangeItem{Type: corev1.LimitTypeContainer, Min: list("cpu", "1")}, corev1.ResourceRequirements{Requests: list("cpu", "900m")},
+			"minimum cpu usage per Container is 1, but request is 900m"},
+		"max, no limit": {corev1.LimitRangeItem{Type: corev1.LimitTypePod, Max: list("memory", "1Gi")}, corev1.ResourceRequirements{},
+			"maximum memory usage per Pod is 1Gi.  No limit is specified"},
+		"max, limit": {corev1.LimitRangeItem{Type: corev1.LimitTypeContainer, Max: list("memory", "1Gi")}, corev1.ResourceRequirements{Limits: list("memory", "2Gi")},
+			"maximum memory usage per Container is 1Gi, but limit is 2Gi"},
+		"max, kept": {corev1.LimitRangeItem{Type: corev1.LimitTypeContainer, Max: list("memory", "1Gi")}, corev1.ResourceRequirements{Limits: list("memory", "1Gi")}, ""},
+		"ratio": {corev1.LimitRangeItem{Type: corev1.LimitTypeContainer, MaxLimitRequestRatio: list("cpu", "1500m")},
+			corev1.ResourceRequirements{Requests: list("cpu", "1"), Limits: list("cpu", "2")},
+			"cpu max limit to request ratio per Container is 1500m, but provided ratio is 2.000000"},
+		"ratio, no request": {corev1.LimitRangeItem{Type: corev1.LimitTypePod, MaxLimitRequestRatio: list("cpu", "2")}, corev1.ResourceRequirements{},
+			"cpu max limit to request ratio per Pod is 2, but no request is specified or request is 0"},
+		"ratio, kept": {corev1.LimitRangeItem{Type: corev1.LimitTypeContainer, MaxLimitRequestRatio: list("cpu", "2")},
+			corev1.ResourceRequirements{Requests: list("cpu", "1"), Limits: list("cpu", "2")}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := start(t)
+			h.have("", "limitranges", limitRange("l", c.limit))
+			_, err := h.createPod("p", func(s *corev1.PodSpec) { s.Containers[0].Resources = c.resources })
+			if c.want == "" {
+				if err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			forbids(t, err, `pods "p" is forbidden: `+c.want)
+		})
+	}
+}
+
+func TestAllBrokenLimitsAreReported(t *testing.T) {
+	h := start(t)
+	h.have("", "limitranges", limitRange("l", corev1.LimitRangeItem{Type: corev1.LimitTypePod, Max: list("cpu", "1", "memory", "1Mi")}))
+	_, err := h.createPod("p", func(s *corev1.PodSpec) { s.Containers[0].Resources.Limits = list("cpu", "2", "memory", "2Mi") })
+	forbids(t, err, "[maximum cpu usage per Pod is 1, but limit is 2, maximum memory usage per Pod is 1Mi, but limit is 2Mi]")
+}
+
+func claim(name, size string) *corev1.PersistentVolumeClaim {
+	return &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}, Spec: corev1.PersistentVolumeClaimSpec{
+		AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}, Resources: corev1.VolumeResourceRequirements{Requests: list("storage", size)}}}
+}
+
+func TestClaimsKeepLimitsAndGetTheDefaultClass(t *testing.T) {
+	h := start(t)
+	ctx := context.Background()
+	h.have("", "limitranges", limitRange("l", corev1.LimitRangeItem{Type: corev1.LimitTypePersistentVolumeClaim, Min: list("storage", "1Gi"), Max: list("storage", "5Gi")}))
+	classes := []string{"old", "new", "other"}
+	for i, name := range classes {
+		c := &storagev1.StorageClass{Provisioner: "example.com/p", ObjectMeta: metav1.ObjectMeta{Name: name, UID: "u", CreationTimestamp: metav1.Unix(int64(1000+i), 0)}}
+		if name != "other" {
+			c.Annotations = map[string]string{"storageclass.kubernetes.io/is-default-class": "true"}
+		}
+		h.have("storage.k8s.io", "storageclasses", c)
+	}
+	claims := h.client.CoreV1().PersistentVolumeClaims("default")
+	_, err := claims.Create(ctx, claim("small", "1Mi"), metav1.CreateOptions{})
+	forbids(t, err, "minimum storage usage per PersistentVolumeClaim is 1Gi, but request is 1Mi")
+	_, err = claims.Create(ctx, claim("big", "6Gi"), metav1.CreateOptions{})
+	forbids(t, err, "maximum storage usage per PersistentVolumeClaim is 5Gi, but request is 6Gi")
+	made, err := claims.Create(ctx, claim("right", "2Gi"), metav1.CreateOptions{})
+	if err != nil || made.Spec.StorageClassName == nil || *made.Spec.StorageClassName != "new" {
+		t.Fatalf("%+v, %v", made.Spec, err)
+	}
+	none := claim("none", "2Gi")
+	none.Spec.StorageClassName = new(string)
+	if made, err = claims.Create(ctx, none, metav1.CreateOptions{}); err != nil || *made.Spec.StorageClassName != "" {
+		t.Fatalf("%+v, %v", made.Spec, err)
+	}
+}
+
+func TestClaimsGrowOnlyIfTheirVolumesCan(t *testing.T) {
+	h := start(t)
+	ctx := context.Background()
+	yes := true
+	h.have("storage.k8s.io", "storageclasses",
+		&storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "grows"}, Provisioner: "example.com/p", AllowVolumeExpansion: &yes},
+		&storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "stays"}, Provisioner: "example.com/p"})
+	for name, c := range map[string]struct {
+		class string
+		want  string
+	}{
+		"stays":  {"stays", "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize"},
+		"absent": {"absent", "only dynamically provisioned pvc can be resized"},
+		"grows":  {"grows", ""},
+	} {
+		pvc := claim(name, "1Gi")
+		pvc.UID, pvc.Spec.StorageClassName, pvc.Status.Phase = "u", &c.class, corev1.ClaimBound
+		pvc.Spec.VolumeName = "v"
+		h.have("", "persistentvolumeclaims", pvc)
+		now, err := h.client.CoreV1().PersistentVolumeClaims("default").Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		now.Spec.Resources.Requests = list("storage", "2Gi")
+		_, err = h.client.CoreV1().PersistentVolumeClaims("default").Update(ctx, now, metav1.UpdateOptions{})
+		if c.want != "" {
+			forbids(t, err, c.want)
+		} else if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestPodsHaveThePriorityOfTheirClass(t *testing.T) {
+	h := start(t)
+	ctx := context.Background()
+	classes := h.client.SchedulingV1().PriorityClasses()
+	_, err := h.createPod("p", func(s *corev1.PodSpec) { s.PriorityClassName = "high" })
+	forbids(t, err, `pods "p" is forbidden: no PriorityClass with name high was found`)
+	never := corev1.PreemptNever
+	high := &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "high"}, Value: 1000, PreemptionPolicy: &never}
+	if _, err := classes.Create(ctx, high, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	p, err := h.createPod("p", func(s *corev1.PodSpec) { s.PriorityClassName = "high" })
+	if err != nil || *p.Spec.Priority != 1000 || *p.Spec.PreemptionPolicy != never {
+		t.Fatalf("%+v, %v", p.Spec, err)
+	}
+	// A client that does not know the fields changes nothing by leaving them out.
+	p.Spec.Priority, p.Spec.PreemptionPolicy = nil, nil
+	if p, err = h.client.CoreV1().Pods("default").Update(ctx, p, metav1.UpdateOptions{}); err != nil || *p.Spec.Priority != 1000 {
+		t.Fatalf("%v", err)
+	}
+	_, err = h.createPod("liar", func(s *corev1.PodSpec) { five := int32(5); s.PriorityClassName, s.Priority = "high", &five })
+	forbids(t, err, "the integer value of priority (5) must not be provided in pod spec")
+	usual := &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "usual"}, Value: 7, GlobalDefault: true}
+	if _, err := classes.Create(ctx, usual, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if p, err = h.createPod("q", nil); err != nil || *p.Spec.Priority != 7 || p.Spec.PriorityClassName != "usual" {
+		t.Fatalf("%+v, %v", p.Spec, err)
+	}
+	_, err = classes.Create(ctx, &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "second"}, GlobalDefault: true}, metav1.CreateOptions{})
+	forbids(t, err, "PriorityClass usual is already marked as default. Only one default can exist")
+	for _, c := range api.SystemPriorityClasses() {
+		h.have("scheduling.k8s.io", "priorityclasses", c)
+		forbids(t, classes.Delete(ctx, c.Name, metav1.DeleteOptions{}), "this is a system priority class and cannot be deleted")
+	}
+	if err := classes.Delete(ctx, "usual", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestPodsAreGivenWhatTheirRuntimeClassCosts(t *testing.T) {
+	h := start(t)
+	class := func(name string) func(*corev1.PodSpec) {
+		return func(s *corev1.PodSpec) { s.RuntimeClassName = &name }
+	}
+	_, err := h.createPod("p", class("vm"))
+	forbids(t, err, `pods "p" is forbidden: pod rejected: RuntimeClass "vm" not found`)
+	h.have("node.k8s.io", "runtimeclasses", &nodev1.RuntimeClass{ObjectMeta: metav1.ObjectMeta{Name: "vm"}, Handler: "vm",
+		Overhead: &nodev1.Overhead{PodFixed: list("memory", "64Mi")},
+		Scheduling: &nodev1.Scheduling{NodeSelector: map[string]string{"vm": "yes"},
+			Tolerations: []corev1.Toleration{{Key: "vm", Operator: corev1.TolerationOpExists}}}})
+	p, err := h.createPod("p", func(s *corev1.PodSpec) {
+		class("vm")(s)
+		s.NodeSelector = map[string]string{"zone": "a"}
+		s.Tolerations = []corev1.Toleration{{Key: "vm", Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoSchedule}}
+	})
+	if err != nil || p.Spec.Overhead.Memory().String() != "64Mi" || p.Spec.NodeSelector["vm"] != "yes" || p.Spec.NodeSelector["zone"] != "a" {
+		t.Fatalf("%+v, %v", p.Spec, err)
+	}
+	vms := 0
+	for _, tol := range p.Spec.Tolerations {
+		if tol.Key == "vm" {
+			vms++
+		}
+	}
+	if vms != 1 { // the class' toleration has the pod's own in it
+		t.Errorf("tolerations %+v", p.Spec.Tolerations)
+	}
+	_, err = h.createPod("elsewhere", func(s *corev1.PodSpec) { class("vm")(s); s.NodeSelector = map[string]string{"vm": "no"} })
+	forbids(t, err, "conflict: runtimeClass.scheduling.nodeSelector[vm] = yes; pod.spec.nodeSelector[vm] = no")
+	_, err = h.createPod("cheap", func(s *corev1.PodSpec) { class("vm")(s); s.Overhead = list("memory", "1Mi") })
+	forbids(t, err, "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead")
+	_, err = h.createPod("own", func(s *corev1.PodSpec) { s.Overhead = list("memory", "1Mi") })
+	forbids(t, err, "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead")
+}
+
+func TestIngressesGetTheDefaultClass(t *testing.T) {
+	h := start(t)
+	ctx := context.Background()
+	ingress := func(name string) *networkingv1.Ingress {
+		return &networkingv1.Ingress{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default"}, Spec: networkingv1.IngressSpec{
+			DefaultBackend: &networkingv1.IngressBackend{Service: &networkingv1.IngressServiceBackend{Name: "s", Port: networkingv1.ServiceBackendPort{Number: 80}}}}}
+	}
+	made, err := h.client.NetworkingV1().Ingresses("default").Create(ctx, ingress("before"), metav1.CreateOptions{})
+	if err != nil || made.Spec.IngressClassName != nil {
+		t.Fatalf("without classes: %+v, %v", made.Spec, err)
+	}
+	h.have("networking.k8s.io", "ingressclasses", &networkingv1.IngressClass{
+		ObjectMeta: metav1.ObjectMeta{Name: "main", Annotations: map[string]string{networkingv1.AnnotationIsDefaultIngressClass: "true"}},
+		Spec:       networkingv1.IngressClassSpec{Controller: "example.com/c"}})
+	made, err = h.client.NetworkingV1().Ingresses("default").Create(ctx, ingress("after"), metav1.CreateOptions{})
+	if err != nil || made.Spec.IngressClassName == nil || *made.Spec.IngressClassName != "main" {
+		t.Fatalf("%+v, %v", made.Spec, err)
+	}
+	old := ingress("old")
+	old.Annotations = map[string]string{"kubernetes.io/ingress.class": "other"}
+	if made, err = h.client.NetworkingV1().Ingresses("default").Create(ctx, old, metav1.CreateOptions{}); err != nil || made.Spec.IngressClassName != nil {
+		t.Fatalf("%+v, %v", made.Spec, err)
+	}
+}
+
+func TestPodsTolerateDeadNodesAndNewNodesAreTainted(t *testing.T) {
+	h := start(t)
+	own := corev1.Toleration{Key: corev1.TaintNodeUnreachable, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute}
+	p, err := h.createPod("p", func(s *corev1.PodSpec) { s.Tolerations = []corev1.Toleration{own} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ts := p.Spec.Tolerations; len(ts) != 2 || ts[0].TolerationSeconds != nil || ts[1].Key != corev1.TaintNodeNotReady || *ts[1].TolerationSeconds != 300 {
+		t.Errorf("tolerations %+v", ts)
+	}
+	n, err := h.client.CoreV1().Nodes().Create(context.Background(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n"}}, metav1.CreateOptions{})
+	if err != nil || len(n.Spec.Taints) != 1 || n.Spec.Taints[0].Key != corev1.TaintNodeNotReady || n.Spec.Taints[0].Effect != corev1.TaintEffectNoSchedule {
+		t.Errorf("taints %+v, %v", n.Spec.Taints, err)
+	}
+}
+
+func TestAdministratorsDevicesNeedALabelledNamespace(t *testing.T) {
+	h := start(t)
+	ctx := context.Background()
+	yes := true
+	c := &resourcev1.ResourceClaim{ObjectMeta: metav1.ObjectMeta{Name: "c", Namespace: "default"}, Spec: resourcev1.ResourceClaimSpec{
+		Devices: resourcev1.DeviceClaim{Requests: []resourcev1.DeviceRequest{{Name: "r", Exactly: &resourcev1.ExactDeviceRequest{DeviceClassName: "d", AdminAccess: &yes}}}}}}
+	_, err := h.client.ResourceV1().ResourceClaims("default").Create(ctx, c, metav1.CreateOptions{})
+	if !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "admin access to devices requires the `resource.kubernetes.io/admin-access: true` label on the containing namespace") {
+		t.Fatalf("%v", err)
+	}
+	ns, err := h.client.CoreV1().Namespaces().Get(ctx, "default", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns.Labels = map[string]string{resourcev1.DRAAdminNamespaceLabelKey: "true"}
+	if _, err := h.client.CoreV1().Namespaces().Update(ctx, ns, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.client.ResourceV1().ResourceClaims("default").Create(ctx, c, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// someFacts are facts of a test.
+type someFacts map[string][]runtime.Object
+
+func (f someFacts) Objects(gr schema.GroupResource, _ string) []runtime.Object { return f[gr.Resource] }
+
+func (f someFacts) Object(gr schema.GroupResource, _, name string) runtime.Object {
+	for _, o := range f[gr.Resource] {
+		if m := o.(metav1.Object); m.GetName() == name {
+			return o
+		}
+	}
+	return nil
+}
+
+// TestControllersPodsAreAdmittedLikeOthers compares a pod that came through the API with the same prepared for a controller.
+func TestControllersPodsAreAdmittedLikeOthers(t *testing.T) {
+	h := start(t)
+	class := &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "high"}, Value: 1000}
+	limits := limitRange("l", corev1.LimitRangeItem{Type: corev1.LimitTypeContainer, Default: list("cpu", "500m"), Max: list("cpu", "1")})
+	h.have("scheduling.k8s.io", "priorityclasses", class)
+	h.have("", "limitranges", limits)
+	facts := someFacts{"priorityclasses": {class}, "limitranges": {limits}}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "default"}}
+	want, err := h.createPod("p", func(s *corev1.PodSpec) { s.PriorityClassName = "high" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := pod("p", "")
+	p.Spec.PriorityClassName = "high"
+	if err := kube.PreparePod(p, account, facts); err != nil {
+		t.Fatal(err)
+	}
+	if p.Spec.String() != want.Spec.String() || p.Annotations["kubernetes.io/limit-ranger"] != want.Annotations["kubernetes.io/limit-ranger"] {
+		t.Errorf("a controller's pod is\n%v\nnot\n%v", p.Spec.String(), want.Spec.String())
+	}
+	refused := pod("", "")
+	refused.GenerateName = "web-1234-"
+	refused.Spec.Containers[0].Resources.Limits = list("cpu", "2")
+	forbids(t, kube.PreparePod(refused, account, facts), `pods "web-1234-" is forbidden: maximum cpu usage per Container is 1, but limit is 2`)
+	invalid := pod("", "")
+	facts["limitranges"] = []runtime.Object{limitRange("l", corev1.LimitRangeItem{Type: corev1.LimitTypeContainer, DefaultRequest: list("cpu", "3")})}
+	invalid.Spec.Containers[0].Resources.Limits = list("cpu", "2")
+	invalid.Spec.Containers[0].Resources.Requests = list("memory", "1Gi")
+	invalid.Spec.Containers[0].Resources.Limits = list("cpu", "2", "memory", "1Mi")
+	if err := kube.PreparePod(invalid, account, facts); !apierrors.IsInvalid(err) {
+		t.Errorf("an invalid pod: %v", err)
+	}
+}
