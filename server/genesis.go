@@ -43,6 +43,9 @@ func (s *Server) genesis(ctx context.Context) error {
 	if err := s.propose(ctx, list...); err != nil {
 		return err
 	}
+	if err := s.furnish(ctx); err != nil {
+		return err
+	}
 	return s.foundPolicy(ctx)
 }
 
@@ -76,6 +79,9 @@ func (s *Server) unlessThere(group, resource string, obj runtime.Object) []ops.O
 	}
 	if k.Default != nil {
 		k.Default(obj)
+	}
+	if k.HasGeneration {
+		m.SetGeneration(1)
 	}
 	m.SetUID(types.UID(uuid.NewUUID()))
 	m.SetCreationTimestamp(metav1.NewTime(s.now()))

@@ -14,7 +14,7 @@ import (
 )
 
 // housekeep does, for one term, what time alone asks for: objects whose time to live is over go, and
-// the kubernetes service follows the members.
+// the kubernetes service follows the members, and what every cluster has is there.
 func (s *Server) housekeep(ctx context.Context) error {
 	ticker := time.NewTicker(housekeepInterval)
 	defer ticker.Stop()
@@ -25,6 +25,9 @@ func (s *Server) housekeep(ctx context.Context) error {
 		if rounds%expireEvery == 0 {
 			if err := s.expire(ctx); err != nil {
 				s.log.Warn("cannot remove expired objects; will try again", "error", err)
+			}
+			if err := s.furnish(ctx); err != nil {
+				s.log.Warn("cannot bring the cluster's own objects up to date; will try again", "error", err)
 			}
 		}
 		select {

@@ -37,7 +37,7 @@ const (
 	trimInterval = time.Minute
 	// housekeepInterval is how often the leader brings slow things up to date.
 	housekeepInterval = 2 * time.Second
-	// expireEvery is after how many of these rounds it looks for objects whose time to live is over.
+	// expireEvery is after how many of these rounds it looks for objects whose time to live is over, and for what every cluster has.
 	expireEvery = 15
 	// eventsPerNamespaceMax caps the events kept in a namespace.
 	eventsPerNamespaceMax = 5000

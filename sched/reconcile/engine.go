@@ -104,6 +104,7 @@ func (e *Engine) Step(now time.Time) (out []ops.Op, next time.Time) {
 	e.run(areaJob, e.syncJob)
 	e.schedule()
 	e.run(areaService, e.syncService)
+	e.run(areaAddress, e.syncAddress)
 	return e.flush(now), e.agenda.next()
 }
 
@@ -128,7 +129,9 @@ var (
 	Deployments            = schema.GroupResource{Group: "apps", Resource: "deployments"}
 	Jobs                   = schema.GroupResource{Group: "batch", Resource: "jobs"}
 	EndpointSlices         = schema.GroupResource{Group: "discovery.k8s.io", Resource: "endpointslices"}
+	IPAddresses            = schema.GroupResource{Group: "networking.k8s.io", Resource: "ipaddresses"}
 
+	// Resources that admission reads.
 	LimitRanges     = core("limitranges")
 	PriorityClasses = schema.GroupResource{Group: "scheduling.k8s.io", Resource: "priorityclasses"}
 	RuntimeClasses  = schema.GroupResource{Group: "node.k8s.io", Resource: "runtimeclasses"}

@@ -23,6 +23,7 @@ const (
 	areaReplicationController
 	areaJob
 	areaService
+	areaAddress // name is the address
 	areas
 )
 

@@ -116,7 +116,8 @@ type model struct {
 	spaces     map[string]*space
 	onNode     map[string]map[types.UID]*pod
 	services   map[types.NamespacedName]*service
-	refused    map[ref]bool // workloads whose pods admission does not let in
+	holders    map[string]ref // services by address
+	refused    map[ref]bool   // workloads whose pods admission does not let in
 }
 
 func newModel() model {
@@ -124,7 +125,7 @@ func newModel() model {
 		objects: map[ref]*object{}, byUID: map[types.UID]ref{}, kindsSeen: map[schema.GroupKind]bool{},
 		dependents: map[types.UID]map[ref]struct{}{}, pods: map[types.NamespacedName]*pod{},
 		flocks: map[types.UID]*flock{}, spaces: map[string]*space{},
-		onNode: map[string]map[types.UID]*pod{}, services: map[types.NamespacedName]*service{}, refused: map[ref]bool{},
+		onNode: map[string]map[types.UID]*pod{}, services: map[types.NamespacedName]*service{}, holders: map[string]ref{}, refused: map[ref]bool{},
 	}
 }
 
@@ -270,6 +271,7 @@ func (e *Engine) noticed(old, o *object) {
 		e.mark(key{area: areaNamespace, name: any.name})
 	case Services:
 		e.noticedService(o, any.ns, any.name)
+		e.noticedAddresses(old, o)
 	case EndpointSlices:
 		e.noticedSlice(old, o)
 	case ReplicaSets, ReplicationControllers, Jobs:
@@ -321,6 +323,8 @@ func (e *Engine) markObject(o *object) {
 		e.mark(key{area: areaNode, name: o.name})
 	case Services, Endpoints:
 		e.mark(key{area: areaService, ns: o.ns, name: o.name})
+	case IPAddresses:
+		e.mark(key{area: areaAddress, name: o.name})
 	}
 }
 
@@ -359,6 +363,8 @@ func (e *Engine) failedObject(r ref, o runtime.Object) {
 		k = key{area: areaNamespace, name: r.name}
 	case Endpoints:
 		k = key{area: areaService, ns: r.ns, name: r.name}
+	case IPAddresses:
+		k = key{area: areaAddress, name: r.name}
 	case EndpointSlices:
 		e.failedSlice(r, o)
 		return

@@ -392,3 +392,15 @@ func TestControllersPodsAreAdmittedLikeOthers(t *testing.T) {
 		t.Errorf("an invalid pod: %v", err)
 	}
 }
+
+func TestReservedAddressesAreNotGivenAway(t *testing.T) {
+	h := start(t)
+	h.have("networking.k8s.io", "ipaddresses", &networkingv1.IPAddress{ObjectMeta: metav1.ObjectMeta{Name: "10.96.0.77"},
+		Spec: networkingv1.IPAddressSpec{ParentRef: &networkingv1.ParentReference{Group: "example.com", Resource: "gateways", Name: "g"}}})
+	s := service("s", corev1.ServiceTypeClusterIP, 80)
+	s.Spec.ClusterIP = "10.96.0.77"
+	_, err := h.client.CoreV1().Services("default").Create(context.Background(), s, metav1.CreateOptions{})
+	if !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "failed to allocate IP 10.96.0.77: provided IP is already allocated") {
+		t.Fatal(err)
+	}
+}

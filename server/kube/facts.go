@@ -25,6 +25,7 @@ var (
 	runtimeClassesResource  = schema.GroupResource{Group: nodev1.GroupName, Resource: "runtimeclasses"}
 	storageClassesResource  = schema.GroupResource{Group: storagev1.GroupName, Resource: "storageclasses"}
 	ingressClassesResource  = schema.GroupResource{Group: networkingv1.GroupName, Resource: "ingressclasses"}
+	addressesResource       = schema.GroupResource{Group: networkingv1.GroupName, Resource: "ipaddresses"}
 	ingressesResource       = schema.GroupResource{Group: networkingv1.GroupName, Resource: "ingresses"}
 )
 

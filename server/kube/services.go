@@ -8,6 +8,7 @@ import (
 	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -25,14 +26,14 @@ type allocator struct {
 	nodePorts  PortRange
 }
 
-// inUse is what all services but one hold.
+// inUse is what all services but one hold, and others have reserved.
 type inUse struct {
 	addresses map[string]bool
 	ports     map[int32]bool
 }
 
 func (a *allocator) inUse(except *corev1.Service) inUse {
-	u := inUse{map[string]bool{}, map[int32]bool{}}
+	u := inUse{a.reserved(), map[int32]bool{}}
 	a.store.Snapshot(servicesResource).Ascend("", "", func(ns, name string, o runtime.Object) bool {
 		s, ok := o.(*corev1.Service)
 		if !ok || ns == except.Namespace && name == except.Name {
@@ -48,6 +49,19 @@ func (a *allocator) inUse(except *corev1.Service) inUse {
 		return true
 	})
 	return u
+}
+
+// reserved are the addresses that somebody has written an IPAddress for. Those of services are written by the cluster itself, after the
+// services (sched/reconcile/ipaddress.go), and say nothing new.
+func (a *allocator) reserved() map[string]bool {
+	out := map[string]bool{}
+	a.store.Snapshot(addressesResource).Ascend("", "", func(_, name string, o runtime.Object) bool {
+		if ip, ok := o.(*networkingv1.IPAddress); ok && ip.Labels[networkingv1.LabelManagedBy] == "" {
+			out[name] = true
+		}
+		return true
+	})
+	return out
 }
 
 // portsOf lists the ports that a service holds on every node.
