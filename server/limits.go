@@ -39,6 +39,8 @@ const (
 	housekeepInterval = 2 * time.Second
 	// expireEvery is after how many of these rounds it looks for objects whose time to live is over, and for what every cluster has.
 	expireEvery = 15
+	// endedPodsMax caps the pods that are kept when they have ended; it is Kubernetes' number.
+	endedPodsMax = 12500
 	// eventsPerNamespaceMax caps the events kept in a namespace.
 	eventsPerNamespaceMax = 5000
 )

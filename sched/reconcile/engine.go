@@ -22,6 +22,8 @@ type Config struct {
 	NodeMaskBits int
 	// RootCA is the PEM that every namespace gets in ConfigMap kube-root-ca.crt.
 	RootCA string
+	// EndedPodsMax is how many pods that have ended are kept; the oldest go first.
+	EndedPodsMax int
 	// PreparePod is what admission does to a pod that comes through the API, applied to the template
 	// of pods that controllers make, with the account that they run as. It must be a pure function of these and of the facts. An error
 	// refuses the pod. nil sets the account's name only.
@@ -96,6 +98,7 @@ func (e *Engine) Step(now time.Time) (out []ops.Op, next time.Time) {
 	e.run(areaNamespace, e.syncNamespace)
 	e.run(areaNode, e.syncNode)
 	e.run(areaEviction, e.syncEviction)
+	e.run(areaEnded, e.syncEnded)
 	e.run(areaItem, e.syncItem)
 	e.run(areaOwner, e.syncOwner)
 	e.run(areaDeployment, e.syncDeployment)

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden scripts in testdata")
@@ -90,6 +91,12 @@ func (w *world) command(t *testing.T, words []string) {
 		surge, unavailable := intstr.FromInt32(number(3)), intstr.FromInt32(number(4))
 		d.Spec.Strategy.RollingUpdate = &appsv1.RollingUpdateDeployment{MaxSurge: &surge, MaxUnavailable: &unavailable}
 		w.put(Deployments, d)
+	case "job": // name, seconds after its end
+		w.put(Jobs, testJob(arg(1), number(2)))
+	case "end":
+		w.end(corev1.PodPhase(arg(1)))
+	case "wait":
+		w.now = w.now.Add(time.Duration(number(1)) * time.Second)
 	case "scale":
 		d, n := w.deployment(arg(1)), number(2)
 		d.Spec.Replicas = &n

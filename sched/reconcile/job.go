@@ -33,7 +33,11 @@ func (e *Engine) syncJob(k key) {
 	}
 	j := o.obj.(*batchv1.Job)
 	f := e.flock(j.UID)
-	if j.DeletionTimestamp != nil || e.terminating(j.Namespace) || jobDone(j) {
+	if j.DeletionTimestamp != nil || e.terminating(j.Namespace) {
+		return
+	}
+	if jobDone(j) {
+		e.expireJob(o, j)
 		return
 	}
 	w := workload{o.ref, j, jobKind, "job-controller"}
@@ -65,9 +69,11 @@ func (e *Engine) syncJob(k key) {
 }
 
 func jobDone(j *batchv1.Job) bool {
-	return slices.ContainsFunc(j.Status.Conditions, func(c batchv1.JobCondition) bool {
-		return (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue
-	})
+	return slices.ContainsFunc(j.Status.Conditions, endsJob)
+}
+
+func endsJob(c batchv1.JobCondition) bool {
+	return (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue
 }
 
 func countJob(f *flock) (c jobCount) {

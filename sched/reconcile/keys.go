@@ -16,6 +16,7 @@ const (
 	areaNamespace area = iota
 	areaNode
 	areaEviction // a pod on a tainted node: ns, name
+	areaEnded    // pods that have ended: one key for all
 	areaItem     // garbage: ns, name, resource of an object whose owners may be gone
 	areaOwner    // garbage: an owner (name is its UID) that waits for its dependents
 	areaDeployment

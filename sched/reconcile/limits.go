@@ -27,6 +27,9 @@ const (
 	// strayNodeGrace is how long a pod may name a node that was never seen.
 	strayNodeGrace = 40 * time.Second
 
+	// endedPodsPause is how long too many pods that have ended may stay before the oldest are deleted.
+	endedPodsPause = 20 * time.Second
+
 	// suffixLength is that of generated names.
 	suffixLength = 5
 )

@@ -116,8 +116,9 @@ type model struct {
 	spaces     map[string]*space
 	onNode     map[string]map[types.UID]*pod
 	services   map[types.NamespacedName]*service
-	holders    map[string]ref // services by address
-	refused    map[ref]bool   // workloads whose pods admission does not let in
+	ended      map[types.UID]*pod // that have ended, if they are counted
+	holders    map[string]ref     // services by address
+	refused    map[ref]bool       // workloads whose pods admission does not let in
 }
 
 func newModel() model {
@@ -125,7 +126,7 @@ func newModel() model {
 		objects: map[ref]*object{}, byUID: map[types.UID]ref{}, kindsSeen: map[schema.GroupKind]bool{},
 		dependents: map[types.UID]map[ref]struct{}{}, pods: map[types.NamespacedName]*pod{},
 		flocks: map[types.UID]*flock{}, spaces: map[string]*space{},
-		onNode: map[string]map[types.UID]*pod{}, services: map[types.NamespacedName]*service{}, holders: map[string]ref{}, refused: map[ref]bool{},
+		onNode: map[string]map[types.UID]*pod{}, services: map[types.NamespacedName]*service{}, ended: map[types.UID]*pod{}, holders: map[string]ref{}, refused: map[ref]bool{},
 	}
 }
 

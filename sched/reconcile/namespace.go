@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
@@ -25,14 +26,18 @@ func (e *Engine) syncNamespace(k key) {
 		e.furnish(k.name)
 		return
 	}
-	empty := e.emptyNamespace(k.name)
+	empty, left := e.emptyNamespace(k.name)
 	n := o.obj.(*corev1.Namespace)
-	switch {
-	case empty:
+	if empty {
 		e.finishNamespace(o, n)
-	case n.Status.Phase != corev1.NamespaceTerminating:
-		c := n.DeepCopy()
-		c.Status.Phase = corev1.NamespaceTerminating
+		return
+	}
+	c := n.DeepCopy()
+	c.Status.Phase = corev1.NamespaceTerminating
+	if len(left.objects) > 0 { // else this step's deletions are the last
+		e.setNamespaceConditions(&c.Status, left)
+	}
+	if !equality.Semantic.DeepEqual(c.Status, n.Status) {
 		e.put(Namespaces, c, o.rev)
 	}
 }
@@ -68,26 +73,33 @@ func (e *Engine) furnish(ns string) {
 }
 
 // emptyNamespace deletes the content: pods first, everything else once they are gone. It reports
-// whether nothing is left.
-func (e *Engine) emptyNamespace(ns string) bool {
+// whether there is nothing, and what will not be gone by these deletions alone.
+func (e *Engine) emptyNamespace(ns string) (empty bool, left remains) {
+	left = newRemains()
 	s := e.spaces[ns]
 	if s == nil {
-		return true
+		return true, left
 	}
 	if len(s.pods) > 0 {
 		for _, p := range podsByName(s.pods) {
 			e.doomPod(p, -1)
+			if held := p.rec.Template.Pod.Finalizers; p.doom != gone || len(held) > 0 {
+				left.add(Pods, held)
+			}
 		}
-		return false
+		return false, left
 	}
-	left := false
+	empty = true
 	for _, gr := range slices.SortedFunc(maps.Keys(s.objects), compareResources) {
 		for _, o := range e.list(ns, gr) {
-			left = true
+			empty = false
 			e.deleteObject(o, "")
+			if held := o.meta.GetFinalizers(); len(held) > 0 {
+				left.add(gr, held)
+			}
 		}
 	}
-	return !left
+	return empty, left
 }
 
 func compareResources(a, b schema.GroupResource) int { return compareRefs(ref{gr: a}, ref{gr: b}) }
@@ -97,12 +109,12 @@ func compareResources(a, b schema.GroupResource) int { return compareRefs(ref{gr
 func (e *Engine) finishNamespace(o *object, n *corev1.Namespace) {
 	c := n.DeepCopy()
 	c.Spec.Finalizers = slices.DeleteFunc(c.Spec.Finalizers, func(f corev1.FinalizerName) bool { return f == corev1.FinalizerKubernetes })
-	c.Status.Phase = corev1.NamespaceTerminating
+	e.setNamespaceConditions(&c.Status, newRemains())
 	switch {
 	case len(c.Spec.Finalizers) == 0 && len(c.Finalizers) == 0:
 		delete(e.spaces, o.name)
 		e.remove(o)
-	case len(c.Spec.Finalizers) != len(n.Spec.Finalizers) || n.Status.Phase != c.Status.Phase:
+	case !equality.Semantic.DeepEqual(c, n):
 		e.put(Namespaces, c, o.rev)
 	}
 }

@@ -65,6 +65,7 @@ func (e *Engine) indexPod(p *pod) {
 	e.accountPod(p)
 	e.recount(p)
 	e.pendingChanged(p)
+	e.noteEnded(p)
 	e.noticedPod(p)
 }
 
@@ -97,6 +98,7 @@ func (e *Engine) unindexPod(p *pod) {
 		}
 	}
 	delete(e.byUID, p.rec.UID)
+	delete(e.ended, p.rec.UID)
 	s := e.space(p.ns())
 	delete(s.pods, p.rec.UID)
 	delete(s.orphans, p.rec.UID)
@@ -124,6 +126,7 @@ func (e *Engine) podGone(p *pod) {
 func (e *Engine) changePod(p *pod, rec *api.PodRecord) {
 	old := p.rec
 	e.setRecord(p, rec)
+	e.noteEnded(p)
 	e.accountPod(p)
 	e.recount(p)
 	if old.Ready != rec.Ready || old.IP != rec.IP || old.Deleting() != rec.Deleting() || old.Terminal() != rec.Terminal() {

@@ -102,6 +102,21 @@ func (w *world) checkCapacity() {
 	}
 }
 
+// checkEnded holds a while after the last pod has ended: no more of them are kept than should be, and the books are right.
+func (w *world) checkEnded() {
+	w.now = w.now.Add(endedPodsPause)
+	w.settle()
+	n := 0
+	for _, p := range w.pods {
+		if p.Terminal() {
+			n++
+		}
+	}
+	if n > w.e.cfg.EndedPodsMax || n != len(w.e.ended) {
+		w.t.Fatalf("%d pods have ended, %d are known, %d are kept\n%s", n, len(w.e.ended), w.e.cfg.EndedPodsMax, strings.Join(w.trace, "\n"))
+	}
+}
+
 // play does random things to one deployment on a few nodes and returns what the engine decided.
 func play(t *rapid.T, w *world) {
 	w.addService("web", "web")
@@ -128,7 +143,7 @@ func play(t *rapid.T, w *world) {
 
 func act(t *rapid.T, w *world, i int) {
 	d := w.deployment("web")
-	switch rapid.SampledFrom([]string{"scale", "update", "pause", "delete pod", "down", "up", "label pod"}).Draw(t, "action") {
+	switch rapid.SampledFrom([]string{"scale", "update", "pause", "delete pod", "down", "up", "label pod", "end pod"}).Draw(t, "action") {
 	case "scale":
 		n := int32(rapid.IntRange(0, 10).Draw(t, "to"))
 		d.Spec.Replicas = &n
@@ -152,6 +167,13 @@ func act(t *rapid.T, w *world, i int) {
 			w.dead[node] = true
 			w.e.NodeDown(node)
 		}
+	case "end pod":
+		if p := pick(t, w); p != nil && p.Node != "" && !w.dead[p.Node] && !p.Terminal() {
+			next := *p
+			b, _ := (&corev1.PodStatus{Phase: rapid.SampledFrom([]corev1.PodPhase{corev1.PodFailed, corev1.PodSucceeded}).Draw(t, "phase")}).Marshal()
+			_ = next.SetStatus(b)
+			w.putRecord(p, &next)
+		}
 	case "label pod":
 		if p := pick(t, w); p != nil && !p.Deleting() {
 			np := p.Pod()
@@ -173,6 +195,7 @@ func pick(t *rapid.T, w *world) *api.PodRecord {
 func TestAnythingConverges(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := standardWorld(t, rapid.Uint64().Draw(t, "seed"), 4)
+		w.e.cfg.EndedPodsMax = 2
 		play(t, w)
 		d := w.deployment("web")
 		if d.Spec.Paused {
@@ -184,7 +207,7 @@ func TestAnythingConverges(t *testing.T) {
 		want := int(*d.Spec.Replicas)
 		living := 0
 		for _, p := range w.mine("web") {
-			if !p.Deleting() && controllerOf(p.Template.Pod) != nil {
+			if !p.Deleting() && !p.Terminal() && controllerOf(p.Template.Pod) != nil {
 				living++
 				if w.dead[p.Node] || p.Spec().Containers[0].Image != d.Spec.Template.Spec.Containers[0].Image {
 					t.Fatalf("pod %s on %s runs %s", p.Name, p.Node, p.Spec().Containers[0].Image)
@@ -198,6 +221,7 @@ func TestAnythingConverges(t *testing.T) {
 			t.Fatalf("%d ready addresses, %d pods", n, want)
 		}
 		checkCounters(t, w)
+		w.checkEnded()
 		r := &rollout{d: d}
 		w.checkSurge("web", r.mostPods())
 	})
