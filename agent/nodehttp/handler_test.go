@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
@@ -208,6 +209,54 @@ func TestExec(t *testing.T) {
 	var exit utilexec.CodeExitError
 	if errOut != "oops" || !errors.As(err, &exit) || exit.Code != 7 {
 		t.Errorf("fail: %q, %v", errOut, err)
+	}
+}
+
+// readingNode is a node whose container reads its input to the end, logs it, and ends.
+type readingNode struct {
+	*fakeNode
+	held *os.File // the end of the pipe that outlives the clients
+}
+
+func newReadingNode(t *testing.T) *readingNode {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &readingNode{newNode(t), w}
+	n.pod.Spec.Containers = []corev1.Container{{Name: "c", Stdin: true, StdinOnce: true}}
+	n.write(t, "0.log", line(1, "stdout", "F", "before"))
+	go func() {
+		b, _ := io.ReadAll(r)
+		n.write(t, "0.log", line(2, "stdout", "F", "read "+string(b)))
+		n.end()
+	}()
+	return n
+}
+
+func (n *readingNode) Stdin(context.Context, string) (*os.File, error) {
+	fd, err := unix.Dup(int(n.held.Fd()))
+	return os.NewFile(uintptr(fd), "stdin"), err
+}
+
+func (n *readingNode) CloseStdin(context.Context, string) error { return n.held.Close() }
+
+func TestAttachEndsInputOnce(t *testing.T) {
+	srv := httptest.NewServer(New(newReadingNode(t)))
+	defer srv.Close()
+	u, err := url.Parse(srv.URL + "/attach/default/web/c?stdin=true&stdout=true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ex, err := remotecommand.NewSPDYExecutor(&rest.Config{Host: srv.URL}, "POST", u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := ex.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: strings.NewReader("typed"), Stdout: &out}); err != nil || out.String() != "read typed\n" {
+		t.Errorf("%q, %v", out.String(), err)
 	}
 }
 

@@ -191,6 +191,7 @@ func (a attacher) feed(ctx context.Context, node Inputs, file *os.File, in io.Re
 	}
 	for i := range a.pod.Spec.Containers {
 		if c := &a.pod.Spec.Containers[i]; c.Name == container && c.StdinOnce && !c.TTY {
+			file.Close()                   // ours too: a pipe ends when nobody can write to it any more
 			_ = node.CloseStdin(ctx, a.id) // the container may have ended meanwhile
 		}
 	}
