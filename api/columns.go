@@ -29,7 +29,7 @@ var ageColumn = metav1.TableColumnDefinition{
 
 // createdColumn shows when the object was made; kinds without a table of their own have it.
 var createdColumn = metav1.TableColumnDefinition{
-	Name: "Created At", Type: "string", Description: "When the object was created.",
+	Name: "Created At", Type: "date", Description: "When the object was created.",
 }
 
 // created is the cell of createdColumn.
@@ -41,6 +41,10 @@ func textColumn(name, description string) metav1.TableColumnDefinition {
 
 func numberColumn(name, description string) metav1.TableColumnDefinition {
 	return metav1.TableColumnDefinition{Name: name, Type: "integer", Description: description}
+}
+
+func boolColumn(name, description string) metav1.TableColumnDefinition {
+	return metav1.TableColumnDefinition{Name: name, Type: "boolean", Description: description}
 }
 
 // wide hides a column until the user asks for -o wide.

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"strconv"
 	"strings"
 	"time"
 
@@ -28,11 +27,11 @@ func init() {
 		ValidateUpdate:    checkOld(validateCSIDriverUpdate),
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn,
-			textColumn("AttachRequired", "Whether volumes must be attached before they are mounted."),
-			textColumn("PodInfoOnMount", "Whether the driver is told of the pod that it mounts for."),
-			textColumn("StorageCapacity", "Whether pods are scheduled by the capacity that the driver reports."),
+			boolColumn("AttachRequired", "Whether volumes must be attached before they are mounted."),
+			boolColumn("PodInfoOnMount", "Whether the driver is told of the pod that it mounts for."),
+			boolColumn("StorageCapacity", "Whether pods are scheduled by the capacity that the driver reports."),
 			textColumn("TokenRequests", "The audiences of the tokens that the driver asks for."),
-			textColumn("RequiresRepublish", "Whether volumes are published again from time to time."),
+			boolColumn("RequiresRepublish", "Whether volumes are published again from time to time."),
 			textColumn("Modes", "What kinds of volumes the driver has."),
 			ageColumn,
 		},
@@ -76,8 +75,8 @@ func csiDriverRow(d *storagev1.CSIDriver, now time.Time) []any {
 		modes = append(modes, string(m))
 	}
 	return []any{
-		d.Name, strconv.FormatBool(s.AttachRequired == nil || *s.AttachRequired), strconv.FormatBool(isTrue(s.PodInfoOnMount)),
-		strconv.FormatBool(isTrue(s.StorageCapacity)), tokens, strconv.FormatBool(isTrue(s.RequiresRepublish)),
+		d.Name, s.AttachRequired == nil || *s.AttachRequired, isTrue(s.PodInfoOnMount),
+		isTrue(s.StorageCapacity), tokens, isTrue(s.RequiresRepublish),
 		orNone(strings.Join(modes, ",")), age(d.CreationTimestamp, now),
 	}
 }

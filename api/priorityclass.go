@@ -41,13 +41,13 @@ func init() {
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn,
 			numberColumn("Value", "The priority of pods of this class."),
-			textColumn("Global-Default", "Whether pods that name no class are of this one."),
+			boolColumn("Global-Default", "Whether pods that name no class are of this one."),
 			ageColumn,
 			textColumn("PreemptionPolicy", "Whether pods of this class may evict pods of lower priority."),
 		},
 		Row: row(func(c *schedulingv1.PriorityClass, now time.Time) []any {
 			return []any{
-				c.Name, int64(c.Value), fmt.Sprint(c.GlobalDefault), age(c.CreationTimestamp, now), string(valueOf(c.PreemptionPolicy)),
+				c.Name, int64(c.Value), c.GlobalDefault, age(c.CreationTimestamp, now), string(valueOf(c.PreemptionPolicy)),
 			}
 		}),
 	})

@@ -39,10 +39,10 @@ func init() {
 
 // roleColumns are those of both kinds of roles: what matters of them, the rules, does not fit into a cell.
 func roleColumns() []metav1.TableColumnDefinition {
-	return []metav1.TableColumnDefinition{nameColumn, textColumn("Created At", "When the object was created, in UTC.")}
+	return []metav1.TableColumnDefinition{nameColumn, createdColumn}
 }
 
 // roleCells are the cells of roleColumns.
 func roleCells(m *metav1.ObjectMeta) []any {
-	return []any{m.Name, m.CreationTimestamp.UTC().Format(time.RFC3339)}
+	return []any{m.Name, created(m.CreationTimestamp)}
 }

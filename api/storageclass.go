@@ -1,7 +1,6 @@
 package api
 
 import (
-	"strconv"
 	"strings"
 	"time"
 
@@ -33,7 +32,7 @@ func init() {
 			textColumn("Provisioner", "What makes the volumes of the class."),
 			textColumn("ReclaimPolicy", "What becomes of a volume of the class when its claim is gone."),
 			textColumn("VolumeBindingMode", "When a claim of the class is bound."),
-			textColumn("AllowVolumeExpansion", "Whether volumes of the class may grow."),
+			boolColumn("AllowVolumeExpansion", "Whether volumes of the class may grow."),
 			ageColumn,
 		},
 		Row: row(storageClassRow),
@@ -69,7 +68,7 @@ func storageClassRow(c *storagev1.StorageClass, now time.Time) []any {
 		binding = *c.VolumeBindingMode
 	}
 	return []any{
-		name, c.Provisioner, string(reclaim), string(binding), strconv.FormatBool(isTrue(c.AllowVolumeExpansion)), age(c.CreationTimestamp, now),
+		name, c.Provisioner, string(reclaim), string(binding), isTrue(c.AllowVolumeExpansion), age(c.CreationTimestamp, now),
 	}
 }
 

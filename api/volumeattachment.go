@@ -1,7 +1,6 @@
 package api
 
 import (
-	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -30,13 +29,13 @@ func init() {
 			textColumn("Attacher", "The driver that attaches the volume."),
 			textColumn("PV", "The persistent volume to attach."),
 			textColumn("Node", "The node to attach the volume to."),
-			textColumn("Attached", "Whether the volume is attached."),
+			boolColumn("Attached", "Whether the volume is attached."),
 			ageColumn,
 		},
 		Row: row(func(a *storagev1.VolumeAttachment, now time.Time) []any {
 			return []any{
 				a.Name, a.Spec.Attacher, valueOf(a.Spec.Source.PersistentVolumeName), a.Spec.NodeName,
-				strconv.FormatBool(a.Status.Attached), age(a.CreationTimestamp, now),
+				a.Status.Attached, age(a.CreationTimestamp, now),
 			}
 		}),
 		HasStatus: true,
