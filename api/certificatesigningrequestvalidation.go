@@ -42,6 +42,9 @@ func validateSigningRequest(r *certificatesv1.CertificateSigningRequest) (errs f
 	}
 	errs = append(errs, validateUsages(s.Usages, spec.Child("usages"))...)
 	errs = append(errs, validateSignerName(s.SignerName, spec.Child("signerName"))...)
+	if s.SignerName == legacySigner {
+		errs = append(errs, field.Invalid(spec.Child("signerName"), s.SignerName, "the legacy signerName is not allowed via this API version"))
+	}
 	if n := s.ExpirationSeconds; n != nil && *n < certificateSecondsMin {
 		errs = append(errs, field.Invalid(spec.Child("expirationSeconds"), *n, "may not specify a duration less than 600 seconds (10 minutes)"))
 	}
@@ -78,9 +81,6 @@ func validateUsages(usages []certificatesv1.KeyUsage, path *field.Path) (errs fi
 func validateSignerName(name string, at *field.Path) (errs field.ErrorList) {
 	if name == "" {
 		return field.ErrorList{field.Required(at, "")}
-	}
-	if name == legacySigner {
-		return field.ErrorList{field.Invalid(at, name, "the legacy signerName is not allowed via this API version")}
 	}
 	domain, path, found := strings.Cut(name, "/")
 	if !found || strings.Contains(path, "/") {

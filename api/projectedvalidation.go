@@ -98,7 +98,7 @@ func validateTrust(t *corev1.ClusterTrustBundleProjection, path *field.Path) (er
 		if *t.SignerName == "" {
 			errs = append(errs, field.Required(path.Child("signerName"), "must be a valid signer name"))
 		} else {
-			errs = append(errs, validateSigner(*t.SignerName, path.Child("signerName"))...)
+			errs = append(errs, validateSignerName(*t.SignerName, path.Child("signerName"))...)
 		}
 		errs = append(errs, validateSelector(t.LabelSelector, path.Child("labelSelector"))...)
 	default:
@@ -112,36 +112,13 @@ func trustBundleNameFaults(name string) []string {
 	return validation.NameIsDNSSubdomain(name[strings.LastIndex(name, ":")+1:], false)
 }
 
-// signerCharactersMax bounds a signer's name: a domain, a slash, and a path of as many characters and a label more.
-const signerCharactersMax = utilvalidation.DNS1123SubdomainMaxLength + 1 + utilvalidation.DNS1123SubdomainMaxLength + 1 + utilvalidation.DNS1123LabelMaxLength
-
-// validateSigner: a signer is named as DOMAIN/PATH, and its domain has a dot.
-func validateSigner(name string, path *field.Path) (errs field.ErrorList) {
-	if name == "" {
-		return field.ErrorList{field.Required(path, "")}
-	}
-	domain, rest, ok := strings.Cut(name, "/")
-	if !ok || strings.Contains(rest, "/") {
-		return field.ErrorList{field.Invalid(path, name, "must be a fully qualified domain and path of the form 'example.com/signer-name'")}
-	}
-	errs = append(errs, faults(path, domain, utilvalidation.IsDNS1123Subdomain(domain))...)
-	if !strings.Contains(domain, ".") {
-		errs = append(errs, field.Invalid(path, domain, "should be a domain with at least two segments separated by dots"))
-	}
-	errs = append(errs, faults(path, rest, utilvalidation.IsDNS1123Subdomain(rest))...)
-	if len(name) > signerCharactersMax {
-		errs = append(errs, field.TooLong(path, name, signerCharactersMax))
-	}
-	return errs
-}
-
 // kubernetesSigners begins the names of Kubernetes' own signers, which sign for a day at most.
 const kubernetesSigners = "kubernetes.io/"
 
 var podKeyTypes = []string{"RSA3072", "RSA4096", "ECDSAP256", "ECDSAP384", "ECDSAP521", "ED25519"}
 
 func validatePodCertificate(c *corev1.PodCertificateProjection, path *field.Path) (errs field.ErrorList) {
-	errs = append(errs, validateSigner(c.SignerName, path.Child("signerName"))...)
+	errs = append(errs, validateSignerName(c.SignerName, path.Child("signerName"))...)
 	errs = append(errs, requiredInOrder(c.KeyType, path.Child("keyType"), podKeyTypes...)...)
 	if n, at := c.MaxExpirationSeconds, path.Child("maxExpirationSeconds"); n != nil {
 		most := int32(podCertificateSecondsMax)
