@@ -55,6 +55,11 @@ const (
 	certificateSecondsMin = 600
 	// signerPathBytesMax bounds what follows the domain in a signer's name: a subdomain, a dot and a label.
 	signerPathBytesMax = 253 + 1 + 63
+	// trustBundleBytesMax bounds the trust anchors of a ClusterTrustBundle.
+	trustBundleBytesMax = 1 << 20
+	// What a pod asks for a certificate with, and what it gets.
+	stubRequestBytesMax      = 10 << 10
+	certificateChainBytesMax = 100 << 10
 	// ingressHostsShownMax is how many hosts a table cell names before "+ N more...".
 	ingressHostsShownMax = 3
 	// endpointsShownMax is how many addresses a table cell names before "+ N more...".

@@ -73,6 +73,7 @@ func TestTableHoldsTheKinds(t *testing.T) {
 		"deployments.apps", "replicasets.apps", "jobs.batch", "leases.coordination.k8s.io", "endpointslices.discovery.k8s.io",
 		"networkpolicies.networking.k8s.io", "ingresses.networking.k8s.io", "ingressclasses.networking.k8s.io", "ipaddresses.networking.k8s.io",
 		"servicecidrs.networking.k8s.io", "runtimeclasses.node.k8s.io", "certificatesigningrequests.certificates.k8s.io",
+		"clustertrustbundles.certificates.k8s.io", "podcertificaterequests.certificates.k8s.io", "storageversionmigrations.storagemigration.k8s.io",
 		"poddisruptionbudgets.policy", "priorityclasses.scheduling.k8s.io",
 		"flowschemas.flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
 		"deviceclasses.resource.k8s.io", "devicetaintrules.resource.k8s.io", "resourceclaims.resource.k8s.io", "resourceclaimtemplates.resource.k8s.io", "resourceslices.resource.k8s.io",

@@ -79,11 +79,11 @@ func (g guarded) Update(ctx context.Context, name string, info rest.UpdatedObjec
 	}, force, o)
 }
 
-// signers asks whether somebody may act for a signer: the verbs approve and sign on certificates.k8s.io/signers.
+// signers asks whether somebody may act for a signer: the verbs approve, sign and attest on certificates.k8s.io/signers.
 type signers struct{ authorizer authorizer.Authorizer }
 
 func (s signers) approve(ctx context.Context, _, old runtime.Object) error {
-	return s.may(ctx, "approve", old.(*certificatesv1.CertificateSigningRequest))
+	return s.must(ctx, "approve", old.(*certificatesv1.CertificateSigningRequest))
 }
 
 func (s signers) sign(ctx context.Context, obj, old runtime.Object) error {
@@ -96,23 +96,31 @@ func (s signers) sign(ctx context.Context, obj, old runtime.Object) error {
 	if string(r.Status.Certificate) == string(was.Status.Certificate) && failed(r) == failed(was) {
 		return nil
 	}
-	return s.may(ctx, "sign", was)
+	return s.must(ctx, "sign", was)
 }
 
-func (s signers) may(ctx context.Context, verb string, r *certificatesv1.CertificateSigningRequest) error {
+func (s signers) must(ctx context.Context, verb string, r *certificatesv1.CertificateSigningRequest) error {
+	if ok, err := s.may(ctx, verb, r.Spec.SignerName); err != nil || ok {
+		return err
+	}
+	return apierrors.NewForbidden(certificatesResource, r.Name, fmt.Errorf("user not permitted to %s requests with signerName %q", verb, r.Spec.SignerName))
+}
+
+// may asks for the right to the one signer, then to all of its domain.
+func (s signers) may(ctx context.Context, verb, signer string) (bool, error) {
 	u, _ := request.UserFrom(ctx)
-	domain, _, _ := strings.Cut(r.Spec.SignerName, "/")
-	for _, name := range []string{r.Spec.SignerName, domain + "/*"} {
+	domain, _, _ := strings.Cut(signer, "/")
+	for _, name := range []string{signer, domain + "/*"} {
 		decision, _, err := s.authorizer.Authorize(ctx, authorizer.AttributesRecord{User: u, Verb: verb, Name: name,
 			APIGroup: certificatesv1.GroupName, APIVersion: "*", Resource: "signers", ResourceRequest: true})
 		if err != nil {
-			return apierrors.NewInternalError(err)
+			return false, apierrors.NewInternalError(err)
 		}
 		if decision == authorizer.DecisionAllow {
-			return nil
+			return true, nil
 		}
 	}
-	return apierrors.NewForbidden(certificatesResource, r.Name, fmt.Errorf("user not permitted to %s requests with signerName %q", verb, r.Spec.SignerName))
+	return false, nil
 }
 
 // certificateRule refuses what would make everybody who approves requests a master of the cluster.

@@ -120,6 +120,10 @@ func (s *Server) mainStorage(k *api.Kind, store *registry.Store, out served) res
 		return s.newCertificates(r, out)
 	case deviceClaimsResource, deviceClaimTemplatesResource:
 		return s.newDeviceClaims(r, out)
+	case bundlesResource:
+		return bundles{r, signers{s.config.Authorizer}}
+	case podCertificatesResource:
+		out["podcertificaterequests/status"] = s.newPodCertificateStatus(r)
 	case accountsResource:
 		if s.accounts != nil {
 			out["serviceaccounts/token"] = &accountToken{store, s.accounts}
