@@ -122,6 +122,7 @@ func clusterBindings() []*rbacv1.ClusterRoleBinding {
 		clusterBinding("system:basic-user", groups(user.AllAuthenticated)...),
 		clusterBinding("system:public-info-viewer", groups(user.AllAuthenticated, user.AllUnauthenticated)...),
 		clusterBinding("system:service-account-issuer-discovery", groups("system:serviceaccounts")...),
+		clusterBinding("system:cluster-trust-bundle-discovery", groups("system:serviceaccounts")...),
 		clusterBinding("system:node-proxier", component(user.KubeProxy)),
 		clusterBinding("system:kube-controller-manager", component(user.KubeControllerManager)),
 		clusterBinding("system:kube-scheduler", component(user.KubeScheduler)),

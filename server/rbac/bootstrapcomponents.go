@@ -135,5 +135,7 @@ func nodeRules() []rbacv1.PolicyRule {
 		rule(read, "node.k8s.io", "runtimeclasses"),
 		rule("get", "resource.k8s.io", "resourceclaims"),
 		rule(readWrite, "resource.k8s.io", "resourceslices"),
+		rule(read, "certificates.k8s.io", "clustertrustbundles"),
+		rule(read+" create", "certificates.k8s.io", "podcertificaterequests"),
 	}
 }
