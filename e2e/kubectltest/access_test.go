@@ -20,6 +20,9 @@ func TestAuth(t *testing.T) {
 	k.Must(t, "create", "role", "one", "--verb=delete", "--resource=configmaps", "--resource-name=mine")
 	k.Must(t, "create", "rolebinding", "looker", "--role=looker", "--user=auth-ann")
 	k.Must(t, "create", "rolebinding", "one", "--role=one", "--user=auth-ann")
+	kit.Eventually(t, limit, "the rules", func() error {
+		return kit.Matches(k.Try("auth", "can-i", "delete", "cm/mine", "--as=auth-ann").Out, `^yes$`)
+	})
 	for ask, want := range map[string]string{
 		"get pods": "yes", "get pods --subresource=log": "yes", "delete pods": "no", "delete cm/mine": "yes", "delete cm/other": "no",
 		"get pods -A": "no", "get /healthz": "yes", "get /metrics": "no",
@@ -105,8 +108,7 @@ func TestConfig(t *testing.T) {
 	if err := os.WriteFile(file, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	own := kit.Lab{Dir: l.Dir, Kubeconfig: file}
-	c := own.Kubectl("")
+	c := l.Kubectl("").Using(file)
 	kit.WantMatch(t, c.Must(t, "config", "get-contexts"), `^CURRENT +NAME +CLUSTER +AUTHINFO +NAMESPACE$`, `^\* +peapod +peapod +admin +default$`)
 	c.Want(t, "peapod", "config", "current-context")
 	c.Want(t, `Context "here" created.`, "config", "set-context", "here", "--cluster=peapod", "--user=admin", "--namespace="+k.Namespace)

@@ -90,7 +90,9 @@ func TestCreateForCluster(t *testing.T) {
 		t.Cleanup(func() { k.Must(t, "delete", c.get, "--wait=false") })
 		k.Want(t, c.want, "get", c.get, "-o", "jsonpath="+c.is)
 	}
-	k.Want(t, "yes", "auth", "can-i", "get", "/cc/x", "--as=cc-ann")
+	kit.Eventually(t, limit, "the rules", func() error {
+		return kit.Matches(k.Try("auth", "can-i", "get", "/cc/x", "--as=cc-ann").Out, `^yes$`)
+	})
 	// The rules of a sum are made from the roles that have the label.
 	k.Must(t, "label", "clusterrole", "cc-rules", "cc=sum")
 	kit.Eventually(t, limit, "the sum of roles", func() error {
@@ -141,9 +143,9 @@ func TestCreateToken(t *testing.T) {
 	if err := os.WriteFile(anonymous, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	kit.WantMatch(t, k.Must(t, "--kubeconfig", anonymous, "--token", token, "auth", "whoami"),
+	kit.WantMatch(t, k.Using(anonymous).Must(t, "--token", token, "auth", "whoami"),
 		`^Username +system:serviceaccount:`+k.Namespace+`:robot$`, `^Groups +\[system:serviceaccounts system:serviceaccounts:`+k.Namespace+` system:authenticated\]$`)
-	kit.WantMatch(t, k.Fail(t, "--kubeconfig", anonymous, "--token", token, "get", "pods"),
+	kit.WantMatch(t, k.Using(anonymous).Fail(t, "--token", token, "get", "pods"),
 		`^Error from server \(Forbidden\): pods is forbidden: User "system:serviceaccount:`+k.Namespace+`:robot" cannot list resource "pods" in API group "" in the namespace "`+k.Namespace+`"$`)
 	kit.WantMatch(t, k.Fail(t, "create", "token", "nobody"), `^error: failed to create token: serviceaccounts "nobody" not found$`)
 	kit.WantMatch(t, k.Fail(t, "create", "token", "robot", "--duration=1m"), `spec.expirationSeconds: Invalid value: 60: may not specify a duration less than 10 minutes$`)
