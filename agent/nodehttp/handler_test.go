@@ -255,7 +255,8 @@ func TestAttachEndsInputOnce(t *testing.T) {
 	var out bytes.Buffer
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	if err := ex.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: strings.NewReader("typed"), Stdout: &out}); err != nil || out.String() != "read typed\n" {
+	err = ex.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: strings.NewReader("typed"), Stdout: &out})
+	if err != nil || out.String() != "read typed\n" {
 		t.Errorf("%q, %v", out.String(), err)
 	}
 }
