@@ -86,6 +86,7 @@ func (r *rollout) report() {
 	terminating := sum(r.members, func(m *member) int32 { return int32(m.pods.terminating) })
 	s.TerminatingReplicas = &terminating
 	r.reportAvailable()
+	r.reportFailure()
 	if !r.d.Spec.Paused && r.d.DeletionTimestamp == nil {
 		r.reportProgress()
 	}

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -189,10 +190,30 @@ func TestRefusedPodsAreAskedForAgain(t *testing.T) {
 	if all := strings.Join(w.trace, "\n"); len(w.pods) != 0 || !strings.Contains(all, "event ReplicaSet FailedCreate x1: Error creating: no PriorityClass with name high was found") {
 		t.Fatalf("%d pods\n%s", len(w.pods), all)
 	}
+	failure := func() (out []string) {
+		for _, c := range w.deployment("web").Status.Conditions {
+			if c.Type == appsv1.DeploymentReplicaFailure {
+				out = append(out, c.Reason+": "+c.Message)
+			}
+		}
+		for _, o := range w.list(ReplicaSets) {
+			for _, c := range o.obj.(*appsv1.ReplicaSet).Status.Conditions {
+				out = append(out, c.Reason+": "+c.Message)
+			}
+		}
+		return out
+	}
+	const want = "FailedCreate: no PriorityClass with name high was found"
+	if got := failure(); !slices.Equal(got, []string{want, want}) {
+		t.Fatalf("conditions %q", got)
+	}
 	w.put(PriorityClasses, &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "high"}, Value: 1000})
 	w.converge()
 	if len(w.pods) != 2 {
 		t.Fatalf("%d pods after the class came", len(w.pods))
+	}
+	if got := failure(); len(got) != 0 {
+		t.Fatalf("conditions %q after the class came", got)
 	}
 	for _, p := range w.pods {
 		if *p.Spec().Priority != 1000 {

@@ -118,7 +118,7 @@ type model struct {
 	services   map[types.NamespacedName]*service
 	ended      map[types.UID]*pod // that have ended, if they are counted
 	holders    map[string]ref     // services by address
-	refused    map[ref]bool       // workloads whose pods admission does not let in
+	refused    map[ref]string     // why admission does not let a workload's pods in
 }
 
 func newModel() model {
@@ -126,7 +126,8 @@ func newModel() model {
 		objects: map[ref]*object{}, byUID: map[types.UID]ref{}, kindsSeen: map[schema.GroupKind]bool{},
 		dependents: map[types.UID]map[ref]struct{}{}, pods: map[types.NamespacedName]*pod{},
 		flocks: map[types.UID]*flock{}, spaces: map[string]*space{},
-		onNode: map[string]map[types.UID]*pod{}, services: map[types.NamespacedName]*service{}, ended: map[types.UID]*pod{}, holders: map[string]ref{}, refused: map[ref]bool{},
+		onNode: map[string]map[types.UID]*pod{}, services: map[types.NamespacedName]*service{},
+		ended: map[types.UID]*pod{}, holders: map[string]ref{}, refused: map[ref]string{},
 	}
 }
 
@@ -287,16 +288,6 @@ func (e *Engine) noticed(old, o *object) {
 	case LimitRanges, PriorityClasses, RuntimeClasses:
 		e.markRefused()
 	}
-}
-
-// markRefused lets admission be asked again. A workload that is gone by now is none of it.
-func (e *Engine) markRefused() {
-	for r := range e.refused {
-		if o := e.objects[r]; o != nil {
-			e.markObject(o)
-		}
-	}
-	clear(e.refused)
 }
 
 // markWaiting marks the workloads whose pods may have waited for a service account.

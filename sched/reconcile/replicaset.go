@@ -29,6 +29,7 @@ func (e *Engine) syncReplicaSet(k key) {
 	}
 	rs := o.obj.(*appsv1.ReplicaSet)
 	f := e.flock(rs.UID)
+	delete(e.refused, o.ref)
 	if rs.DeletionTimestamp == nil && !e.terminating(rs.Namespace) {
 		w := workload{o.ref, rs, appsv1.SchemeGroupVersion.WithKind("ReplicaSet"), "replicaset-controller"}
 		if e.adopt(w, f) || e.release(f) || e.scalePods(w, f, rs) {
@@ -184,15 +185,13 @@ func (e *Engine) prepare(w workload, p *corev1.Pod) bool {
 	o := e.object(Accounts, w.ns, name)
 	if o == nil {
 		if name != defaultAccount { // which is about to be made
-			e.event(w.obj, w.gvk, corev1.EventTypeWarning, "FailedCreate", w.component, fmt.Sprintf(
-				"Error creating: pods %q is forbidden: error looking up service account %s/%s: serviceaccount %q not found", p.GenerateName, w.ns, name, name))
+			e.refuse(w, fmt.Sprintf("pods %q is forbidden: error looking up service account %s/%s: serviceaccount %q not found", p.GenerateName, w.ns, name, name))
 		}
 		return false
 	}
 	*p = *p.DeepCopy() // the template is the owner's
 	if err := e.cfg.PreparePod(p, o.obj.(*corev1.ServiceAccount), Facts{&e.model}); err != nil {
-		e.refused[w.ref] = true
-		e.event(w.obj, w.gvk, corev1.EventTypeWarning, "FailedCreate", w.component, "Error creating: "+err.Error())
+		e.refuse(w, err.Error())
 		return false
 	}
 	return true
@@ -334,6 +333,7 @@ func (e *Engine) reportReplicaSet(o *object, rs *appsv1.ReplicaSet, f *flock) {
 	if !next.IsZero() {
 		e.wake(key{area: areaReplicaSet, ns: rs.Namespace, name: rs.Name}, next)
 	}
+	s.Conditions = e.replicaFailure(o, rs.Status.Conditions)
 	if sameReplicaSetStatus(&s, &rs.Status) {
 		return
 	}
@@ -357,7 +357,7 @@ func (e *Engine) replicaStatus(rs *appsv1.ReplicaSet, f *flock) (s appsv1.Replic
 func sameReplicaSetStatus(a, b *appsv1.ReplicaSetStatus) bool {
 	return a.Replicas == b.Replicas && a.FullyLabeledReplicas == b.FullyLabeledReplicas &&
 		a.ReadyReplicas == b.ReadyReplicas && a.AvailableReplicas == b.AvailableReplicas &&
-		a.ObservedGeneration == b.ObservedGeneration && sameCount(a.TerminatingReplicas, b.TerminatingReplicas)
+		a.ObservedGeneration == b.ObservedGeneration && len(a.Conditions) == len(b.Conditions) && sameCount(a.TerminatingReplicas, b.TerminatingReplicas)
 }
 
 func sameCount(a, b *int32) bool { return (a == nil) == (b == nil) && (a == nil || *a == *b) }

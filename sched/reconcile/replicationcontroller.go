@@ -16,6 +16,7 @@ func (e *Engine) syncReplicationController(k key) {
 	rc := o.obj.(*corev1.ReplicationController)
 	rs := asReplicaSet(rc)
 	f := e.flock(rc.UID)
+	delete(e.refused, o.ref)
 	if rc.DeletionTimestamp == nil && !e.terminating(rc.Namespace) {
 		w := workload{o.ref, rc, corev1.SchemeGroupVersion.WithKind("ReplicationController"), "replication-controller"}
 		if e.adopt(w, f) || e.release(f) || e.scalePods(w, f, rs) {
