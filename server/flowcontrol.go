@@ -112,12 +112,13 @@ func (s *Server) dangling() (out []ops.Op) {
 
 // setDangling is the schema with the condition as it should be; nil if it is so.
 func setDangling(f *flowcontrolv1.FlowSchema, levelThere bool, now time.Time) *flowcontrolv1.FlowSchema {
-	c := flowcontrolv1.FlowSchemaCondition{Type: flowcontrolv1.FlowSchemaConditionDangling, Status: flowcontrolv1.ConditionFalse, Reason: "Found",
-		Message: fmt.Sprintf("This FlowSchema references the PriorityLevelConfiguration object named %q and it exists", f.Spec.PriorityLevelConfiguration.Name)}
-	if !levelThere {
+	c := flowcontrolv1.FlowSchemaCondition{Type: flowcontrolv1.FlowSchemaConditionDangling, Status: flowcontrolv1.ConditionFalse, Reason: "Found"}
+	c.Message = fmt.Sprintf("This FlowSchema references the PriorityLevelConfiguration object named %q ", f.Spec.PriorityLevelConfiguration.Name)
+	if levelThere {
+		c.Message += "and it exists"
+	} else {
 		c.Status, c.Reason = flowcontrolv1.ConditionTrue, "NotFound"
-		c.Message = fmt.Sprintf("This FlowSchema references the PriorityLevelConfiguration object named %q but there is no such object",
-			f.Spec.PriorityLevelConfiguration.Name)
+		c.Message += "but there is no such object"
 	}
 	c.LastTransitionTime = metav1.NewTime(now.Truncate(time.Second))
 	next := f.DeepCopy()

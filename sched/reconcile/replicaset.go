@@ -185,7 +185,8 @@ func (e *Engine) prepare(w workload, p *corev1.Pod) bool {
 	o := e.object(Accounts, w.ns, name)
 	if o == nil {
 		if name != defaultAccount { // which is about to be made
-			e.refuse(w, fmt.Sprintf("pods %q is forbidden: error looking up service account %s/%s: serviceaccount %q not found", p.GenerateName, w.ns, name, name))
+			e.refuse(w, fmt.Sprintf("pods %q is forbidden: error looking up service account %s/%s: serviceaccount %q not found",
+				p.GenerateName, w.ns, name, name))
 		}
 		return false
 	}

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 
 	corev1 "k8s.io/api/core/v1"
@@ -92,15 +93,15 @@ func updated[T any](at admission.Attributes, gr schema.GroupResource) (o, old *T
 // PreparePod makes of a controller's pod what it would have become on its way through the API: defaulted, admitted, prepared and
 // validated, with the errors that the API would give. It looks at nothing but the pod, its account and the facts.
 func PreparePod(p *corev1.Pod, account *corev1.ServiceAccount, facts Facts) error {
-	k := api.KindFor(podsResource)
+	k, name := api.KindFor(podsResource), cmp.Or(p.Name, p.GenerateName)
 	k.Default(p)
 	if err := admitPod(p, account, facts); err != nil {
-		return apierrors.NewForbidden(podsResource, p.GenerateName, err)
+		return apierrors.NewForbidden(podsResource, name, err)
 	}
 	k.PrepareForCreate(p)
 	p.Generation = 1
 	if errs := k.Validate(p); len(errs) > 0 {
-		return apierrors.NewInvalid(k.GroupVersionKind().GroupKind(), p.GenerateName, distinct(errs))
+		return apierrors.NewInvalid(k.GroupVersionKind().GroupKind(), name, distinct(errs))
 	}
 	return nil
 }

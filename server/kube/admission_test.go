@@ -2,6 +2,7 @@ package kube_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,11 +12,13 @@ import (
 	resourcev1 "k8s.io/api/resource/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/peapod-sh/peapod/api"
 	"github.com/peapod-sh/peapod/api/ops"
@@ -82,7 +85,8 @@ func TestPodsAreGivenTheirNamespacesLimits(t *testing.T) {
 	if r.Limits.Cpu().String() != "500m" || r.Requests.Cpu().String() != "100m" || r.Requests.Memory().String() != "64Mi" {
 		t.Errorf("the container has %+v", r)
 	}
-	want := "LimitRanger plugin set: cpu, memory request for container " + p.Spec.Containers[0].Name + "; cpu, memory limit for container " + p.Spec.Containers[0].Name
+	name := p.Spec.Containers[0].Name
+	want := "LimitRanger plugin set: cpu, memory request for container " + name + "; cpu, memory limit for container " + name
 	if p.Annotations["kubernetes.io/limit-ranger"] != want {
 		t.Errorf("the annotation is %q, not %q", p.Annotations["kubernetes.io/limit-ranger"], want)
 	}
@@ -101,13 +105,16 @@ func TestPodsKeepTheirNamespacesLimits(t *testing.T) {
 	}{
 		"min, no request": {corev1.LimitRangeItem{Type: corev1.LimitTypePod, Min: list("cpu", "1")}, corev1.ResourceRequirements{},
 			"minimum cpu usage per Pod is 1.  No request is specified"},
-		"min, request": {corev1.LimitRangeItem{Type: corev1.LimitTypeContainer, Min: list("cpu", "1")}, corev1.ResourceRequirements{Requests: list("cpu", "900m")},
+		"min, request": {corev1.LimitRangeItem{Type: corev1.LimitTypeContainer, Min: list("cpu", "1")},
+			corev1.ResourceRequirements{Requests: list("cpu", "900m")},
 			"minimum cpu usage per Container is 1, but request is 900m"},
 		"max, no limit": {corev1.LimitRangeItem{Type: corev1.LimitTypePod, Max: list("memory", "1Gi")}, corev1.ResourceRequirements{},
 			"maximum memory usage per Pod is 1Gi.  No limit is specified"},
-		"max, limit": {corev1.LimitRangeItem{Type: corev1.LimitTypeContainer, Max: list("memory", "1Gi")}, corev1.ResourceRequirements{Limits: list("memory", "2Gi")},
+		"max, limit": {corev1.LimitRangeItem{Type: corev1.LimitTypeContainer, Max: list("memory", "1Gi")},
+			corev1.ResourceRequirements{Limits: list("memory", "2Gi")},
 			"maximum memory usage per Container is 1Gi, but limit is 2Gi"},
-		"max, kept": {corev1.LimitRangeItem{Type: corev1.LimitTypeContainer, Max: list("memory", "1Gi")}, corev1.ResourceRequirements{Limits: list("memory", "1Gi")}, ""},
+		"max, kept": {corev1.LimitRangeItem{Type: corev1.LimitTypeContainer, Max: list("memory", "1Gi")},
+			corev1.ResourceRequirements{Limits: list("memory", "1Gi")}, ""},
 		"ratio": {corev1.LimitRangeItem{Type: corev1.LimitTypeContainer, MaxLimitRequestRatio: list("cpu", "1500m")},
 			corev1.ResourceRequirements{Requests: list("cpu", "1"), Limits: list("cpu", "2")},
 			"cpu max limit to request ratio per Container is 1500m, but provided ratio is 2.000000"},
@@ -117,16 +124,17 @@ func TestPodsKeepTheirNamespacesLimits(t *testing.T) {
 			corev1.ResourceRequirements{Requests: list("cpu", "1"), Limits: list("cpu", "2")}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := start(t)
-			h.have("", "limitranges", limitRange("l", c.limit))
-			_, err := h.createPod("p", func(s *corev1.PodSpec) { s.Containers[0].Resources = c.resources })
+			p := pod("", "")
+			p.GenerateName, p.Spec.Containers[0].Resources = "p-", c.resources
+			account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "default"}}
+			err := kube.PreparePod(p, account, someFacts{"limitranges": {limitRange("l", c.limit)}})
 			if c.want == "" {
 				if err != nil {
 					t.Fatal(err)
 				}
 				return
 			}
-			forbids(t, err, `pods "p" is forbidden: `+c.want)
+			forbids(t, err, `pods "p-" is forbidden: `+c.want)
 		})
 	}
 }
@@ -140,16 +148,19 @@ func TestAllBrokenLimitsAreReported(t *testing.T) {
 
 func claim(name, size string) *corev1.PersistentVolumeClaim {
 	return &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}, Spec: corev1.PersistentVolumeClaimSpec{
-		AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}, Resources: corev1.VolumeResourceRequirements{Requests: list("storage", size)}}}
+		AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+		Resources:   corev1.VolumeResourceRequirements{Requests: list("storage", size)}}}
 }
 
 func TestClaimsKeepLimitsAndGetTheDefaultClass(t *testing.T) {
 	h := start(t)
 	ctx := context.Background()
-	h.have("", "limitranges", limitRange("l", corev1.LimitRangeItem{Type: corev1.LimitTypePersistentVolumeClaim, Min: list("storage", "1Gi"), Max: list("storage", "5Gi")}))
+	h.have("", "limitranges", limitRange("l",
+		corev1.LimitRangeItem{Type: corev1.LimitTypePersistentVolumeClaim, Min: list("storage", "1Gi"), Max: list("storage", "5Gi")}))
 	classes := []string{"old", "new", "other"}
 	for i, name := range classes {
-		c := &storagev1.StorageClass{Provisioner: "example.com/p", ObjectMeta: metav1.ObjectMeta{Name: name, UID: "u", CreationTimestamp: metav1.Unix(int64(1000+i), 0)}}
+		c := &storagev1.StorageClass{Provisioner: "example.com/p",
+			ObjectMeta: metav1.ObjectMeta{Name: name, UID: "u", CreationTimestamp: metav1.Unix(int64(1000+i), 0)}}
 		if name != "other" {
 			c.Annotations = map[string]string{"storageclass.kubernetes.io/is-default-class": "true"}
 		}
@@ -285,7 +296,8 @@ func TestIngressesGetTheDefaultClass(t *testing.T) {
 	ctx := context.Background()
 	ingress := func(name string) *networkingv1.Ingress {
 		return &networkingv1.Ingress{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default"}, Spec: networkingv1.IngressSpec{
-			DefaultBackend: &networkingv1.IngressBackend{Service: &networkingv1.IngressServiceBackend{Name: "s", Port: networkingv1.ServiceBackendPort{Number: 80}}}}}
+			DefaultBackend: &networkingv1.IngressBackend{Service: &networkingv1.IngressServiceBackend{
+				Name: "s", Port: networkingv1.ServiceBackendPort{Number: 80}}}}}
 	}
 	made, err := h.client.NetworkingV1().Ingresses("default").Create(ctx, ingress("before"), metav1.CreateOptions{})
 	if err != nil || made.Spec.IngressClassName != nil {
@@ -300,7 +312,8 @@ func TestIngressesGetTheDefaultClass(t *testing.T) {
 	}
 	old := ingress("old")
 	old.Annotations = map[string]string{"kubernetes.io/ingress.class": "other"}
-	if made, err = h.client.NetworkingV1().Ingresses("default").Create(ctx, old, metav1.CreateOptions{}); err != nil || made.Spec.IngressClassName != nil {
+	made, err = h.client.NetworkingV1().Ingresses("default").Create(ctx, old, metav1.CreateOptions{})
+	if err != nil || made.Spec.IngressClassName != nil {
 		t.Fatalf("%+v, %v", made.Spec, err)
 	}
 }
@@ -312,11 +325,22 @@ func TestPodsTolerateDeadNodesAndNewNodesAreTainted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if ts := p.Spec.Tolerations; len(ts) != 2 || ts[0].TolerationSeconds != nil || ts[1].Key != corev1.TaintNodeNotReady || *ts[1].TolerationSeconds != 300 {
+	ts := p.Spec.Tolerations
+	if len(ts) != 2 || ts[0].TolerationSeconds != nil || ts[1].Key != corev1.TaintNodeNotReady || *ts[1].TolerationSeconds != 300 {
 		t.Errorf("tolerations %+v", ts)
 	}
 	n, err := h.client.CoreV1().Nodes().Create(context.Background(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n"}}, metav1.CreateOptions{})
-	if err != nil || len(n.Spec.Taints) != 1 || n.Spec.Taints[0].Key != corev1.TaintNodeNotReady || n.Spec.Taints[0].Effect != corev1.TaintEffectNoSchedule {
+	// A pod of before the rule gets them with its next update.
+	old := p.DeepCopy()
+	old.Name, old.UID, old.ResourceVersion, old.Spec.Tolerations = "old", "old", "", nil
+	h.have("", "pods", old)
+	changed, err := h.client.CoreV1().Pods("default").Patch(context.Background(), "old", types.MergePatchType,
+		[]byte(`{"metadata":{"labels":{"a":"b"}}}`), metav1.PatchOptions{})
+	if err != nil || len(changed.Spec.Tolerations) != 2 || changed.Labels["a"] != "b" {
+		t.Errorf("tolerations after an update %+v, %v", changed.Spec.Tolerations, err)
+	}
+	want := corev1.Taint{Key: corev1.TaintNodeNotReady, Effect: corev1.TaintEffectNoSchedule}
+	if err != nil || len(n.Spec.Taints) != 1 || n.Spec.Taints[0] != want {
 		t.Errorf("taints %+v, %v", n.Spec.Taints, err)
 	}
 }
@@ -326,9 +350,11 @@ func TestAdministratorsDevicesNeedALabelledNamespace(t *testing.T) {
 	ctx := context.Background()
 	yes := true
 	c := &resourcev1.ResourceClaim{ObjectMeta: metav1.ObjectMeta{Name: "c", Namespace: "default"}, Spec: resourcev1.ResourceClaimSpec{
-		Devices: resourcev1.DeviceClaim{Requests: []resourcev1.DeviceRequest{{Name: "r", Exactly: &resourcev1.ExactDeviceRequest{DeviceClassName: "d", AdminAccess: &yes}}}}}}
+		Devices: resourcev1.DeviceClaim{Requests: []resourcev1.DeviceRequest{
+			{Name: "r", Exactly: &resourcev1.ExactDeviceRequest{DeviceClassName: "d", AdminAccess: &yes}}}}}}
 	_, err := h.client.ResourceV1().ResourceClaims("default").Create(ctx, c, metav1.CreateOptions{})
-	if !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "admin access to devices requires the `resource.kubernetes.io/admin-access: true` label on the containing namespace") {
+	const refused = "admin access to devices requires the `resource.kubernetes.io/admin-access: true` label on the containing namespace"
+	if !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), refused) {
 		t.Fatalf("%v", err)
 	}
 	ns, err := h.client.CoreV1().Namespaces().Get(ctx, "default", metav1.GetOptions{})
@@ -402,5 +428,36 @@ func TestReservedAddressesAreNotGivenAway(t *testing.T) {
 	_, err := h.client.CoreV1().Services("default").Create(context.Background(), s, metav1.CreateOptions{})
 	if !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "failed to allocate IP 10.96.0.77: provided IP is already allocated") {
 		t.Fatal(err)
+	}
+}
+
+func TestTolerationsOfRuntimeClassesAreMerged(t *testing.T) {
+	seconds := func(n int64) *int64 { return &n }
+	long := corev1.Toleration{Key: "k", Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: seconds(60)}
+	short := corev1.Toleration{Key: "k", Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: seconds(6)}
+	value := corev1.Toleration{Key: "k", Operator: corev1.TolerationOpEqual, Value: "v", Effect: corev1.TaintEffectNoSchedule}
+	all := corev1.Toleration{Operator: corev1.TolerationOpExists}
+	for name, c := range map[string]struct{ pod, class, want []corev1.Toleration }{
+		"equal":           {[]corev1.Toleration{value}, []corev1.Toleration{value}, []corev1.Toleration{value}},
+		"longer wins":     {[]corev1.Toleration{short}, []corev1.Toleration{long}, []corev1.Toleration{long}},
+		"longer stays":    {[]corev1.Toleration{long}, []corev1.Toleration{short}, []corev1.Toleration{long}},
+		"different":       {[]corev1.Toleration{long}, []corev1.Toleration{value}, []corev1.Toleration{long, value}},
+		"all of them":     {[]corev1.Toleration{value, long}, []corev1.Toleration{all}, []corev1.Toleration{all}},
+		"what all covers": {[]corev1.Toleration{all}, []corev1.Toleration{value}, []corev1.Toleration{all}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := pod("", "")
+			class := "c"
+			p.GenerateName, p.Spec.RuntimeClassName, p.Spec.Tolerations = "p-", &class, c.pod
+			facts := someFacts{"runtimeclasses": {&nodev1.RuntimeClass{
+				ObjectMeta: metav1.ObjectMeta{Name: "c"}, Scheduling: &nodev1.Scheduling{Tolerations: c.class}}}}
+			if err := kube.PreparePod(p, &corev1.ServiceAccount{}, facts); err != nil {
+				t.Fatal(err)
+			}
+			got := slices.DeleteFunc(p.Spec.Tolerations, func(t corev1.Toleration) bool { return strings.HasPrefix(t.Key, "node.kubernetes.io/") })
+			if !equality.Semantic.DeepEqual(got, c.want) {
+				t.Errorf("got %+v", got)
+			}
+		})
 	}
 }

@@ -143,7 +143,8 @@ func checkPodLimits(p *corev1.Pod, facts Facts) error {
 		}
 	}
 	if limits := limitsOf(facts, p.Namespace, corev1.LimitTypePod); len(limits) > 0 {
-		u := usage{helpers.PodRequests(p, helpers.PodResourcesOptions{ExcludeOverhead: true}), helpers.PodLimits(p, helpers.PodResourcesOptions{ExcludeOverhead: true})}
+		own := helpers.PodResourcesOptions{ExcludeOverhead: true}
+		u := usage{helpers.PodRequests(p, own), helpers.PodLimits(p, own)}
 		for _, l := range limits {
 			errs = append(errs, u.faults(l)...)
 		}

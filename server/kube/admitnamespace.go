@@ -19,10 +19,10 @@ type namespaceRule struct{ state }
 
 func (r namespaceRule) mutate(ctx context.Context, at admission.Attributes) error {
 	// A subresource's object is there, and must stay reachable while its namespace goes.
-	if at.GetOperation() != admission.Create || at.GetSubresource() != "" || at.GetNamespace() == "" || at.GetResource().GroupResource() == namespacesResource {
+	ns := at.GetNamespace()
+	if at.GetOperation() != admission.Create || at.GetSubresource() != "" || ns == "" || at.GetResource().GroupResource() == namespacesResource {
 		return nil
 	}
-	ns := at.GetNamespace()
 	o := r.Object(namespacesResource, "", ns)
 	if o == nil { // the local state may be behind
 		if err := r.Barrier(ctx); err != nil {

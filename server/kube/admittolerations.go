@@ -9,7 +9,7 @@ import (
 )
 
 // deadNodeSeconds is for how long a pod that says nothing else tolerates a node that does not work. It is what Kubernetes writes,
-// and what tools expect to read; who is replaced when is decided in another way: docs/design/010-tolerations-of-dead-nodes.md.
+// and what tools expect to read; who is replaced when is decided in another way: docs/design/011-tolerations-of-dead-nodes.md.
 const deadNodeSeconds = 300
 
 // tolerationRule gives pods their tolerations of nodes that do not work.
