@@ -329,7 +329,6 @@ func TestPodsTolerateDeadNodesAndNewNodesAreTainted(t *testing.T) {
 	if len(ts) != 2 || ts[0].TolerationSeconds != nil || ts[1].Key != corev1.TaintNodeNotReady || *ts[1].TolerationSeconds != 300 {
 		t.Errorf("tolerations %+v", ts)
 	}
-	n, err := h.client.CoreV1().Nodes().Create(context.Background(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n"}}, metav1.CreateOptions{})
 	// A pod of before the rule gets them with its next update.
 	old := p.DeepCopy()
 	old.Name, old.UID, old.ResourceVersion, old.Spec.Tolerations = "old", "old", "", nil
@@ -339,6 +338,7 @@ func TestPodsTolerateDeadNodesAndNewNodesAreTainted(t *testing.T) {
 	if err != nil || len(changed.Spec.Tolerations) != 2 || changed.Labels["a"] != "b" {
 		t.Errorf("tolerations after an update %+v, %v", changed.Spec.Tolerations, err)
 	}
+	n, err := h.client.CoreV1().Nodes().Create(context.Background(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n"}}, metav1.CreateOptions{})
 	want := corev1.Taint{Key: corev1.TaintNodeNotReady, Effect: corev1.TaintEffectNoSchedule}
 	if err != nil || len(n.Spec.Taints) != 1 || n.Spec.Taints[0] != want {
 		t.Errorf("taints %+v, %v", n.Spec.Taints, err)
