@@ -69,7 +69,9 @@ type Config struct {
 	Ready func() error
 	// Metrics serves /metrics; nil is 404.
 	Metrics http.Handler
-	Logger  hclog.Logger
+	// Limits of load; the zero value has good ones.
+	Limits Limits
+	Logger hclog.Logger
 }
 
 // complete checks the configuration and fills in defaults.
@@ -93,6 +95,7 @@ func (c *Config) complete() error {
 	if _, err := version.ParseSemantic(c.Version); err != nil {
 		return fmt.Errorf("kube: the version %q is not a semantic version: %w", c.Version, err)
 	}
+	c.Limits = c.Limits.withDefaults()
 	if c.Address == "" {
 		c.Address = "127.0.0.1:6443"
 	}

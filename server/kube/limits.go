@@ -1,10 +1,11 @@
 package kube
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 const (
-	// requestTimeout bounds every request that is not long-running.
-	requestTimeout = 60 * time.Second
 	// futureRevisionWait is how long a read waits for a revision that the state has not come to yet.
 	futureRevisionWait = 3 * time.Second
 	// bookmarkInterval is how often an idle watch that allows bookmarks gets one.
@@ -17,8 +18,8 @@ const (
 	// watchBuffer is the capacity of a watch's channel: some slack between the reader of the log
 	// and the writer of the response.
 	watchBuffer = 16
-	// requestsInFlightMax bounds requests that are not long-running; more get 429.
-	requestsInFlightMax = 800
+	// cutOffGrace is how long a request whose time is over may still write its answer.
+	cutOffGrace = 5 * time.Second
 	// requestBodyMax is the largest body: 1 MiB of data in base64 and some metadata fit well.
 	requestBodyMax = 3 << 20
 	// writeAttemptsMax bounds the retries of a write whose object changes under it.
@@ -41,3 +42,35 @@ const (
 	// shutdownGrace is how long Run waits for running requests when it ends.
 	shutdownGrace = 2 * time.Second
 )
+
+// Limits bound what clients may ask of one server at a time; who asks for more gets 429 and comes again. One user may have a part
+// of it only, so that a storm of one leaves room for the others. A zero field means its default.
+type Limits struct {
+	Requests        int           // at once, that are not long-running
+	RequestsPerUser int           // of them
+	Request         time.Duration // for such a request, from its head to the end of its answer
+
+	Streams        int           // at once: watches, logs, exec and other requests without a deadline
+	StreamsPerUser int           // of them
+	SlowReader     time.Duration // how long a watch's event waits for a client that does not read, before the watch is ended
+}
+
+const (
+	defaultRequests        = 800
+	defaultRequestsPerUser = 400
+	defaultRequest         = 60 * time.Second
+	defaultStreams         = 8000
+	defaultStreamsPerUser  = 2000
+	defaultSlowReader      = 30 * time.Second
+)
+
+// withDefaults fills what was left zero.
+func (l Limits) withDefaults() Limits {
+	l.Requests = cmp.Or(l.Requests, defaultRequests)
+	l.RequestsPerUser = cmp.Or(l.RequestsPerUser, defaultRequestsPerUser)
+	l.Request = cmp.Or(l.Request, defaultRequest)
+	l.Streams = cmp.Or(l.Streams, defaultStreams)
+	l.StreamsPerUser = cmp.Or(l.StreamsPerUser, defaultStreamsPerUser)
+	l.SlowReader = cmp.Or(l.SlowReader, defaultSlowReader)
+	return l
+}

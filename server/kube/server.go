@@ -8,9 +8,14 @@ import (
 	"net/http"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	apidiscovery "k8s.io/apiserver/pkg/endpoints/discovery/aggregated"
+	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
 	"k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/healthz"
 	restclient "k8s.io/client-go/rest"
@@ -55,6 +60,9 @@ func New(c Config) (*Server, error) {
 	s.installOpenAPI()
 	s.installCustomResources()
 	s.installTokenDiscovery()
+	generic.Handler.NonGoRestfulMux.NotFoundHandler(failing(cfg.Serializer, func(*http.Request) error {
+		return apierrors.NewGenericServerResponse(http.StatusNotFound, "", schema.GroupResource{}, "", "", 0, false)
+	}))
 	if c.Metrics != nil {
 		generic.Handler.NonGoRestfulMux.Handle("/metrics", c.Metrics)
 	}
@@ -70,11 +78,11 @@ func (s *Server) genericConfig() *server.Config {
 	cfg.Authorization.Authorizer = s.config.Authorizer
 	cfg.AdmissionControl = newAdmission(s.config.Store)
 	cfg.LongRunningFunc = longRunning
-	cfg.RequestTimeout = requestTimeout
+	cfg.RequestTimeout = s.config.Limits.Request
 	cfg.MaxRequestBodyBytes = requestBodyMax
-	cfg.BuildHandlerChainFunc = shortChain
+	cfg.BuildHandlerChainFunc = s.chain
 	cfg.AggregatedDiscoveryGroupManager = apidiscovery.NewResourceManager("apis")
-	cfg.RESTOptionsGetter = restOptions{s.config.Store}
+	cfg.RESTOptionsGetter = restOptions{s.config.Store, s.config.Limits.SlowReader}
 	cfg.SkipOpenAPIInstallation = true // see openapi.go
 	cfg.EnableIndex = true
 	cfg.EnableProfiling, cfg.EnableMetrics = false, false
@@ -91,6 +99,13 @@ func (s *Server) ready(*http.Request) error {
 		return nil
 	}
 	return s.config.Ready()
+}
+
+// failing answers every request with a Status. Without it, paths that nobody serves would be answered with a list of those that are.
+func failing(codecs runtime.NegotiatedSerializer, because func(*http.Request) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		responsewriters.ErrorNegotiated(because(r), codecs, metav1.Unversioned, w, r)
+	})
 }
 
 // Handler serves the API; requests must carry the client's certificate in their TLS state.
@@ -111,9 +126,10 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		ReadHeaderTimeout: 32 * time.Second,
 		IdleTimeout:       90 * time.Second,
 		MaxHeaderBytes:    1 << 20,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: streamsPerConnectionMax},
-		ErrorLog:          s.config.Logger.StandardLogger(nil),
-		BaseContext:       func(net.Listener) context.Context { return ctx },
+		// A connection that takes no byte at all would keep its watches from being ended one by one.
+		HTTP2:       &http.HTTP2Config{MaxConcurrentStreams: streamsPerConnectionMax, WriteByteTimeout: s.config.Limits.SlowReader},
+		ErrorLog:    s.config.Logger.StandardLogger(nil),
+		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- hs.ServeTLS(l, "", "") }()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -27,6 +28,7 @@ type objectStorage struct {
 	kind   *api.Kind
 	gr     schema.GroupResource
 	prefix string
+	slow   time.Duration // how long a watch's event waits for its reader
 }
 
 var _ storage.Interface = (*objectStorage)(nil)
@@ -39,7 +41,10 @@ func (e *takenError) Error() string {
 }
 
 // restOptions is a generic.RESTOptionsGetter over a Store.
-type restOptions struct{ store Store }
+type restOptions struct {
+	store Store
+	slow  time.Duration
+}
 
 func (r restOptions) GetRESTOptions(gr schema.GroupResource, _ runtime.Object) (generic.RESTOptions, error) {
 	k := api.KindFor(gr)
@@ -59,7 +64,7 @@ func (r restOptions) GetRESTOptions(gr schema.GroupResource, _ runtime.Object) (
 func (r restOptions) decorate(k *api.Kind) generic.StorageDecorator {
 	return func(_ *storagebackend.ConfigForResource, prefix string, _ func(runtime.Object) (string, error),
 		_, _ func() runtime.Object, _ storage.AttrFunc, _ storage.IndexerFuncs, _ *cache.Indexers) (storage.Interface, factory.DestroyFunc, error) {
-		return &objectStorage{store: r.store, kind: k, gr: k.GroupResource(), prefix: prefix}, func() {}, nil
+		return &objectStorage{store: r.store, kind: k, gr: k.GroupResource(), prefix: prefix, slow: r.slow}, func() {}, nil
 	}
 }
 

@@ -170,12 +170,28 @@ func (w *watcher) bookmark(revision uint64, endOfInitial bool) bool {
 }
 
 func (w *watcher) send(t watch.EventType, o runtime.Object) bool {
+	e := watch.Event{Type: t, Object: o}
 	select {
-	case w.out <- watch.Event{Type: t, Object: o}:
+	case w.out <- e:
 		return true
-	case <-w.ctx.Done():
-		return false
+	default:
+		return w.sendSlowly(e)
 	}
+}
+
+// sendSlowly waits for a reader that is behind. One that does not read at all is cut off, because what waits for it keeps old
+// objects in memory; it can list again.
+func (w *watcher) sendSlowly(e watch.Event) bool {
+	patience := time.NewTimer(w.s.slow)
+	defer patience.Stop()
+	select {
+	case w.out <- e:
+		return true
+	case <-patience.C:
+		cutOff(w.ctx)
+	case <-w.ctx.Done():
+	}
+	return false
 }
 
 func (w *watcher) match(o runtime.Object) bool {

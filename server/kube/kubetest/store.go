@@ -47,6 +47,13 @@ func New() *Store {
 	return &Store{Keep: 1000, changed: make(chan struct{}), rev: 1, tables: map[schema.GroupResource]*table{}}
 }
 
+// Reset forgets everything, so that a test need not make a server for each of many states.
+func (s *Store) Reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rev, s.tables = 1, map[schema.GroupResource]*table{}
+}
+
 func (s *Store) table(gr schema.GroupResource) *table {
 	t := s.tables[gr]
 	if t == nil {
