@@ -7,11 +7,12 @@ TAGS    := netgo,osusergo
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 KUBE    := v1.37.2
+FUZZTIME ?= 10s
 LDFLAGS := -s -w -linkmode external -extldflags -static -X github.com/peapod-sh/peapod/internal/version.Version=$(VERSION)
 
 export CGO_ENABLED := 1
 
-.PHONY: help kubectl build demo demo-down test unit e2e race lint bench generate deps clean
+.PHONY: help kubectl build demo demo-down test unit e2e race fuzz lint bench generate deps clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +42,13 @@ kubectl: ## Build bin/kubectl, the unmodified client that the tests use
 
 race: ## Unit tests under the race detector
 	$(GO) test -race -tags $(TAGS) $$($(GO) list ./... | grep -v /e2e)
+
+fuzz: ## Fuzz every decoder of what comes from outside, one after the other, each for FUZZTIME (default 10s)
+	@for found in $$(git grep -o '^func Fuzz[A-Za-z0-9]*' -- '*_test.go' | sed 's/func //'); do \
+		package=./$$(dirname $${found%%:*}) target=$${found##*:}; \
+		echo "$$package $$target"; \
+		$(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -parallel 1 $$package || exit 1; \
+	done
 
 lint: ## gofmt, go vet, staticcheck, and the architecture test
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }

@@ -176,12 +176,3 @@ func TestUnpackNeverLeavesItsDirectory(t *testing.T) {
 		}
 	})
 }
-
-// Bytes that are no archive at all end in an error, not in a panic.
-func FuzzUnpack(f *testing.F) {
-	f.Add([]byte("no tar"))
-	f.Add(stream(f, file("a", "b"), symlink("l", "..")).Bytes())
-	f.Fuzz(func(t *testing.T, b []byte) {
-		_ = unpack(t.TempDir(), bytes.NewReader(b), Limits{LayerEntries: 100, LayerBytes: 1 << 20})
-	})
-}

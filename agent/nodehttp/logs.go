@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"os"
 	"strconv"
@@ -22,6 +23,8 @@ const (
 	pollEvery = 100 * time.Millisecond
 	// lineMax bounds one record of a log file; runtimes write at most 16 KiB of content a record.
 	lineMax = 1 << 20
+	// sinceSecondsMax bounds sinceSeconds: as many as a duration holds, which is some centuries.
+	sinceSecondsMax = int64(math.MaxInt64 / time.Second)
 	// tailMax bounds tailLines: the start of each line is remembered.
 	tailMax = 1 << 20
 )
@@ -61,7 +64,7 @@ func parseLogOptions(r *http.Request, now time.Time) (logOptions, error) {
 	if n, ok, err := number("sinceSeconds"); err != nil {
 		return o, err
 	} else if ok {
-		o.since = now.Add(-time.Duration(n) * time.Second)
+		o.since = now.Add(-time.Duration(min(n, sinceSecondsMax)) * time.Second)
 	}
 	if s := q.Get("sinceTime"); s != "" {
 		t, err := time.Parse(time.RFC3339, s)

@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -45,17 +47,36 @@ func ReadExits(dir string) (map[ProcessKey]Exit, error) {
 	return all, nil
 }
 
-// readExits skips lines that it cannot read: the last one may be torn by a crash of the machine.
+// readExits skips lines that it cannot read: a crash of the machine may tear the last one, or leave anything in its place.
 func readExits(r io.Reader, into map[ProcessKey]Exit) error {
-	s := bufio.NewScanner(r)
-	for s.Scan() {
-		var e Exit
-		var nanos int64
-		if n, _ := fmt.Sscan(s.Text(), &e.PID, &e.StartTime, &e.Code, &nanos); n != 4 {
-			continue
+	b := bufio.NewReaderSize(r, exitLineBytesMax)
+	for torn := false; ; {
+		line, err := b.ReadSlice('\n')
+		whole := err == nil && !torn
+		torn = errors.Is(err, bufio.ErrBufferFull)
+		if e, ok := parseExit(string(line)); ok && whole {
+			into[ProcessKey{e.PID, e.StartTime}] = e
 		}
-		e.At = time.Unix(0, nanos)
-		into[ProcessKey{e.PID, e.StartTime}] = e
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil && !torn {
+			return err
+		}
 	}
-	return s.Err()
+}
+
+func parseExit(line string) (e Exit, ok bool) {
+	f := strings.Fields(line)
+	if len(f) != 4 {
+		return Exit{}, false
+	}
+	var errs [4]error
+	var nanos int64
+	e.PID, errs[0] = strconv.Atoi(f[0])
+	e.StartTime, errs[1] = strconv.ParseUint(f[1], 10, 64)
+	e.Code, errs[2] = strconv.Atoi(f[2])
+	nanos, errs[3] = strconv.ParseInt(f[3], 10, 64)
+	e.At = time.Unix(0, nanos)
+	return e, errors.Join(errs[:]...) == nil
 }

@@ -15,6 +15,8 @@ const (
 	idleConnsMax = 16
 	// callTimeout bounds a request. The supervisor never blocks, so this is a dead supervisor.
 	callTimeout = 10 * time.Second
+	// exitLineBytesMax is longer than any line of the journal: four numbers.
+	exitLineBytesMax = 256
 	// argsMax mirrors the number of fields that the supervisor accepts.
 	argsMax = 60000
 )

@@ -52,7 +52,7 @@ func Decode(b []byte) ([]Op, error) {
 	if v := r.byte(); v != formatVersion {
 		return nil, fmt.Errorf("%w: format %d is unknown to this version", ErrDecode, v)
 	}
-	n := r.count()
+	n := r.count(opBytesMin)
 	list := make([]Op, 0, n)
 	for range n {
 		op := r.op()
@@ -76,7 +76,7 @@ func Join(lists [][]byte) ([]byte, error) {
 		if v := r.byte(); v != formatVersion {
 			return nil, fmt.Errorf("%w: format %d is unknown to this version", ErrDecode, v)
 		}
-		total += r.count()
+		total += r.count(opBytesMin)
 		if r.err != nil {
 			return nil, r.err
 		}
@@ -98,7 +98,7 @@ func Count(encoded []byte) int {
 	if r.byte() != formatVersion {
 		return 0
 	}
-	return r.count()
+	return r.count(opBytesMin)
 }
 
 // EncodeResults and DecodeResults carry the results back to a server that forwarded ops.
@@ -119,10 +119,10 @@ func EncodeResults(list []Result) []byte {
 // DecodeResults reads what EncodeResults wrote.
 func DecodeResults(b []byte) ([]Result, error) {
 	r := reader{b: b}
-	list := make([]Result, r.count())
+	list := make([]Result, r.count(resultBytesMin))
 	for i := range list {
 		list[i].Revision = r.uint()
-		list[i].Rows = make([]Outcome, r.count())
+		list[i].Rows = make([]Outcome, r.count(1))
 		for j := range list[i].Rows {
 			list[i].Rows[j] = Outcome(r.byte())
 		}
@@ -239,7 +239,7 @@ func (r *reader) op() Op {
 	case tagPlanPods:
 		return r.plan()
 	case tagBindPods:
-		o := &BindPods{Now: int64(r.uint()), Rows: make([]BindRow, r.count())}
+		o := &BindPods{Now: int64(r.uint()), Rows: make([]BindRow, r.count(bindRowBytesMin))}
 		for i := range o.Rows {
 			row := &o.Rows[i]
 			row.Namespace, row.Name, row.UID = r.pod()
@@ -247,7 +247,7 @@ func (r *reader) op() Op {
 		}
 		return o
 	case tagPodStatuses:
-		o := &PodStatuses{Rows: make([]StatusRow, r.count())}
+		o := &PodStatuses{Rows: make([]StatusRow, r.count(statusRowBytesMin))}
 		for i := range o.Rows {
 			row := &o.Rows[i]
 			row.Namespace, row.Name, row.UID = r.pod()
@@ -255,7 +255,7 @@ func (r *reader) op() Op {
 		}
 		return o
 	case tagDeletePods:
-		o := &DeletePods{Now: int64(r.uint()), Rows: make([]DeleteRow, r.count())}
+		o := &DeletePods{Now: int64(r.uint()), Rows: make([]DeleteRow, r.count(deleteRowBytesMin))}
 		for i := range o.Rows {
 			row := &o.Rows[i]
 			row.Namespace, row.Name, row.UID = r.pod()
@@ -297,11 +297,11 @@ func (r *reader) plan() Op {
 		}
 	}
 	o.Created = int64(r.uint())
-	nodes := make([]string, r.count())
+	nodes := make([]string, r.count(1))
 	for i := range nodes {
 		nodes[i] = r.str()
 	}
-	o.Rows = make([]PlanRow, r.count())
+	o.Rows = make([]PlanRow, r.count(planRowBytesMin))
 	for i := range o.Rows {
 		row := &o.Rows[i]
 		row.Suffix, row.UID = r.str(), r.uid()
@@ -382,10 +382,20 @@ func (r *reader) uint() uint64 {
 	return v
 }
 
-// count reads a length of things of at least one byte each, so that a lie cannot make us allocate.
-func (r *reader) count() int {
+// Rows have at least so many bytes: for each string, each number and the form of a UID one.
+const (
+	opBytesMin        = 2
+	planRowBytesMin   = 4
+	bindRowBytesMin   = 5
+	statusRowBytesMin = 6
+	deleteRowBytesMin = 5
+	resultBytesMin    = 3
+)
+
+// count reads a length of things of at least so many bytes each, so that a lie cannot make us allocate.
+func (r *reader) count(bytesMin int) int {
 	n := r.uint()
-	if n > uint64(len(r.b)) {
+	if n > uint64(len(r.b)/bytesMin) {
 		r.fail("%d things in %d bytes", n, len(r.b))
 		return 0
 	}
@@ -393,7 +403,7 @@ func (r *reader) count() int {
 }
 
 func (r *reader) bytes() []byte {
-	n := r.count()
+	n := r.count(1)
 	v := r.b[:n:n]
 	r.b = r.b[n:]
 	return v

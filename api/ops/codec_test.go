@@ -101,17 +101,3 @@ func TestResults(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
-
-func FuzzDecode(f *testing.F) {
-	b, _ := Encode(sample())
-	f.Add(b)
-	f.Fuzz(func(t *testing.T, in []byte) {
-		list, err := Decode(in)
-		if err != nil {
-			return
-		}
-		if _, err := Encode(list); err != nil {
-			t.Fatalf("decoded but cannot be encoded: %v", err)
-		}
-	})
-}

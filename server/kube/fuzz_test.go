@@ -157,6 +157,7 @@ func (f *fuzzed) accepted(t *testing.T, made *url.URL, body []byte) {
 
 // FuzzAPI: whatever a client asks for, it gets an answer that it understands, never the server's fault. What is accepted is kept
 // as it was shown.
+// Invariant 68.
 func FuzzAPI(f *testing.F) {
 	methods := []string{"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
 	for _, s := range apiSeeds(f) {

@@ -117,7 +117,7 @@ func (s *heldStore) Barrier(ctx context.Context) error {
 }
 
 // TestTooManyRequestsAre429: one user has a share, all have a limit, and who leaves makes room.
-// Invariant 63.
+// Invariant 66.
 func TestTooManyRequestsAre429(t *testing.T) {
 	held := &heldStore{entered: make(chan struct{}), release: make(chan struct{})}
 	h := start(t, func(c *kube.Config) {
@@ -153,7 +153,7 @@ func TestTooManyRequestsAre429(t *testing.T) {
 }
 
 // TestTooManyWatchesAre429: a storm of watches takes neither the room of others nor that of short requests.
-// Invariant 63.
+// Invariant 66.
 func TestTooManyWatchesAre429(t *testing.T) {
 	h := start(t, func(c *kube.Config) { c.Limits = kube.Limits{Streams: 3, StreamsPerUser: 2} })
 	begin := func(who *rest.Config) (watch.Interface, error) {
@@ -224,7 +224,7 @@ func (h *harness) unread(who *rest.Config, protocol string) io.ReadCloser {
 }
 
 // TestSlowReaderIsCutOff: a client that does not read its watch loses it, whatever its protocol; nobody else loses anything.
-// Invariant 64.
+// Invariant 67.
 func TestSlowReaderIsCutOff(t *testing.T) {
 	for _, protocol := range []string{"h2", "http/1.1"} {
 		t.Run(protocol, func(t *testing.T) {
@@ -278,7 +278,7 @@ func TestSlowReaderIsCutOff(t *testing.T) {
 }
 
 // TestBodyThatNeverComes: a client that holds a request up by not sending it is answered, and its place is free again.
-// Invariant 64.
+// Invariant 67.
 func TestBodyThatNeverComes(t *testing.T) {
 	h := start(t, func(c *kube.Config) { c.Limits = kube.Limits{Request: 100 * time.Millisecond, RequestsPerUser: 1} })
 	cert, err := tls.X509KeyPair(h.config.CertData, h.config.KeyData)
@@ -310,6 +310,7 @@ func TestBodyThatNeverComes(t *testing.T) {
 	}
 }
 
+// TestGarbageIs4xx: Invariant 68.
 func TestGarbageIs4xx(t *testing.T) {
 	h := start(t)
 	for _, path := range []string{

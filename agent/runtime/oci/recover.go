@@ -50,7 +50,7 @@ func (e *Executor) recoverPods(boot string) error {
 	}
 	for _, uid := range uids {
 		p := &pod{pidfd: -1}
-		if err := readJSON(filepath.Join(e.podDir(uid), "pod.json"), &p.record); err != nil {
+		if err := readJSON(filepath.Join(e.podDir(uid), "pod.json"), &p.record); err != nil || p.record.Spec.PodUID != uid {
 			e.log.Warn("an unreadable sandbox is treated as dead", "pod", uid, "error", err)
 			p.record = podRecord{BootID: boot}
 			p.record.Spec.PodUID = uid
