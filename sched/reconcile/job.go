@@ -33,6 +33,7 @@ func (e *Engine) syncJob(k key) {
 	}
 	j := o.obj.(*batchv1.Job)
 	f := e.flock(j.UID)
+	delete(e.refused, o.ref)
 	if j.DeletionTimestamp != nil || e.terminating(j.Namespace) {
 		return
 	}
