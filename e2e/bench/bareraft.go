@@ -6,8 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -91,24 +89,6 @@ func awaitBareLeader(peers []*raft.Raft) (*raft.Raft, error) {
 }
 
 func fillBare(leader *raft.Raft, d time.Duration) (float64, error) {
-	var count atomic.Int64
-	var stop atomic.Bool
-	var wg sync.WaitGroup
-	faults := make([]error, writers)
-	began := time.Now()
-	for w := range writers {
-		wg.Go(func() {
-			entry := make([]byte, entryBytes)
-			for !stop.Load() {
-				if faults[w] = leader.Apply(entry, 10*time.Second).Error(); faults[w] != nil {
-					return
-				}
-				count.Add(1)
-			}
-		})
-	}
-	time.Sleep(d)
-	stop.Store(true)
-	wg.Wait()
-	return float64(count.Load()) / time.Since(began).Seconds(), errors.Join(faults...)
+	rate, _, err := hammer(writers, d, func(int, int) error { return leader.Apply(make([]byte, entryBytes), 10*time.Second).Error() })
+	return rate, err
 }

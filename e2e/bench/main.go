@@ -23,14 +23,18 @@ type benchmark struct {
 
 var (
 	labName = flag.String("lab", "bench", "name of the lab to start")
-	only    = flag.String("run", "", "rows to make, separated by commas: idle, apply, writes, nodes, leaders, bulk; all if empty")
+	only    = flag.String("run", "", "rows to make, separated by commas: idle, apply, writes, nodes, leaders, bulk, api, reads, watches, lists, memory; all if empty")
 	kills   = flag.Int("kills", 20, "how often a node is killed or cut off")
 	shots   = flag.Int("leaders", 10, "how often the leader is killed")
 	writing = flag.Duration("writing", writingDefault, "how long the writers write")
 	keep    = flag.Bool("keep", false, "leave the lab, to be looked at")
 )
 
-var usual = []string{"--servers", "3", "--clients", "3"}
+// Labs with nodes that run pods, and with servers alone.
+var (
+	usual = []string{"--servers", "3", "--clients", "3"}
+	bare  = []string{"--servers", "3", "--clients", "0"}
+)
 
 func benchmarks() []benchmark {
 	return []benchmark{
@@ -39,7 +43,12 @@ func benchmarks() []benchmark {
 		{"writes", usual, benchWrites},
 		{"nodes", usual, benchNodes},
 		{"leaders", usual, benchLeaders},
+		{"api", bare, benchAPI},
+		{"reads", bare, benchReads},
+		{"watches", bare, benchWatches},
 		{"bulk", []string{"--servers", "3", "--clients", "0", "--sim-nodes", "100"}, benchBulk},
+		{"lists", []string{"--servers", "3", "--clients", "0", "--sim-nodes", "200"}, benchLists},
+		{"memory", []string{"--servers", "3", "--clients", "0", "--sim-nodes", "1000", "--timeout", "3m"}, benchMemory},
 	}
 }
 

@@ -19,14 +19,22 @@ import (
 	"github.com/peapod-sh/peapod/e2e/bench/rig"
 )
 
+const (
+	jsonType     = "application/json"
+	protobufType = "application/vnd.kubernetes.protobuf"
+
+	readBuffer = 32 << 10
+)
+
 // writer is a load generator's client: one connection of HTTP/1.1, bodies in Kubernetes' protobuf, and an
 // answer that is read but not decoded. On a machine with two cores the generator competes with what it
 // measures, so it writes its requests itself.
 type writer struct {
-	conn *tls.Conn
-	in   *bufio.Reader
-	head string
-	body runtime.Encoder
+	conn   *tls.Conn
+	in     *bufio.Reader
+	host   string
+	body   runtime.Encoder
+	events *bufio.Reader // of a watch
 }
 
 func newWriter(ctx context.Context, l *rig.Lab, server string) (*writer, error) {
@@ -47,31 +55,52 @@ func newWriter(ctx context.Context, l *rig.Lab, server string) (*writer, error) 
 	if err != nil {
 		return nil, err
 	}
-	head := fmt.Sprintf("POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench\r\nContent-Type: %s\r\nAccept: %s\r\n",
-		at.Host, runtime.ContentTypeProtobuf, runtime.ContentTypeProtobuf)
 	raw := protobuf.NewSerializer(scheme.Scheme, scheme.Scheme)
-	return &writer{conn.(*tls.Conn), bufio.NewReader(conn), head, scheme.Codecs.EncoderForVersion(raw, corev1.SchemeGroupVersion)}, nil
+	return &writer{conn: conn.(*tls.Conn), in: bufio.NewReaderSize(conn, readBuffer), host: at.Host,
+		body: scheme.Codecs.EncoderForVersion(raw, corev1.SchemeGroupVersion)}, nil
 }
 
 func (w *writer) create(m *corev1.ConfigMap) error {
-	var body, request bytes.Buffer
+	var body bytes.Buffer
 	if err := w.body.Encode(m, &body); err != nil {
 		return err
 	}
-	fmt.Fprintf(&request, "%sContent-Length: %d\r\n\r\n", w.head, body.Len())
-	request.Write(body.Bytes())
-	if _, err := w.conn.Write(request.Bytes()); err != nil {
-		return err
-	}
-	r, err := http.ReadResponse(w.in, nil)
+	r, err := w.ask("POST", "/api/v1/namespaces/default/configmaps", protobufType, body.Bytes())
 	if err != nil {
 		return err
 	}
 	defer r.Body.Close()
-	if r.StatusCode != http.StatusCreated {
-		text, _ := io.ReadAll(r.Body)
-		return fmt.Errorf("creating a ConfigMap: %s: %s", r.Status, text)
-	}
 	_, err = io.Copy(io.Discard, r.Body)
 	return err
+}
+
+// get reads an answer and returns its length.
+func (w *writer) get(path, mediaType string) (int64, error) {
+	r, err := w.ask("GET", path, mediaType, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer r.Body.Close()
+	return io.Copy(io.Discard, r.Body)
+}
+
+// ask sends a request and reads the head of its answer. It does not accept compression.
+func (w *writer) ask(method, path, mediaType string, body []byte) (*http.Response, error) {
+	var request bytes.Buffer
+	fmt.Fprintf(&request, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench\r\nContent-Type: %s\r\nAccept: %s\r\nContent-Length: %d\r\n\r\n",
+		method, path, w.host, mediaType, mediaType, len(body))
+	request.Write(body)
+	if _, err := w.conn.Write(request.Bytes()); err != nil {
+		return nil, err
+	}
+	r, err := http.ReadResponse(w.in, nil)
+	if err != nil {
+		return nil, err
+	}
+	if r.StatusCode >= http.StatusMultipleChoices {
+		defer r.Body.Close()
+		text, _ := io.ReadAll(r.Body)
+		return nil, fmt.Errorf("%s %s: %s: %s", method, path, r.Status, text)
+	}
+	return r, nil
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,7 +37,7 @@ func benchWrites(ctx context.Context, l *rig.Lab, t *table) error {
 	if err != nil {
 		return err
 	}
-	rate, err := benchWritesVia(ctx, l, []string{leader})
+	rate, err := benchWritesVia(ctx, l, []string{leader}, writers, *writing)
 	if err != nil {
 		return err
 	}
@@ -44,7 +46,7 @@ func benchWrites(ctx context.Context, l *rig.Lab, t *table) error {
 	t.told("  its processor time", rate.costs)
 	t.told("  bare raft and raft-wal, 3 servers in one process, 32 writers", fmt.Sprintf("%.0f /s", bare))
 	t.told("  API writes to bare raft's", fmt.Sprintf("1 : %.1f", bare/rate.perSecond))
-	if rate, err = benchWritesVia(ctx, l, l.Servers()); err != nil {
+	if rate, err = benchWritesVia(ctx, l, l.Servers(), writers, *writing); err != nil {
 		return err
 	}
 	t.told("the same with the clients spread over all servers", fmt.Sprintf("%.0f /s", rate.perSecond))
@@ -55,16 +57,17 @@ func benchWrites(ctx context.Context, l *rig.Lab, t *table) error {
 // rate is what one run of the writers found.
 type rate struct {
 	perSecond, p50 float64 // p50 in milliseconds
+	cpu            float64 // microseconds of all processes for one write
 	costs          string
 }
 
-func benchWritesVia(ctx context.Context, l *rig.Lab, servers []string) (r rate, err error) {
+func benchWritesVia(ctx context.Context, l *rig.Lab, servers []string, clients int, d time.Duration) (r rate, err error) {
 	before, err := usages(l)
 	if err != nil {
 		return r, err
 	}
 	mine := ownCPU()
-	if r.perSecond, r.p50, err = writeConfigMaps(ctx, l, servers, *writing); err != nil {
+	if r.perSecond, r.p50, err = writeConfigMaps(ctx, l, servers, clients, d); err != nil {
 		return r, err
 	}
 	mine = ownCPU() - mine
@@ -72,30 +75,37 @@ func benchWritesVia(ctx context.Context, l *rig.Lab, servers []string) (r rate, 
 	if err != nil {
 		return r, err
 	}
-	r.costs = costs(l, before, after, mine, r.perSecond*writing.Seconds())
+	r.cpu, r.costs = costs(l, before, after, mine, r.perSecond*d.Seconds())
 	return r, nil
 }
 
 // writeConfigMaps returns writes a second and the median of one, in milliseconds.
-func writeConfigMaps(ctx context.Context, l *rig.Lab, servers []string, d time.Duration) (rate, p50 float64, err error) {
-	var stop atomic.Bool
-	var wg sync.WaitGroup
-	took := make([][]time.Duration, writers)
-	faults := make([]error, writers)
-	began := time.Now()
-	for w := range writers {
-		c, err := newWriter(ctx, l, servers[w%len(servers)])
-		if err != nil {
+func writeConfigMaps(ctx context.Context, l *rig.Lab, servers []string, clients int, d time.Duration) (rate, p50 float64, err error) {
+	conns := make([]*writer, clients)
+	for w := range conns {
+		if conns[w], err = newWriter(ctx, l, servers[w%len(servers)]); err != nil {
 			return 0, 0, err
 		}
+		defer conns[w].conn.Close()
+	}
+	run := time.Now().UnixNano()
+	return hammer(clients, d, func(w, i int) error { return conns[w].create(configMap(fmt.Sprintf("w-%d-%d-%d", run, w, i))) })
+}
+
+// hammer has each of many clients do one thing after the other for some time. It returns how many things
+// were done a second, and the median of one in milliseconds.
+func hammer(clients int, d time.Duration, one func(client, i int) error) (rate, p50 float64, err error) {
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	took := make([][]time.Duration, clients)
+	faults := make([]error, clients)
+	began := time.Now()
+	for c := range clients {
 		wg.Go(func() {
-			defer c.conn.Close()
-			for i := 0; !stop.Load(); i++ {
-				one := time.Now()
-				if faults[w] = c.create(configMap(fmt.Sprintf("w-%d-%d-%d", began.Unix(), w, i))); faults[w] != nil {
-					return
-				}
-				took[w] = append(took[w], time.Since(one))
+			for i := 0; !stop.Load() && faults[c] == nil; i++ {
+				at := time.Now()
+				faults[c] = one(c, i)
+				took[c] = append(took[c], time.Since(at))
 			}
 		})
 	}
@@ -103,27 +113,27 @@ func writeConfigMaps(ctx context.Context, l *rig.Lab, servers []string, d time.D
 	stop.Store(true)
 	wg.Wait()
 	elapsed := time.Since(began)
-	var all []time.Duration
-	for w := range writers {
-		if faults[w] != nil {
-			return 0, 0, faults[w]
-		}
-		all = append(all, took[w]...)
-	}
-	return float64(len(all)) / elapsed.Seconds(), quantile(all, 0.5), nil
+	all := slices.Concat(took...)
+	return float64(len(all)) / elapsed.Seconds(), quantile(all, 0.5), errors.Join(faults...)
 }
 
 func configMap(name string) *corev1.ConfigMap {
 	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string]string{"value": strings.Repeat("x", entryBytes)}}
 }
 
-// costs of a write in each server and in this process.
-func costs(l *rig.Lab, before, after map[string]usage, mine time.Duration, writes float64) string {
-	out := ""
+func smallMap(name string) *corev1.ConfigMap {
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string]string{"key": "value"}}
+}
+
+// costs of a write in each server and in this process, and their sum in microseconds.
+func costs(l *rig.Lab, before, after map[string]usage, mine time.Duration, writes float64) (sum float64, each string) {
 	for _, s := range l.Servers() {
-		out += fmt.Sprintf("%s %.0f, ", s, 1e6*(after[s].cpuSeconds-before[s].cpuSeconds)/writes)
+		one := 1e6 * (after[s].cpuSeconds - before[s].cpuSeconds) / writes
+		sum += one
+		each += fmt.Sprintf("%s %.0f, ", s, one)
 	}
-	return out + fmt.Sprintf("client %.0f us", float64(mine.Microseconds())/writes)
+	own := float64(mine.Microseconds()) / writes
+	return sum + own, each + fmt.Sprintf("client %.0f us", own)
 }
 
 // ownCPU is what this process has used of the processors.
