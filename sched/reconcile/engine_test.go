@@ -112,6 +112,25 @@ func TestUnplaceablePodIsToldAndPlacedLater(t *testing.T) {
 	}
 }
 
+// Every node dies, so the replacements fit nowhere; when one is back, they must be tried again although nothing else changes.
+func TestPodsThatWaitForADeadNodeRunWhenItIsBack(t *testing.T) {
+	w := standardWorld(t, 3, 1)
+	w.put(Deployments, testDeployment("web", 2))
+	w.converge()
+	w.dead["n1"] = true
+	w.e.NodeDown("n1")
+	w.converge()
+	if n := w.podsOn()["n1"]; n != 0 {
+		t.Fatalf("%d pods on a dead node", n)
+	}
+	delete(w.dead, "n1")
+	w.e.NodeUp("n1")
+	w.converge()
+	if w.podsOn()["n1"] != 2 {
+		t.Fatalf("pods lie %v after the return of the only node", w.podsOn())
+	}
+}
+
 func TestOwnersTakeTheirDependentsAlong(t *testing.T) {
 	for _, policy := range []string{"", metav1.FinalizerDeleteDependents, metav1.FinalizerOrphanDependents} {
 		w := standardWorld(t, 4, 2)

@@ -53,9 +53,7 @@ func (e *Engine) noticedNode(old, o *object) {
 	}
 	n := o.obj.(*corev1.Node)
 	e.cidrs.take(podCIDR(n))
-	if e.table.SetNode(n) {
-		e.roomFreed = true
-	}
+	e.setNode(n)
 	if old == nil || !equality.Semantic.DeepEqual(old.obj.(*corev1.Node).Spec.Taints, n.Spec.Taints) {
 		for _, p := range e.onNode[n.Name] {
 			e.podOnNode(p)
@@ -65,6 +63,14 @@ func (e *Engine) noticedNode(old, o *object) {
 		for _, p := range e.onNode[n.Name] {
 			e.memberChanged(p)
 		}
+	}
+}
+
+// setNode tells the scheduler what a node is like now. Whoever tells it first must have waiting pods tried again: the second
+// time nothing is new.
+func (e *Engine) setNode(n *corev1.Node) {
+	if e.table.SetNode(n) {
+		e.roomFreed = true
 	}
 }
 
@@ -99,7 +105,7 @@ func (e *Engine) syncNode(k key) {
 	changed = e.dateTaints(n) || changed
 	if changed && !e.written[o.ref] {
 		e.put(Nodes, n, o.rev)
-		e.table.SetNode(n) // what this step places next must know
+		e.setNode(n) // what this step places next must know
 	}
 	if e.nodeDown(k.name) {
 		e.clearDead(k.name)
