@@ -235,16 +235,25 @@ func (t TableView) Get(namespace, name string) (runtime.Object, bool) {
 	return it.object(), true
 }
 
+// AscendPods is Ascend for the records of pods.
+func (t TableView) AscendPods(namespace, name string, yield func(*api.PodRecord) bool) {
+	t.ascend(namespace, name, func(it item) bool { return yield(it.pod) })
+}
+
 // Ascend yields objects in order of namespace and name, from (namespace, name) on, inclusive.
 func (t TableView) Ascend(namespace, name string, yield func(namespace, name string, obj runtime.Object) bool) {
+	t.ascend(namespace, name, func(it item) bool {
+		ns, n := splitKey(it.key)
+		return yield(ns, n, it.object())
+	})
+}
+
+func (t TableView) ascend(namespace, name string, yield func(item) bool) {
 	from := ""
 	if namespace != "" || name != "" {
 		from = makeKey(namespace, name)
 	}
-	t.tree.AscendGreaterOrEqual(item{key: from}, func(it item) bool {
-		ns, n := splitKey(it.key)
-		return yield(ns, n, it.object())
-	})
+	t.tree.AscendGreaterOrEqual(item{key: from}, yield)
 }
 
 // Pods yields records in order of namespace and name.

@@ -76,6 +76,7 @@ func (t *target) options(c *cobra.Command, o *Options) {
 	f.IntVar(&o.Clients, "clients", 3, "number of clients, which run pods")
 	f.BoolVar(&o.Dual, "dual", false, "let every server run pods too")
 	f.IntVar(&o.SimNodes, "sim-nodes", 0, "number of simulated nodes besides, all in one process")
+	f.IntVar(&o.SimPods, "sim-pods", 0, "pods that a simulated node takes, if not as many as a real one")
 	f.StringVar(&o.Kubeconfig, "kubeconfig", "", "also write the kubeconfig here")
 	f.StringArrayVar(&o.Mirrors, "mirror", nil, "REGISTRY=URL to pull images from instead of REGISTRY; may be repeated")
 	f.StringVar(&o.LogLevel, "log-level", "", "of the agents: trace, debug, info, warn or error")

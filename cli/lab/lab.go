@@ -22,6 +22,7 @@ type Options struct {
 	Clients    int                 // 3 if zero and not Dual; NoClients for none
 	Dual       bool                // every server is a client too
 	SimNodes   int                 // nodes without processes, in one more process
+	SimPods    int                 // that each of these takes; as many as a real node if zero
 	Binary     string              // the peapod binary; the running one if empty
 	Mirrors    []string            // REGISTRY=URL for every client
 	LogLevel   string              // of every agent
@@ -65,6 +66,7 @@ func (o *Options) complete() error {
 	add(o.Servers >= 1 && o.Servers <= serversMax, "--servers %d must be from 1 to %d", o.Servers, serversMax)
 	add(o.Clients >= 0 && o.Clients <= clientsMax, "--clients %d must be from 0 to %d", o.Clients, clientsMax)
 	add(o.SimNodes >= 0 && o.SimNodes <= simNodesMax, "--sim-nodes %d must be from 0 to %d", o.SimNodes, simNodesMax)
+	add(o.SimPods >= 0, "--sim-pods %d must not be negative", o.SimPods)
 	dir, err := filepath.Abs(o.Dir)
 	add(err == nil, "--dir %q: %v", o.Dir, err)
 	add(len(dir) <= dirBytesMax, "--dir %q is too long for the sockets that must live below it: %d bytes at most", dir, dirBytesMax)

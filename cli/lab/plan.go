@@ -61,6 +61,9 @@ func agentArgs(o Options, n Node, first netip.Addr, founder bool) []string {
 	}
 	if n.Role == RoleSim {
 		args = append(args, "--sim", strconv.Itoa(o.SimNodes))
+		if o.SimPods > 0 {
+			args = append(args, "--sim-pods", strconv.Itoa(o.SimPods))
+		}
 	}
 	if !founder {
 		args = append(args, "--join", netip.AddrPortFrom(first, rpcPort).String())

@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/peapod-sh/peapod/e2e/bench/rig"
@@ -68,17 +69,33 @@ func listPods(ctx context.Context, l *rig.Lab, server, mediaType string) (took [
 	return took, bytes, (after[server].cpuSeconds - before[server].cpuSeconds) / lists, err
 }
 
-// runPods makes a Deployment and waits until so many pods are reported ready.
+// podsAtOnce is how many pods are asked for at a time: simulated nodes share one process, which must not fall silent.
+const podsAtOnce = 5_000
+
+// runPods makes a Deployment, or makes it larger, and waits until so many pods are reported ready.
 func runPods(ctx context.Context, c kubernetes.Interface, name string, n int32) error {
-	if _, err := c.AppsV1().Deployments("default").Create(ctx, rig.Deployment(name, n), metav1.CreateOptions{}); err != nil {
+	d, err := c.AppsV1().Deployments("default").Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		d, err = c.AppsV1().Deployments("default").Create(ctx, rig.Deployment(name, 0), metav1.CreateOptions{})
+	}
+	if err != nil {
 		return err
 	}
-	return awaitReplicas(ctx, c, name, n)
+	for have := *d.Spec.Replicas; have < n; {
+		have = min(have+podsAtOnce, n)
+		scale := fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, have)
+		if _, err := c.AppsV1().Deployments("default").Patch(ctx, name, types.MergePatchType, scale, metav1.PatchOptions{}); err != nil {
+			return err
+		}
+		if err := awaitReplicas(ctx, c, name, have); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func awaitReplicas(ctx context.Context, c kubernetes.Interface, name string, n int32) error {
 	return rig.Await(ctx, 100*time.Millisecond, fmt.Sprintf("%d ready pods of %s", n, name), func(ctx context.Context) (bool, error) {
-		var d *appsv1.Deployment
 		d, err := c.AppsV1().Deployments("default").Get(ctx, name, metav1.GetOptions{})
 		return err == nil && d.Status.ReadyReplicas == n, err
 	})

@@ -47,8 +47,8 @@ func benchmarks() []benchmark {
 		{"reads", bare, benchReads},
 		{"watches", bare, benchWatches},
 		{"bulk", []string{"--servers", "3", "--clients", "0", "--sim-nodes", "100"}, benchBulk},
-		{"lists", []string{"--servers", "3", "--clients", "0", "--sim-nodes", "200"}, benchLists},
-		{"memory", []string{"--servers", "3", "--clients", "0", "--sim-nodes", "1000", "--timeout", "3m"}, benchMemory},
+		{"lists", []string{"--servers", "3", "--clients", "0", "--sim-nodes", "100", "--sim-pods", "1100"}, benchLists},
+		{"memory", []string{"--servers", "3", "--clients", "0", "--sim-nodes", "100", "--sim-pods", "1100"}, benchMemory},
 	}
 }
 

@@ -26,6 +26,7 @@ func (s *Server) chain(h http.Handler, c *server.Config) http.Handler {
 	h = filters.WithWarningRecorder(h)
 	h = withCutOff(h)
 	h = filters.WithRequestDeadline(h, c.AuditBackend, c.AuditPolicyRuleEvaluator, c.LongRunningFunc, c.Serializer, c.RequestTimeout)
+	h = withPlainLists(h)
 	h = filters.WithCacheControl(h)
 	h = filters.WithRequestInfo(h, c.RequestInfoResolver)
 	h = filters.WithRequestReceivedTimestamp(h)

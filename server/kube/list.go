@@ -9,6 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/storage"
+
+	"github.com/peapod-sh/peapod/api"
 )
 
 // GetList fills list with the objects that the options select, in order of namespace and name.
@@ -77,43 +79,62 @@ type page struct {
 }
 
 func (p *page) fill(list runtime.Object, from, key string) error {
-	ptr, err := meta.GetItemsPtr(list)
-	if err != nil {
-		return err
-	}
-	items := reflect.ValueOf(ptr).Elem()
-	items.Set(reflect.MakeSlice(items.Type(), 0, p.sizeHint(from)))
 	ns, name := p.s.splitKey(key)
 	if from != "" {
 		ns, name = p.s.splitKey(from)
 	} else if p.scope.name == "" {
 		name = ""
 	}
+	if records, ok := list.(*podRecords); ok {
+		if snap, ok := p.snap.(recordSnapshot); ok {
+			return p.fillRecords(records, snap, ns, name)
+		}
+	}
+	ptr, err := meta.GetItemsPtr(list)
+	if err != nil {
+		return err
+	}
+	items := reflect.ValueOf(ptr).Elem()
+	items.Set(reflect.MakeSlice(items.Type(), 0, p.sizeHint(from)))
 	p.snap.Ascend(ns, name, func(ns, name string, o runtime.Object) bool {
-		if p.scope.past(ns, name) {
-			return false
+		var add, more bool
+		if add, more, err = p.visit(ns, name, items.Len(), func() runtime.Object { return o }); add {
+			appendItem(items, o)
 		}
-		if !p.scope.has(ns, name) {
-			return true
-		}
-		if p.more || p.pred.Limit > 0 && int64(items.Len()) >= p.pred.Limit {
-			return p.count()
-		}
-		p.last = p.s.joinKey(ns, name)
-		if !p.all {
-			ok, merr := p.pred.Matches(o)
-			if merr != nil {
-				err = merr
-				return false
-			}
-			if !ok {
-				return true
-			}
-		}
-		appendItem(items, o)
-		return true
+		return more
 	})
 	return err
+}
+
+// fillRecords makes typed pods only for a selector to look at.
+func (p *page) fillRecords(list *podRecords, snap recordSnapshot, ns, name string) (err error) {
+	snap.AscendPods(ns, name, func(r *api.PodRecord) bool {
+		var add, more bool
+		if add, more, err = p.visit(r.Namespace(), r.Name, len(list.records), func() runtime.Object { return r.Pod() }); add {
+			list.records = append(list.records, r)
+		}
+		return more
+	})
+	return err
+}
+
+// visit decides whether the next object belongs to the page, which has so many by now, and whether to go on.
+func (p *page) visit(ns, name string, have int, object func() runtime.Object) (add, more bool, err error) {
+	if p.scope.past(ns, name) {
+		return false, false, nil
+	}
+	if !p.scope.has(ns, name) {
+		return false, true, nil
+	}
+	if p.more || p.pred.Limit > 0 && int64(have) >= p.pred.Limit {
+		return false, p.count(), nil
+	}
+	p.last = p.s.joinKey(ns, name)
+	if p.all {
+		return true, true, nil
+	}
+	add, err = p.pred.Matches(object())
+	return add, err == nil, err
 }
 
 // count notes an object beyond the page, and says whether to go on counting. Pods are made from

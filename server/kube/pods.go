@@ -35,7 +35,7 @@ func (s *Server) newPods(r resource, out served) rest.Storage {
 	for name, st := range map[string]podPart{"ephemeralcontainers": newEphemeralStrategy(r.kind), "resize": newResizeStrategy(r.kind)} {
 		out["pods/"+name] = part{withStrategy(r.Store, st, st)}
 	}
-	return r
+	return newPodLister(r)
 }
 
 // podStrategy deletes pods gracefully.
