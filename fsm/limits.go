@@ -1,5 +1,7 @@
 package fsm
 
+import "time"
+
 // Limits of what the state keeps in memory beside the objects themselves.
 const (
 	// ringEventsMax is how many recent changes a table keeps for watchers that resume.
@@ -10,4 +12,9 @@ const (
 	tailEventsMax = 1 << 20
 	// snapshotItemBytesMax refuses a snapshot whose one item claims to be larger: it is damaged.
 	snapshotItemBytesMax = 64 << 20
+	// crowdMin is how many cursors make a crowd, which is woken at intervals: wakeCost for each, about what a watch needs to write
+	// a change to its client, and notifyRestMax at most.
+	crowdMin      = 100
+	wakeCost      = 10 * time.Microsecond
+	notifyRestMax = 10 * time.Millisecond
 )

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -20,6 +21,8 @@ type ring struct {
 	floor  uint64
 	wake   chan struct{}
 	marked bool // guarded by the notifier
+	// waiting is how many cursors wait for wake to be closed.
+	waiting atomic.Int64
 	// changes counts what happened to the table, a Restore included. Written under the state's lock, read without.
 	changes atomic.Uint64
 }
@@ -99,11 +102,13 @@ func (r *ring) trim(keep int) {
 	r.events, r.start = kept, 0
 }
 
-func (r *ring) broadcast() {
+// broadcast wakes those who wait, and says how many they are.
+func (r *ring) broadcast() int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	close(r.wake)
 	r.wake = make(chan struct{})
+	return r.waiting.Load()
 }
 
 // Trim forgets old changes of every table; the server calls it now and then, so that a burst of
@@ -149,16 +154,26 @@ func (c *Cursor) Next(ctx context.Context) ([]*api.Change, error) {
 			c.next += uint64(len(out))
 			return out, nil
 		}
-		select {
-		case <-wait:
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		if err := c.ring.await(ctx, wait); err != nil {
+			return nil, err
 		}
 	}
 }
 
+func (r *ring) await(ctx context.Context, wake <-chan struct{}) error {
+	r.waiting.Add(1)
+	defer r.waiting.Add(-1)
+	select {
+	case <-wake:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // notifier wakes cursors from a goroutine of its own, so that a commit does not pay for a
-// thousand watchers. It lives as long as the process.
+// thousand watchers. Where many were woken it rests before it wakes again: each then gets several changes
+// at once and writes them to its client together. It lives as long as the process.
 type notifier struct {
 	mu    sync.Mutex
 	dirty []*ring
@@ -196,8 +211,20 @@ func (n *notifier) run() {
 			r.marked = false
 		}
 		n.mu.Unlock()
+		woken := int64(0)
 		for _, r := range rings {
-			r.broadcast()
+			woken += r.broadcast()
+		}
+		if rest := restAfter(woken); rest > 0 {
+			time.Sleep(rest)
 		}
 	}
+}
+
+// restAfter is how long to rest after having woken so many, which is nothing for a few.
+func restAfter(woken int64) time.Duration {
+	if woken < crowdMin {
+		return 0
+	}
+	return min(time.Duration(woken)*wakeCost, notifyRestMax)
 }

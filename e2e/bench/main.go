@@ -27,6 +27,7 @@ var (
 	kills   = flag.Int("kills", 20, "how often a node is killed or cut off")
 	shots   = flag.Int("leaders", 10, "how often the leader is killed")
 	writing = flag.Duration("writing", writingDefault, "how long the writers write")
+	pods    = flag.Int("pods", 100_000, "how many pods memory is measured with, besides 10,000")
 	keep    = flag.Bool("keep", false, "leave the lab, to be looked at")
 )
 

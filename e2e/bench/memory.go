@@ -37,17 +37,18 @@ func benchMemory(ctx context.Context, l *rig.Lab, t *table) error {
 		return err
 	}
 	t.told("10,000 running pods: RssAnon of leader and of follower for a pod", perPod(l, leader, empty, few, 10_000))
+	n := max(*pods, 10_000)
 	began := time.Now()
-	if err := runPods(ctx, c, "memory", 100_000); err != nil {
+	if err := runPods(ctx, c, "memory", int32(n)); err != nil {
 		return err
 	}
-	t.told("from 10,000 to 100,000 pods, all reported Running", fmt.Sprintf("%.1f s", time.Since(began).Seconds()))
+	t.told(fmt.Sprintf("from 10,000 to %d pods, all reported Running", n), fmt.Sprintf("%.1f s", time.Since(began).Seconds()))
 	many, err := settledUsages(ctx, l)
 	if err != nil {
 		return err
 	}
-	t.below("100,000 running pods: RssAnon of the leader for a pod", 1024*(many[leader].anon-empty[leader].anon)/100_000, 1.5, "KB")
-	t.told("  leader, follower for a pod", perPod(l, leader, empty, many, 100_000))
+	t.below(fmt.Sprintf("%d running pods: RssAnon of the leader for a pod", n), 1024*(many[leader].anon-empty[leader].anon)/float64(n), 1.5, "KB")
+	t.told("  leader, follower for a pod", perPod(l, leader, empty, many, float64(n)))
 	t.told("  leader, follower in all", fmt.Sprintf("%.0f MB, %.0f MB", many[leader].anon, many[follower(l, leader)].anon))
 	return nil
 }

@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"sync"
+	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/peapod-sh/peapod/e2e/bench/rig"
@@ -16,6 +16,7 @@ const (
 	readsPerSecond = 1000
 	readsFor       = 10 * time.Second
 	readersMax     = 64 // connections; an open loop needs as many as requests are under way
+	readPath       = "/api/v1/namespaces/default/configmaps/read"
 )
 
 // benchReads reads one object at a fixed rate, whether or not earlier answers have come. Each read is linearizable: the
@@ -74,37 +75,42 @@ func follower(l *rig.Lab, leader string) string {
 func readOpenLoop(ctx context.Context, l *rig.Lab, server string) ([]time.Duration, error) {
 	due := make(chan time.Time, readsPerSecond) // a second of arrears is more than the target allows
 	took := make([][]time.Duration, readersMax)
-	faults := make([]error, readersMax)
-	var wg sync.WaitGroup
+	g, ctx := errgroup.WithContext(ctx)
 	for r := range readersMax {
 		c, err := newWriter(ctx, l, server)
 		if err != nil {
 			return nil, err
 		}
 		defer c.conn.Close()
-		if _, err := c.get("/api/v1/namespaces/default/configmaps/read", protobufType); err != nil {
+		if _, err := c.get(readPath, protobufType); err != nil {
 			return nil, err
 		}
-		wg.Go(func() {
+		g.Go(func() error {
 			for at := range due {
-				if _, err := c.get("/api/v1/namespaces/default/configmaps/read", protobufType); err != nil {
-					faults[r] = err
+				if _, err := c.get(readPath, protobufType); err != nil {
+					return err
 				}
 				took[r] = append(took[r], time.Since(at))
 			}
+			return nil
 		})
 	}
+	pace(ctx, due)
+	err := g.Wait()
+	return slices.Concat(took...), err
+}
+
+// pace says when each read is due, until all are or ctx ends.
+func pace(ctx context.Context, due chan<- time.Time) {
+	defer close(due)
 	began := time.Now()
 	for i := range int(readsPerSecond * readsFor.Seconds()) {
 		at := began.Add(time.Duration(i) * time.Second / readsPerSecond)
 		time.Sleep(time.Until(at))
-		due <- at
+		select {
+		case due <- at:
+		case <-ctx.Done():
+			return
+		}
 	}
-	close(due)
-	wg.Wait()
-	var all []time.Duration
-	for _, one := range took {
-		all = append(all, one...)
-	}
-	return all, errors.Join(faults...)
 }

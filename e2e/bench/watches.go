@@ -4,13 +4,12 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/peapod-sh/peapod/e2e/bench/rig"
@@ -19,7 +18,7 @@ import (
 const (
 	watchers      = 1000
 	watchedEvents = 1000
-	eventWriters  = 8
+	eventWriters  = 32
 	watchSettle   = 20 * time.Second // after the last watcher went
 )
 
@@ -110,28 +109,31 @@ func deliver(ctx context.Context, l *rig.Lab, server string, conns []*writer) (t
 		}
 		defer sources[i].conn.Close()
 	}
+	g, ctx := errgroup.WithContext(ctx)
 	stop := context.AfterFunc(ctx, func() {
 		for _, c := range conns {
 			c.conn.Close() // ends the reads
 		}
 	})
 	defer stop()
-	faults := make([]error, len(conns)+len(sources))
 	began := time.Now()
-	var wg sync.WaitGroup
-	for i, c := range conns {
-		wg.Go(func() { faults[i] = c.skipEvents(watchedEvents) })
+	for _, c := range conns {
+		g.Go(func() error { return c.skipEvents(watchedEvents) })
 	}
 	var next atomic.Int64
-	for i, s := range sources {
-		wg.Go(func() {
-			for n := next.Add(1); n <= watchedEvents && faults[len(conns)+i] == nil; n = next.Add(1) {
-				faults[len(conns)+i] = s.create(smallMap(fmt.Sprintf("event-%d-%d", began.UnixNano(), n)))
+	for _, s := range sources {
+		g.Go(func() error {
+			for n := next.Add(1); n <= watchedEvents; n = next.Add(1) {
+				if err := s.create(smallMap(fmt.Sprintf("event-%d-%d", began.UnixNano(), n))); err != nil {
+					return err
+				}
 			}
+			return nil
 		})
 	}
-	wg.Wait()
-	return time.Since(began), errors.Join(faults...)
+	err := g.Wait()
+	stop()
+	return time.Since(began), err
 }
 
 // skipEvents reads events of a watch: each comes behind its length in four bytes.

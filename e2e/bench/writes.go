@@ -2,15 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
@@ -92,29 +90,27 @@ func writeConfigMaps(ctx context.Context, l *rig.Lab, servers []string, clients 
 	return hammer(clients, d, func(w, i int) error { return conns[w].create(configMap(fmt.Sprintf("w-%d-%d-%d", run, w, i))) })
 }
 
-// hammer has each of many clients do one thing after the other for some time. It returns how many things
+// hammer has each of many clients do one thing after the other for some time, or until one fails. It returns how many things
 // were done a second, and the median of one in milliseconds.
 func hammer(clients int, d time.Duration, one func(client, i int) error) (rate, p50 float64, err error) {
-	var stop atomic.Bool
-	var wg sync.WaitGroup
-	took := make([][]time.Duration, clients)
-	faults := make([]error, clients)
 	began := time.Now()
+	took := make([][]time.Duration, clients)
+	g, failed := errgroup.WithContext(context.Background())
 	for c := range clients {
-		wg.Go(func() {
-			for i := 0; !stop.Load() && faults[c] == nil; i++ {
+		g.Go(func() error {
+			for i := 0; time.Since(began) < d && failed.Err() == nil; i++ {
 				at := time.Now()
-				faults[c] = one(c, i)
+				if err := one(c, i); err != nil {
+					return err
+				}
 				took[c] = append(took[c], time.Since(at))
 			}
+			return nil
 		})
 	}
-	time.Sleep(d)
-	stop.Store(true)
-	wg.Wait()
-	elapsed := time.Since(began)
+	err = g.Wait()
 	all := slices.Concat(took...)
-	return float64(len(all)) / elapsed.Seconds(), quantile(all, 0.5), errors.Join(faults...)
+	return float64(len(all)) / time.Since(began).Seconds(), quantile(all, 0.5), err
 }
 
 func configMap(name string) *corev1.ConfigMap {

@@ -15,9 +15,9 @@ const (
 	// watchTimeoutMin is the shortest life of a watch for which the client names no timeout; the
 	// longest is twice that.
 	watchTimeoutMin = 30 * time.Minute
-	// watchBuffer is the capacity of a watch's channel: some slack between the reader of the log
-	// and the writer of the response.
-	watchBuffer = 16
+	// watchBuffer is the capacity of a watch's channel. The writer of the response sends what it has written when the channel is
+	// empty, so a batch of changes becomes one message to the client.
+	watchBuffer = 128
 	// cutOffGrace is how long a request whose time is over may still write its answer.
 	cutOffGrace = 5 * time.Second
 	// requestBodyMax is the largest body: 1 MiB of data in base64 and some metadata fit well.
