@@ -11,9 +11,11 @@ import (
 const (
 	usual = 100 // percent of the live heap that may be allocated before the next collection
 	most  = 400
+	least = 40 // of a quiet heap
 	step  = 25
-	// busy is how soon after the last a collection must come to be one of many.
-	busy = time.Second
+	// busy is how soon after the last a collection must come to be one of many, and quiet how late to be one of few.
+	busy  = time.Second
+	quiet = 10 * time.Second
 )
 
 // Start paces collections until stop is called: a busy heap may grow to floor bytes.
@@ -51,9 +53,13 @@ func (p *pacer) collected() {
 	p.arm()
 }
 
-// percent lets a heap of live bytes grow to floor, within bounds, if collections follow one another soon.
+// percent lets a heap of live bytes grow to floor, within bounds, if collections follow one another soon. If they are rare it gives
+// memory back, for some more of them.
 func percent(live, floor uint64, since time.Duration) int {
-	if since > busy || live == 0 || live >= floor {
+	switch {
+	case since > quiet:
+		return least
+	case since > busy || live == 0 || live >= floor:
 		return usual
 	}
 	return int(min(most, max(usual, 100*(floor-live)/live))) / step * step

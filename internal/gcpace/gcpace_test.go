@@ -20,6 +20,9 @@ func TestPercent(t *testing.T) {
 		{1 << 20, 100 << 20, time.Millisecond, 400},
 		{20 << 20, 100 << 20, 2 * time.Second, 100},
 		{0, 100 << 20, time.Millisecond, 100},
+		{200 << 20, 100 << 20, 10 * time.Second, 100},
+		{200 << 20, 100 << 20, 11 * time.Second, 40},
+		{20 << 20, 100 << 20, 2 * time.Minute, 40},
 	} {
 		if got := percent(c.live, c.floor, c.since); got != c.want {
 			t.Errorf("%d MB live, a floor of %d MB, %v since the last: %d, want %d", c.live>>20, c.floor>>20, c.since, got, c.want)
