@@ -5,7 +5,8 @@
 // defaults, admission (admission.go) checks the namespace, registry.Store runs the strategy made
 // from api.Kind (strategy.go), and the storage (storage.go) proposes one op with the revision that
 // the decision was made on. Reads wait for a barrier unless the client allows old data; lists and
-// watches read immutable snapshots and cursors (list.go, watch.go). What a client was promised
+// watches read immutable snapshots and cursors (list.go, watch.go); pods in lists are encoded from their
+// records (podlist.go). What a client was promised
 // about an old revision (a consistent next page) is made again by undoing the changes since
 // (rewind.go), so no snapshot is kept for anybody.
 //
