@@ -47,7 +47,7 @@ fuzz: ## Fuzz every decoder of what comes from outside, one after the other, eac
 	@for found in $$(git grep -o '^func Fuzz[A-Za-z0-9]*' -- '*_test.go' | sed 's/func //'); do \
 		package=./$$(dirname $${found%%:*}) target=$${found##*:}; \
 		echo "$$package $$target"; \
-		$(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -parallel 1 $$package || exit 1; \
+		$(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x -parallel 1 $$package || exit 1; \
 	done
 
 lint: ## gofmt, go vet, staticcheck, and the architecture test

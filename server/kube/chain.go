@@ -3,9 +3,13 @@ package kube
 import (
 	"net/http"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apiserver/pkg/endpoints/filters"
 	"k8s.io/apiserver/pkg/endpoints/filters/impersonation"
+	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
+	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/server"
 	genericfilters "k8s.io/apiserver/pkg/server/filters"
 )
@@ -28,8 +32,20 @@ func (s *Server) chain(h http.Handler, c *server.Config) http.Handler {
 	h = filters.WithRequestDeadline(h, c.AuditBackend, c.AuditPolicyRuleEvaluator, c.LongRunningFunc, c.Serializer, c.RequestTimeout)
 	h = withPlainLists(h)
 	h = filters.WithCacheControl(h)
-	h = filters.WithRequestInfo(h, c.RequestInfoResolver)
+	h = withRequestInfo(h, c)
 	h = filters.WithRequestReceivedTimestamp(h)
 	h = genericfilters.WithPanicRecovery(h, c.RequestInfoResolver)
 	return filters.WithAuditInit(h)
+}
+
+// withRequestInfo reads what a path asks for. Apiserver's own filter calls a path that cannot be read a fault of the server.
+func withRequestInfo(h http.Handler, c *server.Config) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		info, err := c.RequestInfoResolver.NewRequestInfo(r)
+		if err != nil {
+			responsewriters.ErrorNegotiated(apierrors.NewBadRequest(err.Error()), c.Serializer, metav1.Unversioned, w, r)
+			return
+		}
+		h.ServeHTTP(w, r.WithContext(request.WithRequestInfo(r.Context(), info)))
+	})
 }

