@@ -66,21 +66,24 @@ var samples = map[string]sample{
 	"flowschemas.flowcontrol.apiserver.k8s.io": {"NAME PRIORITYLEVEL MATCHINGPRECEDENCE DISTINGUISHERMETHOD AGE MISSINGPL", `sample sample 9000 ByUser AGE (False|\?)`, `^ +Matching Precedence: +9000$`},
 	"prioritylevelconfigurations.flowcontrol.apiserver.k8s.io": {"NAME TYPE NOMINALCONCURRENCYSHARES QUEUES HANDSIZE QUEUELENGTHLIMIT AGE", "sample Limited 7 <none> <none> <none> AGE",
 		`^ +Nominal Concurrency Shares: +7$`},
-	"certificatesigningrequests.certificates.k8s.io": {"NAME AGE SIGNERNAME REQUESTOR REQUESTEDDURATION CONDITION", "sample AGE example.com/sampler admin <none> Pending", `^ +Common Name: +ann$`},
-	"ingressclasses.networking.k8s.io":               {"NAME CONTROLLER PARAMETERS AGE", "sample example.com/sampler <none> AGE", `^Controller: +example.com/sampler$`},
-	"ipaddresses.networking.k8s.io":                  {"NAME PARENTREF", "192.0.2.77 services/default/sample", `^  Resource: +services$`},
-	"servicecidrs.networking.k8s.io":                 {"NAME CIDRS AGE", "sample 2001:db8:5::/112 AGE", `^CIDRs: +2001:db8:5::/112$`},
-	"runtimeclasses.node.k8s.io":                     {"NAME HANDLER AGE", "sample sampler AGE", `^Handler: +sampler$`},
-	"clusterrolebindings.rbac.authorization.k8s.io":  {"NAME ROLE AGE USERS GROUPS SERVICEACCOUNTS", "sample ClusterRole/sample AGE samplers", `^  Group +samplers`},
-	"clusterroles.rbac.authorization.k8s.io":         {"NAME CREATED AT", "sample TIME", `^  pods +\[\] +\[\] +\[get list\]$`},
-	"deviceclasses.resource.k8s.io":                  {"NAME AGE", "sample AGE", `^ +Expression: +device\.driver == "example\.com"$`},
-	"devicetaintrules.resource.k8s.io":               {"NAME AGE", "sample AGE", `^ +Key: +example\.com/broken$`},
-	"resourceslices.resource.k8s.io":                 {"NAME NODE DRIVER POOL AGE", "sample none-such example.com pool AGE", `^ +Node Name: +none-such$`},
-	"csidrivers.storage.k8s.io":                      {"NAME ATTACHREQUIRED PODINFOONMOUNT STORAGECAPACITY TOKENREQUESTS REQUIRESREPUBLISH MODES AGE", "sample false false false <unset> false Persistent AGE", `^ +Fs Group Policy: +ReadWriteOnceWithFSType$`},
-	"csinodes.storage.k8s.io":                        {"NAME DRIVERS AGE", "sample 1 AGE", `^ +Drivers:|^ +sample:`},
-	"storageclasses.storage.k8s.io":                  {"NAME PROVISIONER RECLAIMPOLICY VOLUMEBINDINGMODE ALLOWVOLUMEEXPANSION AGE", "sample example.com/sampler Delete Immediate false AGE", `^IsDefaultClass: +No$`},
-	"volumeattachments.storage.k8s.io":               {"NAME ATTACHER PV NODE ATTACHED AGE", "sample sample sample none-such false AGE", `^ +Attached: +false$`},
-	"volumeattributesclasses.storage.k8s.io":         {"NAME DRIVERNAME AGE", "sample example.com AGE", `^Parameters: +speed=fast$`},
+	"certificatesigningrequests.certificates.k8s.io":   {"NAME AGE SIGNERNAME REQUESTOR REQUESTEDDURATION CONDITION", "sample AGE example.com/sampler admin <none> Pending", `^ +Common Name: +ann$`},
+	"clustertrustbundles.certificates.k8s.io":          {"NAME SIGNERNAME", "example.com:sampler:sample example.com/sampler", `^ +Signer Name: +example.com/sampler$`},
+	"podcertificaterequests.certificates.k8s.io":       {"NAME PODNAME SERVICEACCOUNTNAME NODENAME SIGNERNAME STATE", "sample sample sample none-such example.com/sampler Pending", `^ +Pod Name: +sample$`},
+	"storageversionmigrations.storagemigration.k8s.io": {"NAME CREATED AT", "sample TIME", `^ +Resource: +deployments$`},
+	"ingressclasses.networking.k8s.io":                 {"NAME CONTROLLER PARAMETERS AGE", "sample example.com/sampler <none> AGE", `^Controller: +example.com/sampler$`},
+	"ipaddresses.networking.k8s.io":                    {"NAME PARENTREF", "192.0.2.77 services/default/sample", `^  Resource: +services$`},
+	"servicecidrs.networking.k8s.io":                   {"NAME CIDRS AGE", "sample 2001:db8:5::/112 AGE", `^CIDRs: +2001:db8:5::/112$`},
+	"runtimeclasses.node.k8s.io":                       {"NAME HANDLER AGE", "sample sampler AGE", `^Handler: +sampler$`},
+	"clusterrolebindings.rbac.authorization.k8s.io":    {"NAME ROLE AGE USERS GROUPS SERVICEACCOUNTS", "sample ClusterRole/sample AGE samplers", `^  Group +samplers`},
+	"clusterroles.rbac.authorization.k8s.io":           {"NAME CREATED AT", "sample TIME", `^  pods +\[\] +\[\] +\[get list\]$`},
+	"deviceclasses.resource.k8s.io":                    {"NAME AGE", "sample AGE", `^ +Expression: +device\.driver == "example\.com"$`},
+	"devicetaintrules.resource.k8s.io":                 {"NAME AGE", "sample AGE", `^ +Key: +example\.com/broken$`},
+	"resourceslices.resource.k8s.io":                   {"NAME NODE DRIVER POOL AGE", "sample none-such example.com pool AGE", `^ +Node Name: +none-such$`},
+	"csidrivers.storage.k8s.io":                        {"NAME ATTACHREQUIRED PODINFOONMOUNT STORAGECAPACITY TOKENREQUESTS REQUIRESREPUBLISH MODES AGE", "sample false false false <unset> false Persistent AGE", `^ +Fs Group Policy: +ReadWriteOnceWithFSType$`},
+	"csinodes.storage.k8s.io":                          {"NAME DRIVERS AGE", "sample 1 AGE", `^ +Drivers:|^ +sample:`},
+	"storageclasses.storage.k8s.io":                    {"NAME PROVISIONER RECLAIMPOLICY VOLUMEBINDINGMODE ALLOWVOLUMEEXPANSION AGE", "sample example.com/sampler Delete Immediate false AGE", `^IsDefaultClass: +No$`},
+	"volumeattachments.storage.k8s.io":                 {"NAME ATTACHER PV NODE ATTACHED AGE", "sample sample sample none-such false AGE", `^ +Attached: +false$`},
+	"volumeattributesclasses.storage.k8s.io":           {"NAME DRIVERNAME AGE", "sample example.com AGE", `^Parameters: +speed=fast$`},
 }
 
 // given are the objects that every cluster has, of the kinds that testdata/kinds has none of.
@@ -147,7 +150,7 @@ func sampleIsShown(t *testing.T, k kit.Kubectl, kind, empty string) {
 	if r := k.Try("get", kind, "-l", "of=nothing"); r.Code != 0 || r.Out != "" || !strings.HasSuffix(r.Err, empty) {
 		t.Errorf("none of them: %+v", r)
 	}
-	which, names := []string{kind, "-l", "of=kinds"}, `(sample|192\.0\.2\.77)`
+	which, names := []string{kind, "-l", "of=kinds"}, `(sample|192\.0\.2\.77|example\.com:sampler:sample)`
 	if name := given[kind]; name != "" {
 		which, names = []string{kind, name}, name
 	}
