@@ -305,6 +305,19 @@ func TestOnlyTheFounderCanBeElected(t *testing.T) {
 	readMap(t, others[1].client(), "before")
 }
 
+// A server that is stopped while it is starting leaves its ports to the next.
+func TestStopWhileStarting(t *testing.T) {
+	s := newTestServer(t, "a")
+	for range 3 {
+		s.start()
+		s.stop()
+	}
+	s.start()
+	if err := s.server.WaitReady(within(t, 20*time.Second)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestWrongTokenIsRefused: Invariant 15.
 func TestWrongTokenIsRefused(t *testing.T) {
 	first := newTestServer(t, "a")

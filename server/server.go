@@ -141,6 +141,8 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { return s.serveAdmin(ctx) })
 	g.Go(func() error { return s.identity.Run(ctx, s.renewOwn, s.renewed) })
 	err := g.Wait()
+	_ = s.cfg.API.Close() // whoever was to serve may have been stopped before it began; else it is closed already
+	_ = s.cfg.RPC.Close()
 	closing := errors.Join(s.pool.Close(), s.consensus.close())
 	if errors.Is(err, context.Canceled) {
 		err = nil
