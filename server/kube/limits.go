@@ -56,8 +56,8 @@ type Limits struct {
 }
 
 const (
-	defaultRequests        = 800
-	defaultRequestsPerUser = 400
+	defaultRequests        = 1600
+	defaultRequestsPerUser = 800
 	defaultRequest         = 60 * time.Second
 	defaultStreams         = 8000
 	defaultStreamsPerUser  = 2000
