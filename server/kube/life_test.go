@@ -232,6 +232,27 @@ func TestInvalidObjectsTellAllFaults(t *testing.T) {
 	}
 }
 
+func TestFinalizersHaveADomain(t *testing.T) {
+	h := start(t)
+	ctx := context.Background()
+	maps := h.client.CoreV1().ConfigMaps("default")
+	c := configMap("c")
+	c.Finalizers = []string{"mine"}
+	const says = `metadata.finalizers[0]: Invalid value: "mine": name is neither a standard finalizer name nor is it fully qualified`
+	if _, err := maps.Create(ctx, c, metav1.CreateOptions{}); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), says) {
+		t.Errorf("%v", err)
+	}
+	c.Finalizers = []string{"example.com/mine", "orphan"}
+	made, err := maps.Create(ctx, c, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	made.Finalizers = []string{"mine"}
+	if _, err := maps.Update(ctx, made, metav1.UpdateOptions{}); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), says) {
+		t.Errorf("%v", err)
+	}
+}
+
 // Kinds that several programs write must say which state a PUT is based on.
 func TestUpdateThatMustBeConditional(t *testing.T) {
 	h := start(t)

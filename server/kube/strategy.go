@@ -3,9 +3,12 @@ package kube
 import (
 	"context"
 	"reflect"
+	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/validation"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/endpoints/request"
@@ -79,6 +82,7 @@ func (s strategy) Validate(ctx context.Context, obj runtime.Object) field.ErrorL
 		name = validation.NameIsDNSSubdomain
 	}
 	errs := validation.ValidateObjectMetaAccessor(accessor(obj), !s.kind.ClusterScoped, name, field.NewPath("metadata"))
+	errs = append(errs, finalizerFaults(obj)...)
 	switch f := s.form(ctx); {
 	case f != nil && f.Validate != nil:
 		errs = append(errs, f.Validate(obj)...)
@@ -106,16 +110,26 @@ func (s strategy) form(ctx context.Context) *api.Form {
 }
 
 func (s strategy) ValidateUpdate(ctx context.Context, obj, old runtime.Object) field.ErrorList {
-	if f := s.form(ctx); f != nil && f.ValidateUpdate != nil {
-		return distinct(f.ValidateUpdate(obj, old))
+	errs := finalizerFaults(obj)
+	switch f := s.form(ctx); {
+	case f != nil && f.ValidateUpdate != nil:
+		errs = append(errs, f.ValidateUpdate(obj, old)...)
+	case s.kind.ValidateUpdate != nil:
+		errs = append(errs, s.kind.ValidateUpdate(obj, old)...)
+	case s.kind.Validate != nil:
+		errs = append(errs, s.kind.Validate(obj)...)
 	}
-	if s.kind.ValidateUpdate != nil {
-		return distinct(s.kind.ValidateUpdate(obj, old))
+	return distinct(errs)
+}
+
+// finalizerFaults wants a domain in a finalizer's name, so that it is known whose it is, or one of Kubernetes' own.
+func finalizerFaults(obj runtime.Object) (errs field.ErrorList) {
+	for i, f := range accessor(obj).GetFinalizers() {
+		if !strings.Contains(f, "/") && f != string(corev1.FinalizerKubernetes) && f != metav1.FinalizerOrphanDependents && f != metav1.FinalizerDeleteDependents {
+			errs = append(errs, field.Invalid(field.NewPath("metadata", "finalizers").Index(i), f, "name is neither a standard finalizer name nor is it fully qualified"))
+		}
 	}
-	if s.kind.Validate != nil {
-		return distinct(s.kind.Validate(obj))
-	}
-	return nil
+	return errs
 }
 
 func (s strategy) WarningsOnCreate(_ context.Context, obj runtime.Object) []string {
