@@ -17,6 +17,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -33,9 +34,11 @@ type harness struct {
 	server *kube.Server
 	ca     *authority
 	config *rest.Config
-	client kubernetes.Interface
-	dyn    dynamic.Interface
-	addr   string
+	// configs are all that were given out.
+	configs []*rest.Config
+	client  kubernetes.Interface
+	dyn     dynamic.Interface
+	addr    string
 }
 
 func start(t *testing.T, change ...func(*kube.Config)) *harness {
@@ -63,6 +66,7 @@ func start(t *testing.T, change ...func(*kube.Config)) *harness {
 	done := make(chan error, 1)
 	go func() { done <- h.server.Run(ctx, l) }()
 	t.Cleanup(func() {
+		h.hangUp()
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
@@ -75,12 +79,23 @@ func start(t *testing.T, change ...func(*kube.Config)) *harness {
 	return h
 }
 
+// hangUp closes the clients' idle connections, for which a server that ends would wait a second.
+func (h *harness) hangUp() {
+	for _, c := range h.configs {
+		if t, err := rest.TransportFor(c); err == nil {
+			utilnet.CloseIdleConnectionsFor(t)
+		}
+	}
+}
+
 // user is the client configuration of somebody with a certificate of the cluster's authority.
 func (h *harness) user(name pkix.Name) *rest.Config {
 	c := h.ca.issue(h.T, name, x509.ExtKeyUsageClientAuth)
 	certPEM, keyPEM := encode(h.T, c)
-	return &rest.Config{Host: "https://" + h.addr, QPS: -1, TLSClientConfig: rest.TLSClientConfig{
+	config := &rest.Config{Host: "https://" + h.addr, QPS: -1, TLSClientConfig: rest.TLSClientConfig{
 		CAData: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: h.ca.cert.Raw}), CertData: certPEM, KeyData: keyPEM}}
+	h.configs = append(h.configs, config)
+	return config
 }
 
 // namespace puts a namespace with its account into the store, as the cluster does for its own.
