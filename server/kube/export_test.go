@@ -15,3 +15,6 @@ func (r *Router) Holds(method, path string) bool {
 func (s *Server) Services() []*restful.WebService {
 	return s.generic.Handler.GoRestfulContainer.RegisteredWebServices()
 }
+
+// WithCutOff is withCutOff.
+var WithCutOff = withCutOff

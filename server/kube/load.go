@@ -81,22 +81,49 @@ type cutOffKey struct{}
 // who reads a body or writes an answer. What is long-running is ended by who knows that it is stuck, with cutOff.
 func withCutOff(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := http.NewResponseController(w)
+		d := &deadlines{c: http.NewResponseController(w)}
+		defer d.end()
 		if endless(r) {
-			end := func() { _ = c.SetWriteDeadline(past) } // not every writer can, as in a test
+			end := func() { d.set(time.Time{}, past) }
 			h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), cutOffKey{}, end)))
 			return
 		}
-		stop := context.AfterFunc(r.Context(), func() {
-			_ = c.SetReadDeadline(past)
-			_ = c.SetWriteDeadline(time.Now().Add(cutOffGrace))
-		})
+		stop := context.AfterFunc(r.Context(), func() { d.set(past, time.Now().Add(cutOffGrace)) })
 		defer stop()
 		if r.Body != nil && r.Body != http.NoBody {
 			r.Body = timelyBody{r.Body, r.Context()}
 		}
 		h.ServeHTTP(w, r)
 	})
+}
+
+// deadlines are those of one request's connection. A writer of HTTP/2 must not be touched when its handler has returned, and
+// whoever cuts a request off does not know whether it has.
+type deadlines struct {
+	c *http.ResponseController
+
+	mu   sync.Mutex
+	over bool
+}
+
+// set sets the deadlines for reading, unless it is zero, and writing.
+func (d *deadlines) set(read, write time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.over {
+		return
+	}
+	if !read.IsZero() {
+		_ = d.c.SetReadDeadline(read) // not every writer can, as in a test
+	}
+	_ = d.c.SetWriteDeadline(write)
+}
+
+// end waits for a set that is under way, and lets none begin.
+func (d *deadlines) end() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.over = true
 }
 
 // timelyBody says why a body's reading was ended, for otherwise it would look like a fault of the server.
