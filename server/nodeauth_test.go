@@ -108,3 +108,19 @@ func TestMergeNode(t *testing.T) {
 		t.Error("a restart of the agent made the node not ready")
 	}
 }
+
+// Invariant 16: a node gets the tokens that its pods' specs ask for, for whom and for as long as they say.
+func TestNodeGetsWhatTheSpecAsksFor(t *testing.T) {
+	hour := int64(3600)
+	spec := &corev1.PodSpec{Volumes: []corev1.Volume{{}, {VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
+		Sources: []corev1.VolumeProjection{{}, {ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Audience: "vault", ExpirationSeconds: &hour}}}}}}}}
+	for _, c := range []struct {
+		audience string
+		seconds  int64
+		want     bool
+	}{{"vault", 3600, true}, {"vault", 1 << 31, false}, {"", 3600, false}, {"bank", 3600, false}} {
+		if got := projectsToken(spec, c.audience, c.seconds); got != c.want {
+			t.Errorf("%q for %d s: %v", c.audience, c.seconds, got)
+		}
+	}
+}

@@ -79,8 +79,8 @@ func (s *Server) tokenForNode(ctx context.Context, from rpc.Caller, q *wire.Toke
 		return nil, rpc.Errorf(rpc.CodeDenied, "node %s has no pod %s/%s with UID %s", from.Name, q.Namespace, q.Pod, q.UID)
 	}
 	spec := pod.Spec()
-	if !projectsToken(spec, q.Audience) {
-		return nil, rpc.Errorf(rpc.CodeDenied, "pod %s/%s asks for no token for the audience %q", q.Namespace, q.Pod, q.Audience)
+	if !projectsToken(spec, q.Audience, q.Seconds) {
+		return nil, rpc.Errorf(rpc.CodeDenied, "pod %s/%s asks for no token for the audience %q and %d seconds", q.Namespace, q.Pod, q.Audience, q.Seconds)
 	}
 	account, ok := s.state.Get(accountsResource, q.Namespace, spec.ServiceAccountName)
 	if !ok {
@@ -104,11 +104,12 @@ func (s *Server) tokenForNode(ctx context.Context, from rpc.Caller, q *wire.Toke
 	return &wire.TokenReply{Token: status.Token}, nil
 }
 
-// projectsToken says whether the pod has a volume with such a token.
-func projectsToken(spec *corev1.PodSpec, audience string) bool {
+// projectsToken says whether the pod has a volume with such a token: for whom and how long is the spec's word, not the node's.
+func projectsToken(spec *corev1.PodSpec, audience string, seconds int64) bool {
 	for i := range spec.Volumes {
 		if slices.ContainsFunc(projections(&spec.Volumes[i]), func(p corev1.VolumeProjection) bool {
-			return p.ServiceAccountToken != nil && p.ServiceAccountToken.Audience == audience
+			t := p.ServiceAccountToken
+			return t != nil && t.Audience == audience && t.ExpirationSeconds != nil && *t.ExpirationSeconds == seconds
 		}) {
 			return true
 		}

@@ -86,8 +86,21 @@ func NewRequest(p Peer) (request, key []byte, err error) {
 	return pem.EncodeToMemory(&pem.Block{Type: blockRequest, Bytes: der}), key, nil
 }
 
-// parseRequest returns the key of a signing request whose sender has proved that it holds it.
+// parseRequest returns the key of an agent's signing request.
 func parseRequest(text []byte) (*ecdsa.PublicKey, error) {
+	request, err := provenRequest(text)
+	if err != nil {
+		return nil, err
+	}
+	key, ok := request.PublicKey.(*ecdsa.PublicKey)
+	if !ok || key.Curve != elliptic.P256() {
+		return nil, errors.New("parsing a signing request: its key is not ECDSA P-256")
+	}
+	return key, nil
+}
+
+// provenRequest reads a signing request (PEM) whose sender has proved that he holds the key.
+func provenRequest(text []byte) (*x509.CertificateRequest, error) {
 	der, err := block(text, blockRequest)
 	if err != nil {
 		return nil, err
@@ -97,13 +110,9 @@ func parseRequest(text []byte) (*ecdsa.PublicKey, error) {
 		return nil, fmt.Errorf("parsing a signing request: %w", err)
 	}
 	if err := request.CheckSignature(); err != nil {
-		return nil, fmt.Errorf("parsing a signing request: %w", err)
+		return nil, fmt.Errorf("checking a signing request: %w", err)
 	}
-	key, ok := request.PublicKey.(*ecdsa.PublicKey)
-	if !ok || key.Curve != elliptic.P256() {
-		return nil, errors.New("parsing a signing request: its key is not ECDSA P-256")
-	}
-	return key, nil
+	return request, nil
 }
 
 func block(text []byte, kind string) ([]byte, error) {

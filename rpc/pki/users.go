@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
-	"fmt"
 	"net/url"
 	"slices"
 	"time"
@@ -18,16 +17,9 @@ type UserRequest struct {
 
 // ParseUserRequest reads one (PEM) and checks that its sender has the key.
 func ParseUserRequest(text []byte) (*UserRequest, error) {
-	der, err := block(text, blockRequest)
+	request, err := provenRequest(text)
 	if err != nil {
 		return nil, err
-	}
-	request, err := x509.ParseCertificateRequest(der)
-	if err != nil {
-		return nil, fmt.Errorf("parsing a signing request: %w", err)
-	}
-	if err := request.CheckSignature(); err != nil {
-		return nil, fmt.Errorf("checking a signing request: %w", err)
 	}
 	return &UserRequest{request}, nil
 }
