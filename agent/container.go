@@ -19,6 +19,7 @@ const (
 	roleInit    role = iota // runs to its end before the next one starts
 	roleSidecar             // an init container with restartPolicy Always
 	roleMain
+	roleEphemeral // added to a pod that runs, for a person to look into it; started once
 )
 
 type containerState uint8
@@ -92,6 +93,8 @@ func (c *container) restartable(policy corev1.RestartPolicy) bool {
 	switch {
 	case c.role == roleSidecar:
 		return true
+	case c.role == roleEphemeral:
+		return false
 	case policy == corev1.RestartPolicyNever:
 		return false
 	case c.role == roleInit || policy == corev1.RestartPolicyOnFailure:
@@ -103,6 +106,18 @@ func (c *container) restartable(policy corev1.RestartPolicy) bool {
 // wantsStart says whether the container should be started, now or after its back-off.
 func (c *container) wantsStart(policy corev1.RestartPolicy) bool {
 	return c.state == cWaiting || c.state == cExited && c.restartable(policy)
+}
+
+// path names the container in events, as Kubernetes does.
+func (c *container) path() string {
+	list := "containers"
+	switch c.role {
+	case roleInit, roleSidecar:
+		list = "initContainers"
+	case roleEphemeral:
+		list = "ephemeralContainers"
+	}
+	return "spec." + list + "{" + c.spec.Name + "}"
 }
 
 // begin notes that a start is on its way.

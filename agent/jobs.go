@@ -111,8 +111,7 @@ func (a *Agent) sandboxSpec(pod *corev1.Pod) runtime.SandboxSpec {
 
 // jobStart has one container's image, configuration and process ready.
 func (w *worker) jobStart(c *container) func(context.Context) any {
-	s := start{a: w.a, pod: w.life.pod, spec: c.spec, id: c.id, attempt: c.starts - 1, ip: w.life.podIP(w.hostIP()),
-		init: c.role != roleMain}
+	s := start{a: w.a, pod: w.life.pod, spec: c.spec, id: c.id, attempt: c.starts - 1, ip: w.life.podIP(w.hostIP()), path: c.path()}
 	if c.last != nil {
 		s.stale = []string{trimID(c.last.ContainerID)}
 	}
@@ -141,7 +140,7 @@ type start struct {
 	id      string
 	attempt int
 	ip      string
-	init    bool
+	path    string   // names the container in events
 	stale   []string // ended containers to be removed
 }
 
@@ -173,11 +172,7 @@ func (s *start) run(ctx context.Context) (*Image, runtime.Container, error) {
 }
 
 func (s *start) event(kind, reason, message string) {
-	path := "spec.containers{" + s.spec.Name + "}"
-	if s.init {
-		path = "spec.initContainers{" + s.spec.Name + "}"
-	}
-	s.a.events.record(s.pod, path, kind, reason, message)
+	s.a.events.record(s.pod, s.path, kind, reason, message)
 }
 
 func (s *start) ensureImage(ctx context.Context) (*Image, error) {
@@ -357,13 +352,14 @@ func (w *worker) imageFailed(c *container, err *ImageError, now time.Time) {
 func (w *worker) jobStop(c *container) func(ctx, hookCtx context.Context) any {
 	hook := c.spec.Lifecycle
 	target := hookTarget{w.life.pod, c.spec, c.id, w.life.podIP(w.hostIP())}
+	path := c.path()
 	run := hook != nil && hook.PreStop != nil && !c.hooked && !w.life.removed && c.deadline.After(time.Now())
 	c.hooked = c.hooked || run
 	w.save()
 	return func(ctx, hookCtx context.Context) any {
 		if run {
 			if err := w.a.runHook(hookCtx, target, hook.PreStop); err != nil && ctx.Err() == nil {
-				w.a.events.record(target.pod, "spec.containers{"+target.spec.Name+"}", corev1.EventTypeWarning, "FailedPreStopHook", "PreStopHook failed")
+				w.a.events.record(target.pod, path, corev1.EventTypeWarning, "FailedPreStopHook", "PreStopHook failed")
 			}
 		}
 		sig := w.a.stopSignal(ctx, target)

@@ -22,7 +22,7 @@ const (
 // life is a pod's state machine: events change it, next says what to do. It reads no clock and does no I/O.
 type life struct {
 	pod   *corev1.Pod
-	conts []*container // init containers in their order, then the others
+	conts []*container // init containers in their order, then the others, then the ephemeral ones
 
 	synced       bool // containers may be started
 	sandbox      sandboxState
@@ -59,7 +59,22 @@ func newLife(pod *corev1.Pod) *life {
 	for i := range pod.Spec.Containers {
 		l.conts = append(l.conts, &container{spec: &pod.Spec.Containers[i], role: roleMain})
 	}
+	l.addEphemeral()
 	return l
+}
+
+// addEphemeral takes up the ephemeral containers that are not known yet.
+func (l *life) addEphemeral() {
+	for i := range l.pod.Spec.EphemeralContainers {
+		if spec := ephemeralSpec(l.pod, i); l.find(spec.Name) == nil {
+			l.conts = append(l.conts, &container{spec: spec, role: roleEphemeral})
+		}
+	}
+}
+
+// ephemeralSpec is the i-th ephemeral container as if it were an ordinary one: its fields are the same.
+func ephemeralSpec(pod *corev1.Pod, i int) *corev1.Container {
+	return (*corev1.Container)(&pod.Spec.EphemeralContainers[i].EphemeralContainerCommon)
 }
 
 // desire takes over a newer version of the pod.
@@ -70,6 +85,7 @@ func (l *life) desire(pod *corev1.Pod, now time.Time) {
 			c.spec = s
 		}
 	}
+	l.addEphemeral()
 	if pod.DeletionTimestamp != nil && !l.deadline.IsZero() {
 		l.shorten(now.Add(l.grace()))
 	}
@@ -79,6 +95,11 @@ func findSpec(pod *corev1.Pod, name string) *corev1.Container {
 	for _, list := range [][]corev1.Container{pod.Spec.Containers, pod.Spec.InitContainers} {
 		if i := slices.IndexFunc(list, func(c corev1.Container) bool { return c.Name == name }); i >= 0 {
 			return &list[i]
+		}
+	}
+	for i := range pod.Spec.EphemeralContainers {
+		if pod.Spec.EphemeralContainers[i].Name == name {
+			return ephemeralSpec(pod, i)
 		}
 	}
 	return nil
@@ -219,7 +240,7 @@ func (l *life) endPhase() corev1.PodPhase {
 		return corev1.PodFailed
 	}
 	for _, c := range l.conts {
-		if c.role != roleSidecar && !c.succeeded() {
+		if c.role != roleSidecar && c.role != roleEphemeral && !c.succeeded() {
 			return corev1.PodFailed
 		}
 	}
@@ -288,9 +309,14 @@ func (l *life) next(now time.Time) (a action, wake time.Time) {
 	return action{}, alarm.Time
 }
 
-// nextContainer is the container to be started now: the first init container that is not done, else any
-// other one that is due.
+// nextContainer is the container to be started now: an ephemeral one, which waits for nobody, else the first
+// init container that is not done, else any other one that is due.
 func (l *life) nextContainer(now time.Time, alarm *alarm) *container {
+	for _, c := range l.conts {
+		if c.role == roleEphemeral && c.wantsStart(l.policy()) && alarm.due(c.notBefore, now) {
+			return c
+		}
+	}
 	open := l.anyMainStarted() // init containers have their turn only once
 	for _, c := range l.conts {
 		if c.role == roleInit && open {

@@ -22,13 +22,15 @@ func TestPodsComeToTheRightEnd(t *testing.T) {
 			policy   corev1.RestartPolicy
 			inits    int
 			mains    int
-			deleteAt int // seconds; negative never
+			lookAt   int // seconds: an ephemeral container is added; negative never
+			deleteAt int // the same
 			grace    int64
 		}
 		plans := rapid.SliceOfN(rapid.Custom(func(r *rapid.T) plan {
 			return plan{
 				policy: rapid.SampledFrom([]corev1.RestartPolicy{corev1.RestartPolicyAlways, corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever}).Draw(r, "policy"),
 				inits:  rapid.IntRange(0, 2).Draw(r, "inits"), mains: rapid.IntRange(1, 3).Draw(r, "mains"),
+				lookAt:   rapid.IntRange(-20, 60).Draw(r, "lookAt"),
 				deleteAt: rapid.IntRange(-40, 60).Draw(r, "deleteAt"), grace: rapid.Int64Range(0, 20).Draw(r, "grace"),
 			}
 		}), 1, 4).Draw(rt, "pods")
@@ -55,6 +57,9 @@ func TestPodsComeToTheRightEnd(t *testing.T) {
 			}
 			for s := range 75 {
 				for i, pl := range plans {
+					if p := w.get(types.UID(fmt.Sprint("uid-", i))); p != nil && pl.lookAt == s {
+						w.put(debugged(p, fmt.Sprintf("%d-e", i)))
+					}
 					if pl.deleteAt == s {
 						w.delete(types.UID(fmt.Sprint("uid-", i)), pl.grace)
 					}
@@ -142,22 +147,27 @@ func judge(p *corev1.Pod, deleted bool, exec *scripted, uid string) string {
 			return uid + " has ended although it is to be restarted always"
 		}
 	case corev1.PodRunning:
-		ready := 0
-		for _, cs := range p.Status.ContainerStatuses {
-			if cs.State.Running != nil {
-				ready++
-			}
+		ready, ephemeral := countRunning(p.Status.ContainerStatuses), countRunning(p.Status.EphemeralContainerStatuses)
+		if ready+ephemeral != running {
+			return fmt.Sprintf("%s: status says %d and %d running, there are %d", uid, ready, ephemeral, running)
 		}
-		if ready != running {
-			return fmt.Sprintf("%s: status says %d running, there are %d", uid, ready, running)
-		}
-		if p.Spec.RestartPolicy == corev1.RestartPolicyAlways && running != len(p.Spec.Containers) {
+		if p.Spec.RestartPolicy == corev1.RestartPolicyAlways && ready != len(p.Spec.Containers) {
 			return fmt.Sprintf("%s: %d of %d run in the end", uid, running, len(p.Spec.Containers))
 		}
 	default:
 		return fmt.Sprintf("%s is %s in the end", uid, p.Status.Phase)
 	}
 	return ""
+}
+
+func countRunning(list []corev1.ContainerStatus) int {
+	n := 0
+	for _, cs := range list {
+		if cs.State.Running != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // BenchmarkTenThousandPods prints how long 100 nodes of 100 pods take to be reported Running.

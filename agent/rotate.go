@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -41,7 +42,7 @@ func (a *Agent) rotateLogs(ctx context.Context) {
 
 func (a *Agent) rotateAll(ctx context.Context, ex LogReopener) {
 	for _, p := range a.Pods() {
-		for _, cs := range append(p.Status.ContainerStatuses[:len(p.Status.ContainerStatuses):len(p.Status.ContainerStatuses)], p.Status.InitContainerStatuses...) {
+		for _, cs := range slices.Concat(p.Status.ContainerStatuses, p.Status.InitContainerStatuses, p.Status.EphemeralContainerStatuses) {
 			if cs.State.Running == nil {
 				continue
 			}

@@ -34,9 +34,12 @@ func (l *life) status(nodeIPs []netip.Addr, now time.Time) corev1.PodStatus {
 	}
 	for _, c := range l.conts {
 		cs := l.containerStatus(c)
-		if c.role == roleMain {
+		switch c.role {
+		case roleMain:
 			st.ContainerStatuses = append(st.ContainerStatuses, cs)
-		} else {
+		case roleEphemeral:
+			st.EphemeralContainerStatuses = append(st.EphemeralContainerStatuses, cs)
+		default:
 			st.InitContainerStatuses = append(st.InitContainerStatuses, cs)
 		}
 	}
@@ -89,6 +92,9 @@ func (l *life) containerStatus(c *container) corev1.ContainerStatus {
 		Name: c.spec.Name, Image: c.spec.Image, ImageID: c.imageID, RestartCount: int32(max(0, c.starts-1)),
 		Started: &started, Ready: c.state == cRunning && c.ready || c.role == roleInit && c.succeeded(),
 	}
+	if c.role == roleEphemeral {
+		cs.Started, cs.Ready = nil, false // nobody asks an ephemeral container whether it is ready
+	}
 	if c.id != "" && c.state != cStarting {
 		cs.ContainerID = idPrefix + c.id
 	}
@@ -123,7 +129,7 @@ func (l *life) waiting(c *container) *corev1.ContainerStateWaiting {
 	case c.state == cExited:
 		return &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff", Message: fmt.Sprintf(
 			"back-off %s restarting failed container=%s pod=%s_%s(%s)", c.lastDelay(), c.spec.Name, l.pod.Name, l.pod.Namespace, l.pod.UID)}
-	case len(l.pod.Spec.InitContainers) > 0 && (c.role != roleMain || !l.initialized()):
+	case len(l.pod.Spec.InitContainers) > 0 && c.role != roleEphemeral && (c.role != roleMain || !l.initialized()):
 		return &corev1.ContainerStateWaiting{Reason: "PodInitializing"}
 	}
 	return &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}

@@ -443,10 +443,7 @@ func (w *worker) podTag() string {
 func (w *worker) event(kind, reason, message string, c *container) {
 	path := ""
 	if c != nil {
-		path = "spec.containers{" + c.spec.Name + "}"
-		if c.role != roleMain {
-			path = "spec.initContainers{" + c.spec.Name + "}"
-		}
+		path = c.path()
 	}
 	w.a.events.record(w.life.pod, path, kind, reason, message)
 }
