@@ -61,6 +61,7 @@ type Agent struct {
 	workers sync.WaitGroup
 	synced  chan struct{} // closed by the first Synced
 
+	resizes  sync.Mutex // held while one resize is decided
 	mu       sync.Mutex
 	running  bool
 	isSynced bool

@@ -42,7 +42,9 @@ type container struct {
 	id      string // of the latest start
 	image   string
 	imageID string
-	began   time.Time // valid while running
+
+	allocated, applied corev1.ResourceRequirements // what the node has agreed to, and what the latest start runs with
+	began              time.Time                   // valid while running
 
 	// end is the latest start's end while the state is cExited; last is the end before it.
 	end, last *corev1.ContainerStateTerminated
@@ -128,6 +130,7 @@ func (c *container) begin(uid types.UID) {
 	c.id = containerID(uid, c.spec.Name, c.starts)
 	c.starts++
 	c.state = cStarting
+	c.applied = c.allocated
 	c.started, c.ready, c.early = false, false, nil
 	c.stop, c.hooked, c.killed, c.deadline = stopNone, false, time.Time{}, time.Time{}
 }

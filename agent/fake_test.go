@@ -43,6 +43,9 @@ type scripted struct {
 	faults  []string // broken invariants
 	latency time.Duration
 	execs   func(args []string) (int, error)
+
+	resizes   []string // "NAME cpu=SHARES/QUOTA memory=BYTES"; a pod has no name
+	resizeErr error
 }
 
 func newScripted(script func(string, int) behaviour) *scripted {
@@ -197,6 +200,21 @@ func (s *scripted) Exec(ctx context.Context, id string, spec runtime.ExecSpec) (
 		return 0, ctx.Err()
 	}
 	return s.execs(spec.Args)
+}
+
+func (s *scripted) Resize(ctx context.Context, uid, id string, r runtime.Resources) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.resizeErr != nil && id != "" {
+		return s.resizeErr
+	}
+	_, name := s.uidOf(id)
+	s.resizes = append(s.resizes, fmt.Sprintf("%s cpu=%d/%d memory=%d", name, r.CPUShares, r.CPUQuota, r.MemoryBytes))
+	return nil
+}
+
+func (s *scripted) Stats(ctx context.Context, uid string) (runtime.PodStats, error) {
+	return runtime.PodStats{}, nil
 }
 
 func (s *scripted) List(ctx context.Context) ([]runtime.Sandbox, error) {

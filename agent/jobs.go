@@ -54,7 +54,7 @@ func (a *Agent) slot(ctx context.Context) (release func(), err error) {
 
 // jobSandbox prepares the pod's volumes, sandbox, address and etc files.
 func (w *worker) jobSandbox() func(context.Context) any {
-	pod, dead := w.life.pod, w.life.deadFrame
+	pod, dead := w.life.allocatedPod(), w.life.deadFrame
 	return func(ctx context.Context) any {
 		if dead {
 			if err := w.a.cfg.Executor.RemoveSandbox(ctx, string(pod.UID)); err != nil {
@@ -111,7 +111,8 @@ func (a *Agent) sandboxSpec(pod *corev1.Pod) runtime.SandboxSpec {
 
 // jobStart has one container's image, configuration and process ready.
 func (w *worker) jobStart(c *container) func(context.Context) any {
-	s := start{a: w.a, pod: w.life.pod, spec: c.spec, id: c.id, attempt: c.starts - 1, ip: w.life.podIP(w.hostIP()), path: c.path()}
+	pod := w.life.allocatedPod()
+	s := start{a: w.a, pod: pod, spec: findSpec(pod, c.spec.Name), id: c.id, attempt: c.starts - 1, ip: w.life.podIP(w.hostIP()), path: c.path()}
 	if c.last != nil {
 		s.stale = []string{trimID(c.last.ContainerID)}
 	}

@@ -35,6 +35,9 @@ type life struct {
 	startTime time.Time
 	ip        string
 
+	allocated, applied corev1.ResourceRequirements // of the pod as a whole
+	resize             resizing
+
 	removed bool // the cluster has forgotten the pod
 	// doom is why the agent itself ends the pod (activeDeadlineSeconds); phase is set once it has ended.
 	doomReason, doomMessage string
@@ -60,6 +63,8 @@ func newLife(pod *corev1.Pod) *life {
 		l.conts = append(l.conts, &container{spec: &pod.Spec.Containers[i], role: roleMain})
 	}
 	l.addEphemeral()
+	l.allocate()
+	l.applied = l.allocated
 	return l
 }
 
@@ -67,7 +72,7 @@ func newLife(pod *corev1.Pod) *life {
 func (l *life) addEphemeral() {
 	for i := range l.pod.Spec.EphemeralContainers {
 		if spec := ephemeralSpec(l.pod, i); l.find(spec.Name) == nil {
-			l.conts = append(l.conts, &container{spec: spec, role: roleEphemeral})
+			l.conts = append(l.conts, &container{spec: spec, role: roleEphemeral, allocated: spec.Resources})
 		}
 	}
 }
@@ -86,6 +91,10 @@ func (l *life) desire(pod *corev1.Pod, now time.Time) {
 		}
 	}
 	l.addEphemeral()
+	l.resize.asked = time.Time{}
+	if !l.wantsResize() {
+		l.resize.pending = ""
+	}
 	if pod.DeletionTimestamp != nil && !l.deadline.IsZero() {
 		l.shorten(now.Add(l.grace()))
 	}
@@ -260,14 +269,17 @@ func (l *life) running() int {
 type actionKind uint8
 
 const (
-	actNone     actionKind = iota
-	actSandbox             // make the sandbox, its address and its volumes
-	actStart               // start a container
-	actCancel              // stop the job in flight
-	actStop                // run the preStop hook, then send TERM
-	actKill                // send KILL
-	actTeardown            // remove the sandbox and its address
-	actFinal               // remove the pod object
+	actNone      actionKind = iota
+	actSandbox              // make the sandbox, its address and its volumes
+	actStart                // start a container
+	actCancel               // stop the job in flight
+	actStop                 // run the preStop hook, then send TERM
+	actKill                 // send KILL
+	actTeardown             // remove the sandbox and its address
+	actFinal                // remove the pod object
+	actAskResize            // ask the node for the resources that the spec wants now
+	actResize               // change limits and weights in place
+	actRestart              // stop a container that is to be started with other resources
 )
 
 // action is one thing to do. Whoever takes it from next must do it: next has noted it as begun.
@@ -287,16 +299,19 @@ func (l *life) next(now time.Time) (a action, wake time.Time) {
 	if a := l.nextKill(now, &alarm); a.kind != actNone {
 		return a, time.Time{}
 	}
+	if a := l.nextResize(now, &alarm); a.kind != actNone {
+		return a, time.Time{}
+	}
 	l.showPullBackOff(now, &alarm)
 	if s := l.pod.Spec.ActiveDeadlineSeconds; s != nil && !l.startTime.IsZero() {
 		alarm.at(l.startTime.Add(time.Duration(*s) * time.Second))
 	}
-	if !l.synced || l.starting != nil || l.sandbox == sandboxStarting {
+	if !l.synced || l.starting != nil || l.sandbox == sandboxStarting || l.resize.running {
 		return action{}, alarm.Time
 	}
 	if l.sandbox == sandboxNone {
 		if alarm.due(l.notBefore, now) {
-			l.sandbox, l.cancelled = sandboxStarting, false
+			l.sandbox, l.cancelled, l.applied = sandboxStarting, false, l.allocated
 			return action{kind: actSandbox}, time.Time{}
 		}
 		return action{}, alarm.Time

@@ -32,6 +32,14 @@ const (
 
 	// volumeRefresh is the period after which ConfigMap, Secret and projected volumes are read again.
 	volumeRefresh = 45 * time.Second
+	// resizeAskAgain is the wait before a resize for which there was no room is tried again, resizeAskHopeless for one
+	// that the node is too small for. One that could not be carried out waits resizeRetryFirst, doubling up to
+	// resizeRetryMax.
+	resizeAskAgain    = 3 * time.Second
+	resizeAskHopeless = 10 * time.Minute
+	resizeRetryFirst  = 500 * time.Millisecond
+	resizeRetryMax    = 10 * time.Second
+
 	// hookTimeout bounds a postStart hook and the requests of HTTP hooks.
 	hookTimeout = 2 * time.Minute
 

@@ -16,6 +16,8 @@ import (
 type podView struct {
 	pod    *corev1.Pod
 	status *corev1.PodStatus
+	// requests are the resources that the node has given to it.
+	requests corev1.ResourceList
 }
 
 func (w *worker) setView(st *corev1.PodStatus) {

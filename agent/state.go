@@ -19,11 +19,13 @@ import (
 type savedPod struct {
 	Namespace, Name string
 	StartTime       time.Time
-	IP              string          `json:",omitempty"`
-	Phase           corev1.PodPhase `json:",omitempty"`
-	DoomReason      string          `json:",omitempty"`
-	DoomMessage     string          `json:",omitempty"`
-	Deadline        time.Time       `json:",omitzero"`
+	IP              string                      `json:",omitempty"`
+	Phase           corev1.PodPhase             `json:",omitempty"`
+	DoomReason      string                      `json:",omitempty"`
+	DoomMessage     string                      `json:",omitempty"`
+	Deadline        time.Time                   `json:",omitzero"`
+	Allocated       corev1.ResourceRequirements `json:",omitzero"`
+	Applied         corev1.ResourceRequirements `json:",omitzero"`
 	Containers      map[string]savedContainer
 }
 
@@ -39,6 +41,8 @@ type savedContainer struct {
 	Stop      stopStage                        `json:",omitempty"`
 	Hooked    bool                             `json:",omitempty"`
 	Deadline  time.Time                        `json:",omitzero"`
+	Allocated corev1.ResourceRequirements      `json:",omitzero"`
+	Applied   corev1.ResourceRequirements      `json:",omitzero"`
 }
 
 const (
@@ -91,12 +95,14 @@ func replaceFile(dir, name string, b []byte) error {
 func (l *life) snapshot() savedPod {
 	s := savedPod{
 		Namespace: l.pod.Namespace, Name: l.pod.Name, StartTime: l.startTime, IP: l.ip, Phase: l.phase,
-		DoomReason: l.doomReason, DoomMessage: l.doomMessage, Deadline: l.deadline, Containers: map[string]savedContainer{},
+		DoomReason: l.doomReason, DoomMessage: l.doomMessage, Deadline: l.deadline,
+		Allocated: l.allocated, Applied: l.applied, Containers: map[string]savedContainer{},
 	}
 	for _, c := range l.conts {
 		s.Containers[c.spec.Name] = savedContainer{
 			State: c.state, Starts: c.starts, Image: c.image, ImageID: c.imageID, Crash: c.crash.Delay, NotBefore: c.notBefore,
 			End: c.end, Last: c.last, Stop: c.stop, Hooked: c.hooked, Deadline: c.deadline,
+			Allocated: c.allocated, Applied: c.applied,
 		}
 	}
 	return s
@@ -120,6 +126,7 @@ func (w *worker) restore(now time.Time) {
 			l.startTime = t.Time
 		}
 	}
+	w.showRequests()
 	for _, c := range l.conts {
 		w.resumeContainer(c)
 	}
@@ -149,6 +156,7 @@ func (w *worker) resumeContainer(c *container) {
 func (l *life) resume(s savedPod) {
 	l.startTime, l.ip, l.phase, l.deadline = s.StartTime, s.IP, s.Phase, s.Deadline
 	l.doomReason, l.doomMessage = s.DoomReason, s.DoomMessage
+	l.allocated, l.applied = s.Allocated, s.Applied
 	for _, c := range l.conts {
 		sc, ok := s.Containers[c.spec.Name]
 		if !ok {
@@ -157,6 +165,7 @@ func (l *life) resume(s savedPod) {
 		c.state, c.starts, c.image, c.imageID = sc.State, sc.Starts, sc.Image, sc.ImageID
 		c.crash, c.notBefore, c.end, c.last = backoff{sc.Crash}, sc.NotBefore, sc.End, sc.Last
 		c.stop, c.hooked, c.deadline = sc.Stop, sc.Hooked, sc.Deadline
+		c.allocated, c.applied = sc.Allocated, sc.Applied
 		if c.starts > 0 {
 			c.id = containerID(l.pod.UID, c.spec.Name, c.starts-1)
 		}
@@ -180,6 +189,10 @@ func (l *life) recall() {
 		}
 		c.starts, c.image, c.imageID = int(cs.RestartCount)+1, c.spec.Image, cs.ImageID
 		c.id = trimID(cs.ContainerID)
+		if cs.Resources != nil {
+			c.allocated.Requests, c.allocated.Limits = cs.AllocatedResources, cs.Resources.Limits
+			c.applied = *cs.Resources
+		}
 		c.last = cs.LastTerminationState.Terminated
 		c.state = cRunning
 		if t := cs.State.Terminated; t != nil {

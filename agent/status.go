@@ -98,6 +98,7 @@ func (l *life) containerStatus(c *container) corev1.ContainerStatus {
 	if c.id != "" && c.state != cStarting {
 		cs.ContainerID = idPrefix + c.id
 	}
+	c.showResources(&cs)
 	cs.State, cs.LastTerminationState = l.states(c)
 	return cs
 }
@@ -147,13 +148,13 @@ func (c *container) lastDelay() time.Duration {
 func (l *life) conditions(now time.Time) []corev1.PodCondition {
 	unready, uninit := l.unready()
 	gates := l.gate()
-	own := []corev1.PodCondition{
+	own := append(l.resizeConditions(), []corev1.PodCondition{
 		truth(corev1.PodReadyToStartContainers, l.sandbox == sandboxReady || l.sandbox == sandboxRemoving, "", ""),
 		l.initializedCondition(uninit),
 		l.readyCondition(corev1.PodReady, unready, gates),
 		l.readyCondition(corev1.ContainersReady, unready, nil),
 		truth(corev1.PodScheduled, true, "", ""),
-	}
+	}...)
 	out := make([]corev1.PodCondition, 0, len(own)+1)
 	for _, c := range own {
 		c.ObservedGeneration = l.pod.Generation
@@ -164,7 +165,7 @@ func (l *life) conditions(now time.Time) []corev1.PodCondition {
 		out = append(out, c)
 	}
 	for _, c := range l.pod.Status.Conditions {
-		if findCondition(own, c.Type) == nil {
+		if c.Type != corev1.PodResizePending && c.Type != corev1.PodResizeInProgress && findCondition(own, c.Type) == nil {
 			out = append(out, c)
 		}
 	}

@@ -162,6 +162,12 @@ func (w *worker) begin(ctx context.Context, a action) {
 	case actTeardown:
 		w.a.prober.RemovePod(string(w.uid))
 		w.spawn(ctx, w.jobTeardown())
+	case actAskResize:
+		w.askResize(time.Now())
+	case actResize:
+		w.spawn(ctx, w.jobResize())
+	case actRestart:
+		w.stop(ctx, a.c, fmt.Sprintf("Container %s resize requires restart", a.c.spec.Name))
 	case actFinal:
 		w.publish()
 		w.a.writer.remove(w.life.pod)
@@ -221,6 +227,8 @@ func (w *worker) handle(ctx context.Context, ev any, now time.Time) {
 		w.stopSent(ev.c, now)
 	case evTornDown:
 		w.tornDown(ev.err, now)
+	case evResized:
+		w.resized(ev, now)
 	}
 }
 

@@ -25,6 +25,11 @@ type Executor interface {
 	RemoveContainer(ctx context.Context, containerID string) error
 	// Exec runs a command in a running container and waits for it. A non-zero exit code is no error.
 	Exec(ctx context.Context, containerID string, spec ExecSpec) (exitCode int, err error)
+	// Resize changes the limits and weights of a pod's cgroup, or of one of its running containers if containerID
+	// is not empty. A memory limit below what is in use is refused and changes nothing.
+	Resize(ctx context.Context, podUID, containerID string, r Resources) error
+	// Stats tells what a pod uses, in all and by container; containers that have ended are left out.
+	Stats(ctx context.Context, podUID string) (PodStats, error)
 	// List tells what exists, also what an earlier agent left: running, and exited but not removed.
 	List(ctx context.Context) ([]Sandbox, error)
 	// Exits delivers every container's end once, also those that happened while no agent ran
@@ -58,6 +63,28 @@ type Resources struct {
 	MemoryBytes int64
 	PidsMax     int64
 	OOMScoreAdj int
+}
+
+// Usage is what a cgroup and those below it use.
+type Usage struct {
+	Time             time.Time // of the reading
+	CPUNanos         uint64    // of processor time since the cgroup was made
+	MemoryBytes      uint64    // with the page cache
+	WorkingSetBytes  uint64    // what cannot be dropped at once: memory without inactive file pages
+	RSSBytes         uint64    // anonymous memory
+	PageFaults       uint64
+	MajorPageFaults  uint64
+	SwapBytes        uint64
+	Processes        uint64 // with threads
+	ThrottledNanos   uint64 // for which the quota held it back
+	ThrottledPeriods uint64
+	Periods          uint64
+}
+
+// PodStats is a pod's usage, in all and by the ID of each running container.
+type PodStats struct {
+	Usage
+	Containers map[string]Usage
 }
 
 // ContainerSpec is a container, resolved. ID is chosen by the caller and unique on the node.

@@ -4,7 +4,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/opencontainers/cgroups"
 	"pgregory.net/rapid"
 
 	"github.com/peapod-sh/peapod/agent/runtime"
@@ -94,5 +96,24 @@ func TestManyLayers(t *testing.T) {
 	n.start(e, "p", spec)
 	if x := n.exit(e); x.ExitCode != 6 {
 		t.Errorf("ended as %+v", x)
+	}
+}
+
+func TestUsageOfBothVersions(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		mem  map[string]uint64
+	}{
+		{"v1", map[string]uint64{"inactive_file": 1, "total_inactive_file": 300, "rss": 2, "total_rss": 500, "total_pgfault": 7, "total_pgmajfault": 1}},
+		{"v2", map[string]uint64{"inactive_file": 300, "anon": 500, "pgfault": 7, "pgmajfault": 1}},
+	} {
+		st := cgroups.NewStats()
+		st.CpuStats.CpuUsage.TotalUsage = 9
+		st.MemoryStats.Usage.Usage, st.MemoryStats.Stats = 1000, c.mem
+		u := usageOf(st, time.Unix(5, 0))
+		want := runtime.Usage{Time: time.Unix(5, 0), CPUNanos: 9, MemoryBytes: 1000, WorkingSetBytes: 700, RSSBytes: 500, PageFaults: 7, MajorPageFaults: 1}
+		if u != want {
+			t.Errorf("%s: %+v, want %+v", c.name, u, want)
+		}
 	}
 }

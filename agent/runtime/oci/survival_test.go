@@ -312,6 +312,55 @@ func TestLimitsAndOOM(t *testing.T) {
 	}
 }
 
+// A resize reaches the kernel, a memory limit below what is in use is refused, and the record keeps what holds for an
+// agent that starts again.
+func TestResizeReachesTheKernel(t *testing.T) {
+	n := newNode(t)
+	e := n.open()
+	spec := n.spec("p", "c", "dd if=/dev/zero of=/dev/shm/x bs=1M count=20; echo full; sleep 1000")
+	spec.Resources = runtime.Resources{CPUShares: 512, MemoryBytes: 256 << 20}
+	n.start(e, "p", spec)
+	waitFor(t, "memory to be in use", func() bool { return strings.Contains(n.log("c"), "full") })
+	bigger := runtime.Resources{CPUShares: 1024, CPUQuota: 70000, CPUPeriod: 100000, MemoryBytes: 512 << 20}
+	if err := e.Resize(t.Context(), "p", "c", bigger); err != nil {
+		t.Fatal(err)
+	}
+	c, _ := e.findContainer("c")
+	file, want := filepath.Join(c.record.CgroupPaths["memory"], "memory.limit_in_bytes"), "536870912"
+	if e.cgroups.unified {
+		file = filepath.Join(c.record.CgroupPaths[""], "memory.max")
+	}
+	read := func() string {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(b))
+	}
+	if got := read(); got != want {
+		t.Errorf("the limit is %s, want %s", got, want)
+	}
+	if st, err := e.Stats(t.Context(), "p"); err != nil || st.Containers["c"].WorkingSetBytes < 8<<20 {
+		t.Fatalf("the container uses %+v, %v", st.Containers["c"], err)
+	}
+	small := bigger
+	small.MemoryBytes = 1 << 20
+	if err := e.Resize(t.Context(), "p", "c", small); err == nil {
+		t.Error("a limit below what is in use was taken")
+	}
+	if got := read(); got != want {
+		t.Errorf("after a refused resize the limit is %s, want %s", got, want)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	e = n.open()
+	again, err := e.findContainer("c")
+	if err != nil || again.record.Spec.Resources.MemoryBytes != 512<<20 {
+		t.Errorf("after a restart the record says %+v, %v", again.record.Spec.Resources, err)
+	}
+}
+
 func TestTerminalAndStdin(t *testing.T) {
 	n := newNode(t)
 	e := n.open()

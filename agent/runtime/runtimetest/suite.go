@@ -44,6 +44,7 @@ func Run(t *testing.T, subject func(t *testing.T) Subject) {
 		{"unknown names", always, unknownNames},
 		{"idempotence", always, idempotence},
 		{"a hundred at once", always, hundred},
+		{"usage and resizing", always, usageAndResizing},
 		{"exit codes", processes, exitCodes},
 		{"commands", processes, commands},
 		{"taken up again", reopens, reopened},

@@ -244,6 +244,47 @@ func (e *Executor) Exec(_ context.Context, id string, _ runtime.ExecSpec) (int, 
 	return 0, nil
 }
 
+// Resize implements runtime.Executor: there is nothing to limit.
+func (e *Executor) Resize(_ context.Context, uid, id string, _ runtime.Resources) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if id == "" {
+		_, err := e.findPod(uid)
+		return err
+	}
+	_, c, err := e.find(id)
+	if err == nil && !c.finished.IsZero() {
+		return fmt.Errorf("container %s: %w", id, runtime.ErrNotRunning)
+	}
+	return err
+}
+
+// Stats implements runtime.Executor: what does not exist uses nothing.
+func (e *Executor) Stats(_ context.Context, uid string) (runtime.PodStats, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	p, err := e.findPod(uid)
+	if err != nil {
+		return runtime.PodStats{}, err
+	}
+	none := runtime.Usage{Time: e.now()}
+	out := runtime.PodStats{Usage: none, Containers: map[string]runtime.Usage{}}
+	for i := range p.containers {
+		if c := &p.containers[i]; c.finished.IsZero() {
+			out.Containers[c.id] = none
+		}
+	}
+	return out, nil
+}
+
+// findPod expects e.mu.
+func (e *Executor) findPod(uid string) (*pod, error) {
+	if p := e.pods[uid]; p != nil {
+		return p, nil
+	}
+	return nil, fmt.Errorf("sandbox %s: %w", uid, runtime.ErrNotFound)
+}
+
 // List implements runtime.Executor.
 func (e *Executor) List(ctx context.Context) ([]runtime.Sandbox, error) {
 	if err := ctx.Err(); err != nil {

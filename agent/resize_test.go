@@ -1,0 +1,139 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+func amounts(cpu, memory string) corev1.ResourceRequirements {
+	list := corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpu), corev1.ResourceMemory: resource.MustParse(memory)}
+	return corev1.ResourceRequirements{Requests: list, Limits: list.DeepCopy()}
+}
+
+// resizedTo is the pod with other resources for its first container, as the resize subresource leaves it.
+func resizedTo(p *corev1.Pod, r corev1.ResourceRequirements) *corev1.Pod {
+	q := p.DeepCopy()
+	q.Spec.Containers[0].Resources = r
+	q.Generation++
+	return q
+}
+
+func resizeState(p *corev1.Pod) string {
+	out := "done"
+	for _, kind := range []corev1.PodConditionType{corev1.PodResizePending, corev1.PodResizeInProgress} {
+		if c := findCondition(p.Status.Conditions, kind); c != nil {
+			out = strings.TrimSuffix(string(kind)+" "+c.Reason, " ")
+		}
+	}
+	cs := p.Status.ContainerStatuses[0]
+	return fmt.Sprintf("%s allocated=%s runs=%s", out, cs.AllocatedResources.Cpu(), cs.Resources.Requests.Cpu())
+}
+
+func sized() *corev1.Pod {
+	p := podOf("a", "b")
+	p.Spec.Containers[0].Resources = amounts("100m", "64Mi")
+	p.Spec.Containers[1].Resources = amounts("100m", "64Mi")
+	return p
+}
+
+func TestResizeInPlace(t *testing.T) {
+	live(t, nil, func(t *testing.T, w *world) {
+		w.put(sized())
+		w.after(time.Second)
+		want(t, "before", resizeState(w.get("uid-1")), "done allocated=100m runs=100m")
+		w.put(resizedTo(w.get("uid-1"), amounts("200m", "32Mi")))
+		w.after(time.Second)
+		p := w.get("uid-1")
+		want(t, "after", resizeState(p), "done allocated=200m runs=200m")
+		want(t, "restarts", p.Status.ContainerStatuses[0].RestartCount, 0)
+		want(t, "observed", p.Status.ObservedGeneration, 2)
+		// The pod first as wide as either, then the container, then the pod as it is to be.
+		want(t, "steps", strings.Join(w.exec.resizes, ", "),
+			" cpu=307/30000 memory=134217728, a cpu=204/20000 memory=33554432,  cpu=307/30000 memory=100663296")
+		for _, r := range []string{"ResizeStarted", "ResizeCompleted"} {
+			want(t, "event "+r, strings.Contains(w.reasons(), r), true)
+		}
+	})
+}
+
+func TestResizeRestartsAContainerThatWantsIt(t *testing.T) {
+	live(t, nil, func(t *testing.T, w *world) {
+		p := sized()
+		p.Spec.Containers[0].ResizePolicy = []corev1.ContainerResizePolicy{
+			{ResourceName: corev1.ResourceCPU, RestartPolicy: corev1.NotRequired}, {ResourceName: corev1.ResourceMemory, RestartPolicy: corev1.RestartContainer}}
+		w.put(p)
+		w.after(time.Second)
+		w.put(resizedTo(w.get("uid-1"), amounts("200m", "64Mi")))
+		w.after(time.Second)
+		want(t, "another CPU only", w.get("uid-1").Status.ContainerStatuses[0].RestartCount, 0)
+		w.put(resizedTo(w.get("uid-1"), amounts("200m", "128Mi")))
+		w.after(2 * time.Second)
+		got := w.get("uid-1")
+		want(t, "state", resizeState(got), "done allocated=200m runs=200m")
+		want(t, "other memory", got.Status.ContainerStatuses[0].RestartCount, 1)
+		want(t, "runs with", w.exec.specs["a"].Resources.MemoryBytes, 128<<20)
+		want(t, "the other container", got.Status.ContainerStatuses[1].RestartCount, 0)
+	})
+}
+
+func TestResizeWaitsForRoom(t *testing.T) {
+	live(t, nil, func(t *testing.T, w *world) {
+		cpus := w.agent.node.milliCPU
+		big := podOf("x")
+		big.Name, big.UID = "big", "uid-2"
+		big.Spec.Containers[0].Resources = amounts(fmt.Sprintf("%dm", cpus-300), "64Mi")
+		w.put(big)
+		w.put(sized())
+		w.after(time.Second)
+		w.put(resizedTo(w.get("uid-1"), amounts(fmt.Sprintf("%dm", cpus*2), "64Mi")))
+		w.after(time.Second)
+		want(t, "more than the node has", resizeState(w.get("uid-1")), "PodResizePending Infeasible allocated=100m runs=100m")
+		w.put(resizedTo(w.get("uid-1"), amounts("500m", "64Mi")))
+		w.after(time.Second)
+		want(t, "more than is free", resizeState(w.get("uid-1")), "PodResizePending Deferred allocated=100m runs=100m")
+		w.stop()
+		w.boot()
+		w.after(time.Second)
+		want(t, "the same after the agent's restart", resizeState(w.get("uid-1")), "PodResizePending Deferred allocated=100m runs=100m")
+		w.delete("uid-2", 1)
+		w.after(10 * time.Second)
+		want(t, "once there is room", resizeState(w.get("uid-1")), "done allocated=500m runs=500m")
+	})
+}
+
+func TestResizeThatFailsIsTriedAgain(t *testing.T) {
+	live(t, nil, func(t *testing.T, w *world) {
+		w.put(sized())
+		w.after(time.Second)
+		w.exec.resizeErr = errors.New("below current usage")
+		w.put(resizedTo(w.get("uid-1"), amounts("100m", "16Mi")))
+		w.after(time.Second)
+		p := w.get("uid-1")
+		want(t, "while it fails", resizeState(p), "PodResizeInProgress Error allocated=100m runs=100m")
+		want(t, "why", findCondition(p.Status.Conditions, corev1.PodResizeInProgress).Message, "below current usage")
+		want(t, "the pod is", isTrueCondition(p, corev1.PodReady), true)
+		w.exec.resizeErr = nil
+		w.after(15 * time.Second)
+		want(t, "when it can", resizeState(w.get("uid-1")), "done allocated=100m runs=100m")
+	})
+}
+
+// A change back while the change is still waiting leaves nothing behind.
+func TestResizeTakenBack(t *testing.T) {
+	live(t, nil, func(t *testing.T, w *world) {
+		w.put(sized())
+		w.after(time.Second)
+		w.put(resizedTo(w.get("uid-1"), amounts("1000", "64Mi")))
+		w.after(time.Second)
+		w.put(resizedTo(w.get("uid-1"), amounts("100m", "64Mi")))
+		w.after(time.Second)
+		want(t, "state", resizeState(w.get("uid-1")), "done allocated=100m runs=100m")
+		want(t, "steps", len(w.exec.resizes), 0)
+	})
+}
