@@ -16,6 +16,7 @@ import (
 
 	"github.com/peapod-sh/peapod/agent/probe"
 	"github.com/peapod-sh/peapod/agent/runtime"
+	"github.com/peapod-sh/peapod/agent/usage"
 	"github.com/peapod-sh/peapod/agent/volume"
 )
 
@@ -55,6 +56,7 @@ type Agent struct {
 	events *recorder
 	prober *probe.Prober
 	vols   *volume.Store
+	meter  *usage.Meter
 	slots  chan struct{} // capacity startsAtOnce: one held by each sandbox or container being started
 
 	ctx     context.Context // of Run
@@ -94,6 +96,8 @@ func New(cfg Config) *Agent {
 	a.writer = newStatusWriter(cfg.ControlPlane, a.log)
 	a.events = newRecorder(cfg.NodeName, a.writer, cfg.Quiet)
 	a.prober = probe.New(a.runProbeExec, a.heard)
+	a.meter = usage.New(usage.Config{Node: cfg.NodeName, Pods: a.Pods, Logger: a.log,
+		Stats: func(ctx context.Context, uid string) (runtime.PodStats, error) { return cfg.Executor.Stats(ctx, uid) }})
 	a.vols = &volume.Store{Root: filepath.Join(cfg.DataDir, "pods"), Source: objects{cfg.ControlPlane}, NodeAllocatable: a.node.allocatable(cfg.PodsMax)}
 	return a
 }

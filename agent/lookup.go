@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/peapod-sh/peapod/agent/runtime"
+	"github.com/peapod-sh/peapod/agent/usage"
 )
 
 // podView is a pod as other goroutines may see it: spec as desired, status as last computed.
@@ -84,6 +85,9 @@ func (a *Agent) LogFile(pod *corev1.Pod, container string, previous bool) (strin
 	}
 	return filepath.Join(a.logDir(pod), container, fmt.Sprintf("%d.log", attempt)), nil
 }
+
+// Usage tells what the node and its pods use.
+func (a *Agent) Usage() *usage.Meter { return a.meter }
 
 // Exec runs a command in a running container of a pod.
 func (a *Agent) Exec(ctx context.Context, containerID string, spec runtime.ExecSpec) (int, error) {

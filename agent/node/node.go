@@ -252,6 +252,7 @@ func (n *node) agentAfterNetwork(ctx context.Context) error {
 	n.peers.ready()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.agent.Run(ctx) })
+	g.Go(func() error { n.agent.Usage().Run(ctx); return nil })
 	g.Go(func() error {
 		if _, err := n.register(ctx, true); err != nil {
 			return err

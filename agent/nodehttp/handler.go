@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/peapod-sh/peapod/agent/runtime"
+	"github.com/peapod-sh/peapod/agent/usage"
 )
 
 // Node is what the handler asks of the agent. Pods are shared: read only.
@@ -18,6 +19,7 @@ type Node interface {
 	Pod(namespace, name string) *corev1.Pod
 	LogFile(pod *corev1.Pod, container string, previous bool) (string, error)
 	Exec(ctx context.Context, containerID string, spec runtime.ExecSpec) (exitCode int, err error)
+	Usage() *usage.Meter
 }
 
 // New makes the handler.
@@ -31,6 +33,7 @@ func New(node Node) http.Handler {
 	mux.HandleFunc("GET /dial/{address}", h.dial)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
 	mux.HandleFunc("/portforward/{namespace}/{pod}", h.portForward)
+	h.usage(mux)
 	return mux
 }
 
@@ -41,13 +44,7 @@ func (h *handler) pods(w http.ResponseWriter, _ *http.Request) {
 	for _, p := range h.node.Pods() {
 		list.Items = append(list.Items, *p)
 	}
-	b, err := list.Marshal()
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/x-protobuf")
-	_, _ = w.Write(b) // whoever asked has gone if this fails
+	sendProto(w, &list)
 }
 
 // pod finds the pod that a request names, or answers 404.

@@ -25,8 +25,10 @@ import (
 	"k8s.io/client-go/tools/remotecommand"
 	"k8s.io/client-go/transport/spdy"
 	utilexec "k8s.io/client-go/util/exec"
+	metricsv1beta1 "k8s.io/metrics/pkg/apis/metrics/v1beta1"
 
 	"github.com/peapod-sh/peapod/agent/runtime"
+	"github.com/peapod-sh/peapod/agent/usage"
 )
 
 // fakeNode has one pod with one container.
@@ -44,6 +46,48 @@ func newNode(t *testing.T) *fakeNode {
 }
 
 func (n *fakeNode) Pods() []*corev1.Pod { return []*corev1.Pod{n.Pod("default", "web")} }
+
+func (n *fakeNode) Usage() *usage.Meter {
+	return usage.New(usage.Config{Node: "n1", Pods: n.Pods, Stats: func(context.Context, string) (runtime.PodStats, error) {
+		u := runtime.Usage{Time: time.Now(), CPUNanos: 5e9, WorkingSetBytes: 1 << 20}
+		return runtime.PodStats{Usage: u, Containers: map[string]runtime.Usage{"id1": u}}, nil
+	}})
+}
+
+func TestUsageOfTheNodesPods(t *testing.T) {
+	s := httptest.NewServer(New(newNode(t)))
+	defer s.Close()
+	get := func(path string) []byte {
+		t.Helper()
+		resp, err := http.Get(s.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %s, %v", path, resp.Status, err)
+		}
+		return b
+	}
+	var pods metricsv1beta1.PodMetricsList
+	if err := pods.Unmarshal(get("/usage?namespace=default")); err != nil || len(pods.Items) != 1 || pods.Items[0].Containers[0].Usage.Memory().Value() != 1<<20 {
+		t.Errorf("the pods use %+v, %v", pods.Items, err)
+	}
+	if err := pods.Unmarshal(get("/usage?namespace=other")); err != nil || len(pods.Items) != 1 { // Unmarshal appends: nothing came
+		t.Errorf("another namespace's pods are %+v, %v", pods.Items, err)
+	}
+	var node metricsv1beta1.NodeMetrics
+	if err := node.Unmarshal(get("/usage/node")); err != nil || node.Name != "n1" || node.Usage.Memory().IsZero() {
+		t.Errorf("the node uses %+v, %v", node, err)
+	}
+	if b := get("/stats/summary"); !strings.Contains(string(b), `"podRef":{"name":"web","namespace":"default","uid":"u"}`) {
+		t.Errorf("the summary is %s", b)
+	}
+	if b := get("/metrics/resource"); !strings.Contains(string(b), `container_cpu_usage_seconds_total{container="c",namespace="default",pod="web"} 5 `) {
+		t.Errorf("the metrics are %s", b)
+	}
+}
 
 func (n *fakeNode) Pod(namespace, name string) *corev1.Pod {
 	n.mu.Lock()

@@ -21,6 +21,7 @@ import (
 	"k8s.io/apiserver/pkg/registry/generic/registry"
 	"k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/apiserver/pkg/server"
+	metricsv1beta1 "k8s.io/metrics/pkg/apis/metrics/v1beta1"
 
 	"github.com/peapod-sh/peapod/api"
 	"github.com/peapod-sh/peapod/server/rbac"
@@ -73,6 +74,7 @@ func (s *Server) groups(cfg *server.Config) (map[schema.GroupVersion]served, err
 		}
 	}
 	s.reviews(groups)
+	add(metricsv1beta1.SchemeGroupVersion, (&meters{s.pods, s.nodes, s.config.Nodes, s.config.Logger.Warn}).storages())
 	add(schema.GroupVersion{Version: "v1"}, served{"componentstatuses": components{s.config.Ready}})
 	return groups, nil
 }
@@ -108,11 +110,13 @@ func (s *Server) mainStorage(k *api.Kind, store *registry.Store, out served) res
 		out["namespaces/finalize"] = newFinalize(store, k)
 		return n
 	case nodesResource:
+		s.nodes = store
 		out["nodes/proxy"] = s.nodeProxy(store)
 	case servicesResource:
 		out["services/proxy"] = s.serviceProxy(store)
 		return newServices(r, &allocator{s.config.Store, s.config.ServiceCIDR, s.config.DNSAddress, s.config.NodePorts})
 	case podsResource:
+		s.pods = store
 		return s.newPods(r, out)
 	case rbac.Roles, rbac.RoleBindings, rbac.ClusterRoles, rbac.ClusterRoleBindings:
 		return s.newPolicy(r)

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	apidiscovery "k8s.io/apiserver/pkg/endpoints/discovery/aggregated"
 	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
+	"k8s.io/apiserver/pkg/registry/generic/registry"
 	"k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/healthz"
 	restclient "k8s.io/client-go/rest"
@@ -31,6 +32,7 @@ type Server struct {
 	accounts      *Accounts   // nil without tokens
 	guard         *rbac.Guard // nil without a policy
 	authenticator authenticator.Request
+	pods, nodes   *registry.Store
 }
 
 // New makes a server. It serves at once through Handler; Run serves HTTPS.

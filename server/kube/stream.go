@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -56,18 +55,7 @@ func (s streams) target(ctx context.Context, name string) (*target, error) {
 	if s.nodes == nil {
 		return nil, apierrors.NewServiceUnavailable("this server has no way to the nodes")
 	}
-	node := p.Spec.NodeName
-	return &target{p, &http.Transport{
-		DisableKeepAlives:  true,
-		DisableCompression: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			c, err := s.nodes.DialNode(ctx, node)
-			if err != nil {
-				return nil, fmt.Errorf("reaching node %s: %w", node, err)
-			}
-			return c, nil
-		},
-	}}, nil
+	return &target{p, nodeClient(s.nodes, p.Spec.NodeName)}, nil
 }
 
 func (t *target) location(verb string, parts []string, q url.Values) *url.URL {

@@ -34,6 +34,7 @@ func userRoles() []*rbacv1.ClusterRole {
 			rule(readWrite, rbacv1.GroupName, "roles rolebindings"))),
 		partOf("edit", clusterRole("system:aggregate-to-edit", editRules()...)),
 		partOf("view", clusterRole("system:aggregate-to-view", viewRules()...)),
+		partOf("view", clusterRole("system:aggregated-metrics-reader", rule(read, "metrics.k8s.io", "pods nodes"))),
 		clusterRole("system:basic-user",
 			rule("create", "authorization.k8s.io", "selfsubjectaccessreviews selfsubjectrulesreviews"),
 			rule("create", "authentication.k8s.io", "selfsubjectreviews")),
