@@ -3,6 +3,7 @@ package agent
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strconv"
 	"time"
 
@@ -39,6 +40,7 @@ type container struct {
 	state containerState
 
 	starts  int
+	base    int    // starts before the sandbox was made anew or all containers were restarted: from there init containers run again
 	id      string // of the latest start
 	image   string
 	imageID string
@@ -89,10 +91,41 @@ func containerID(uid types.UID, name string, attempt int) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// restartable says whether the container is to be started again after its end.
+// begun says whether the container was started since the pod's beginning, or its latest one.
+func (c *container) begun() bool { return c.starts > c.base }
+
+// rewind makes a container that has ended one that was not started yet, but for its history.
+func (c *container) rewind() {
+	c.base = c.starts
+	if c.end != nil {
+		c.last, c.end = c.end, nil
+	}
+	c.state = cWaiting
+}
+
+// rule is the first of the container's rules for its exit code (KEP-5307), "" if none is.
+func (c *container) rule() corev1.ContainerRestartRuleAction {
+	if c.end == nil {
+		return ""
+	}
+	for _, r := range c.spec.RestartPolicyRules {
+		if x := r.ExitCodes; x != nil && slices.Contains(x.Values, c.end.ExitCode) == (x.Operator == corev1.ContainerRestartRuleOnExitCodesOpIn) {
+			return r.Action
+		}
+	}
+	return ""
+}
+
+// restartable says whether the container is to be started again after its end: by its rules, by its own policy, or by the
+// pod's.
 func (c *container) restartable(policy corev1.RestartPolicy) bool {
 	failed := c.end == nil || c.end.ExitCode != 0
+	if own := c.spec.RestartPolicy; own != nil && c.role != roleSidecar {
+		policy = corev1.RestartPolicy(*own)
+	}
 	switch {
+	case c.rule() != "":
+		return true
 	case c.role == roleSidecar:
 		return true
 	case c.role == roleEphemeral:

@@ -84,6 +84,14 @@ func (s *scripted) StartSandbox(ctx context.Context, spec runtime.SandboxSpec) (
 	return *b, nil
 }
 
+// reboot forgets all that lives in the kernel.
+func (s *scripted) reboot() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.boxes)
+	clear(s.running)
+}
+
 func (s *scripted) RemoveSandbox(ctx context.Context, uid string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -38,6 +38,8 @@ type life struct {
 	allocated, applied corev1.ResourceRequirements // of the pod as a whole
 	resize             resizing
 
+	restartAll bool // all containers are ended and then started from the first on (KEP-5532)
+
 	removed bool // the cluster has forgotten the pod
 	// doom is why the agent itself ends the pod (activeDeadlineSeconds); phase is set once it has ended.
 	doomReason, doomMessage string
@@ -172,7 +174,7 @@ func (l *life) initialized() bool {
 	for _, c := range l.conts {
 		switch {
 		case c.role == roleMain:
-			if c.starts > 0 {
+			if c.begun() {
 				return true // so they had when it was started
 			}
 		case c.role == roleSidecar && !(c.state == cRunning && c.started):
@@ -185,7 +187,7 @@ func (l *life) initialized() bool {
 }
 
 func (l *life) anyMainStarted() bool {
-	return slices.ContainsFunc(l.conts, func(c *container) bool { return c.role == roleMain && c.starts > 0 })
+	return slices.ContainsFunc(l.conts, func(c *container) bool { return c.role == roleMain && c.begun() })
 }
 
 func (c *container) succeeded() bool {
@@ -279,7 +281,8 @@ const (
 	actFinal                // remove the pod object
 	actAskResize            // ask the node for the resources that the spec wants now
 	actResize               // change limits and weights in place
-	actRestart              // stop a container that is to be started with other resources
+	actRestart              // stop a container that is to be started anew
+	actSave                 // nothing but to look again
 )
 
 // action is one thing to do. Whoever takes it from next must do it: next has noted it as begun.
@@ -298,6 +301,9 @@ func (l *life) next(now time.Time) (a action, wake time.Time) {
 	var alarm alarm
 	if a := l.nextKill(now, &alarm); a.kind != actNone {
 		return a, time.Time{}
+	}
+	if l.restartAll {
+		return l.nextRestart(now), alarm.Time
 	}
 	if a := l.nextResize(now, &alarm); a.kind != actNone {
 		return a, time.Time{}
@@ -322,6 +328,39 @@ func (l *life) next(now time.Time) (a action, wake time.Time) {
 		return action{kind: actStart, c: c}, time.Time{}
 	}
 	return action{}, alarm.Time
+}
+
+// nextRestart ends what runs and then rewinds the pod to before its first init container.
+func (l *life) nextRestart(now time.Time) action {
+	if l.starting != nil || l.resize.running {
+		return action{}
+	}
+	for _, c := range l.conts {
+		if c.role != roleEphemeral && c.state == cRunning && c.stop == stopNone {
+			c.stop, c.deadline = stopAsked, now.Add(l.grace())
+			return action{kind: actRestart, c: c}
+		}
+	}
+	var due time.Time
+	for _, c := range l.conts {
+		if c.role == roleEphemeral {
+			continue
+		}
+		if c.state == cRunning {
+			return action{}
+		}
+		if c.rule() == corev1.ContainerRestartRuleActionRestartAllContainers {
+			due = c.notBefore
+		}
+	}
+	for _, c := range l.conts {
+		if c.role != roleEphemeral {
+			c.rewind()
+			c.notBefore = due
+		}
+	}
+	l.restartAll = false
+	return action{kind: actSave}
 }
 
 // nextContainer is the container to be started now: an ephemeral one, which waits for nobody, else the first

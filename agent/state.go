@@ -23,6 +23,7 @@ type savedPod struct {
 	Phase           corev1.PodPhase             `json:",omitempty"`
 	DoomReason      string                      `json:",omitempty"`
 	DoomMessage     string                      `json:",omitempty"`
+	RestartAll      bool                        `json:",omitempty"`
 	Deadline        time.Time                   `json:",omitzero"`
 	Allocated       corev1.ResourceRequirements `json:",omitzero"`
 	Applied         corev1.ResourceRequirements `json:",omitzero"`
@@ -32,6 +33,7 @@ type savedPod struct {
 type savedContainer struct {
 	State     containerState
 	Starts    int
+	Base      int                              `json:",omitempty"`
 	Image     string                           `json:",omitempty"`
 	ImageID   string                           `json:",omitempty"`
 	Crash     time.Duration                    `json:",omitempty"`
@@ -95,12 +97,12 @@ func replaceFile(dir, name string, b []byte) error {
 func (l *life) snapshot() savedPod {
 	s := savedPod{
 		Namespace: l.pod.Namespace, Name: l.pod.Name, StartTime: l.startTime, IP: l.ip, Phase: l.phase,
-		DoomReason: l.doomReason, DoomMessage: l.doomMessage, Deadline: l.deadline,
+		DoomReason: l.doomReason, DoomMessage: l.doomMessage, RestartAll: l.restartAll, Deadline: l.deadline,
 		Allocated: l.allocated, Applied: l.applied, Containers: map[string]savedContainer{},
 	}
 	for _, c := range l.conts {
 		s.Containers[c.spec.Name] = savedContainer{
-			State: c.state, Starts: c.starts, Image: c.image, ImageID: c.imageID, Crash: c.crash.Delay, NotBefore: c.notBefore,
+			State: c.state, Starts: c.starts, Base: c.base, Image: c.image, ImageID: c.imageID, Crash: c.crash.Delay, NotBefore: c.notBefore,
 			End: c.end, Last: c.last, Stop: c.stop, Hooked: c.hooked, Deadline: c.deadline,
 			Allocated: c.allocated, Applied: c.applied,
 		}
@@ -156,13 +158,13 @@ func (w *worker) resumeContainer(c *container) {
 func (l *life) resume(s savedPod) {
 	l.startTime, l.ip, l.phase, l.deadline = s.StartTime, s.IP, s.Phase, s.Deadline
 	l.doomReason, l.doomMessage = s.DoomReason, s.DoomMessage
-	l.allocated, l.applied = s.Allocated, s.Applied
+	l.allocated, l.applied, l.restartAll = s.Allocated, s.Applied, s.RestartAll
 	for _, c := range l.conts {
 		sc, ok := s.Containers[c.spec.Name]
 		if !ok {
 			continue
 		}
-		c.state, c.starts, c.image, c.imageID = sc.State, sc.Starts, sc.Image, sc.ImageID
+		c.state, c.starts, c.base, c.image, c.imageID = sc.State, sc.Starts, sc.Base, sc.Image, sc.ImageID
 		c.crash, c.notBefore, c.end, c.last = backoff{sc.Crash}, sc.NotBefore, sc.End, sc.Last
 		c.stop, c.hooked, c.deadline = sc.Stop, sc.Hooked, sc.Deadline
 		c.allocated, c.applied = sc.Allocated, sc.Applied
@@ -244,8 +246,10 @@ func (l *life) restartFrame() {
 	l.deadFrame = l.sandbox == sandboxReady
 	l.sandbox, l.ip = sandboxNone, ""
 	for _, c := range l.conts {
+		c.base = c.starts
 		if c.role == roleInit && c.succeeded() {
-			c.state, c.notBefore = cWaiting, time.Time{}
+			c.rewind()
+			c.notBefore = time.Time{}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package agent
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -148,7 +149,7 @@ func (c *container) lastDelay() time.Duration {
 func (l *life) conditions(now time.Time) []corev1.PodCondition {
 	unready, uninit := l.unready()
 	gates := l.gate()
-	own := append(l.resizeConditions(), []corev1.PodCondition{
+	own := append(l.passingConditions(), []corev1.PodCondition{
 		truth(corev1.PodReadyToStartContainers, l.sandbox == sandboxReady || l.sandbox == sandboxRemoving, "", ""),
 		l.initializedCondition(uninit),
 		l.readyCondition(corev1.PodReady, unready, gates),
@@ -165,9 +166,20 @@ func (l *life) conditions(now time.Time) []corev1.PodCondition {
 		out = append(out, c)
 	}
 	for _, c := range l.pod.Status.Conditions {
-		if c.Type != corev1.PodResizePending && c.Type != corev1.PodResizeInProgress && findCondition(own, c.Type) == nil {
+		if !slices.Contains(passing, c.Type) && findCondition(own, c.Type) == nil {
 			out = append(out, c)
 		}
+	}
+	return out
+}
+
+// passing are the agent's conditions that are there only while something goes on.
+var passing = []corev1.PodConditionType{corev1.PodResizePending, corev1.PodResizeInProgress, corev1.AllContainersRestarting}
+
+func (l *life) passingConditions() []corev1.PodCondition {
+	out := l.resizeConditions()
+	if l.restartAll && !l.ending() {
+		out = append(out, truth(corev1.AllContainersRestarting, true, "", ""))
 	}
 	return out
 }

@@ -167,7 +167,7 @@ func (w *worker) begin(ctx context.Context, a action) {
 	case actResize:
 		w.spawn(ctx, w.jobResize())
 	case actRestart:
-		w.stop(ctx, a.c, fmt.Sprintf("Container %s resize requires restart", a.c.spec.Name))
+		w.stop(ctx, a.c, w.life.restartReason(a.c))
 	case actFinal:
 		w.publish()
 		w.a.writer.remove(w.life.pod)
@@ -276,10 +276,21 @@ func (w *worker) ended(c *container, x runtime.Container) {
 		cancel() // a preStop hook has nothing left to wait for
 	}
 	c.ended(x, w.terminationMessage(c, x))
+	if c.rule() == corev1.ContainerRestartRuleActionRestartAllContainers && !w.life.ending() {
+		w.life.restartAll = true
+	}
 	if c.role == roleMain || c.role == roleSidecar || !c.succeeded() {
 		w.backOffEvent(c)
 	}
 	w.save()
+}
+
+// restartReason says why a container that runs is ended only to be started again.
+func (l *life) restartReason(c *container) string {
+	if l.restartAll {
+		return "Container " + c.spec.Name + " will be restarted with all others of its pod"
+	}
+	return "Container " + c.spec.Name + " resize requires restart"
 }
 
 // backOffEvent says that a container will not be started again at once.
