@@ -94,29 +94,6 @@ func readVerified(r io.Reader, h v1.Hash, bytesMax int64) ([]byte, error) {
 	return b, nil
 }
 
-// saveBlob streams r into the store under its own digest; want, where set, must be that digest.
-func (s *Store) saveBlob(ctx context.Context, r io.Reader, want v1.Hash, bytesMax int64) (v1.Hash, int64, error) {
-	f, err := os.CreateTemp(s.path("tmp"), "blob-")
-	if err != nil {
-		return v1.Hash{}, 0, err
-	}
-	defer os.Remove(f.Name())
-	defer f.Close()
-	hash := sha256.New()
-	n, err := io.Copy(io.MultiWriter(f, hash), io.LimitReader(&ctxReader{ctx, r}, bytesMax+1))
-	if err != nil {
-		return v1.Hash{}, n, err
-	}
-	if n > bytesMax {
-		return v1.Hash{}, n, fmt.Errorf("%w: more than %d bytes", ErrLimit, bytesMax)
-	}
-	got := v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(hash.Sum(nil))}
-	if want.Hex != "" && got != want {
-		return got, n, fmt.Errorf("%w: layer %s arrived as %s (%d bytes)", ErrCorrupt, want, got, n)
-	}
-	return got, n, commit(f, s.blobPath(got))
-}
-
 // ctxReader ends a copy when its context ends.
 type ctxReader struct {
 	ctx context.Context
@@ -128,4 +105,15 @@ func (c *ctxReader) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return c.r.Read(p)
+}
+
+// reopened begins a stream that can be opened as a whole only at an offset.
+func reopened(open func() (io.ReadCloser, error)) opener {
+	return func(_ context.Context, offset int64) (io.ReadCloser, error) {
+		r, err := open()
+		if err != nil {
+			return nil, err
+		}
+		return skipped(r, offset)
+	}
 }

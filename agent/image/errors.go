@@ -11,5 +11,6 @@ var (
 	ErrInUse        = errors.New("image is in use")
 	ErrHostile      = errors.New("layer refused")    // its tar stream tries what no image should
 	ErrLimit        = errors.New("limit exceeded")   // see Limits
+	ErrUnsupported  = errors.New("not supported")    // a platform or media type that this node cannot run
 	ErrCorrupt      = errors.New("content mismatch") // the bytes are not those the digest promised
 )

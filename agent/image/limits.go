@@ -23,10 +23,18 @@ const (
 	nestedIndexMax   = 4        // an index in an index in an index...
 	symlinksMax      = 40       // the kernel's own limit of links in one path
 
-	layersAtOnce     = 3 // downloads of one pull; more gains nothing against one registry
-	blobAttempts     = 3 // of one layer's download, each from its start
+	layersAtOnce    = 3                      // downloads of one pull; more gains nothing against one registry
+	blobAttempts    = 4                      // in a row without a byte of progress, until a layer's download is given up
+	blobPause       = 100 * time.Millisecond // after the first of them; doubles
+	corruptAttempts = 2                      // of a layer whose content is not what its digest promised
+	stallTimeout    = 30 * time.Second       // without a byte, until a source counts as dead
+
+	requestAttempts  = 5                      // of one request that a registry answers with 429 or 5xx
+	requestPause     = 200 * time.Millisecond // before the second; doubles
+	retryAfterMax    = 30 * time.Second       // a registry that wants more time is not waited for
 	dialTimeout      = 10 * time.Second
 	headerTimeout    = 30 * time.Second
+	partialKept      = 24 * time.Hour // until a download that nobody goes on with is removed
 	progressInterval = 100 * time.Millisecond
 )
 

@@ -96,8 +96,8 @@ func ociSource(a *archive, manifest []byte) (*source, error) {
 	if err != nil {
 		return nil, err
 	}
-	layers, err := describe(manifest, config, func(d v1.Descriptor) func(context.Context) (io.ReadCloser, error) {
-		return func(context.Context) (io.ReadCloser, error) { return a.open("blobs/sha256/" + d.Digest.Hex) }
+	layers, err := describe(manifest, config, func(d v1.Descriptor) opener {
+		return reopened(func() (io.ReadCloser, error) { return a.open("blobs/sha256/" + d.Digest.Hex) })
 	})
 	return &source{manifest: manifest, config: config, layers: layers}, err
 }
@@ -159,10 +159,10 @@ func (s *Store) dockerSource(ctx context.Context, a *archive, e dockerEntry) (*s
 		return nil, err
 	}
 	n := -1
-	layers, err := describe(manifest, config, func(v1.Descriptor) func(context.Context) (io.ReadCloser, error) {
+	layers, err := describe(manifest, config, func(v1.Descriptor) opener {
 		n++
 		name := e.Layers[n]
-		return func(context.Context) (io.ReadCloser, error) { return a.open(name) }
+		return reopened(func() (io.ReadCloser, error) { return a.open(name) })
 	})
 	return &source{manifest: manifest, config: config, layers: layers, names: canonicalNames(e.RepoTags)}, err
 }

@@ -100,6 +100,12 @@ func refused(err error) bool {
 	return errors.As(err, &t) && (t.StatusCode == http.StatusUnauthorized || t.StatusCode == http.StatusForbidden)
 }
 
+// missing tells of an answer that what was asked for is not there.
+func missing(err error) bool {
+	var t *transport.Error
+	return errors.As(err, &t) && t.StatusCode == http.StatusNotFound
+}
+
 // explain says in one sentence what went wrong at an endpoint and what to do about it.
 func explain(err error, e endpoint, r name.Reference) error {
 	var t *transport.Error

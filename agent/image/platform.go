@@ -14,7 +14,7 @@ import (
 // platform is what this node can run.
 var platform = v1.Platform{OS: "linux", Architecture: runtime.GOARCH}
 
-var errOtherPlatform = errors.New("made for another platform")
+var errOtherPlatform = fmt.Errorf("%w: made for another platform", ErrUnsupported)
 
 // pickManifest follows indexes down to the manifest for this platform. get fetches and verifies a document.
 func pickManifest(d v1.Descriptor, depth int, get func(v1.Descriptor) ([]byte, error)) ([]byte, error) {

@@ -7,12 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
 // Pull brings an image from its registry, or from the first of the registry's mirrors that has it.
@@ -113,75 +113,91 @@ func (j joined) Error() string {
 
 func (j joined) Unwrap() []error { return j }
 
+// pullFrom tries the credentials in order. One that is refused is followed by the next.
 func (s *Store) pullFrom(ctx context.Context, e endpoint, r name.Reference, auths []authn.Authenticator, tell func(Progress)) error {
 	ref, err := e.reference(r)
 	if err != nil {
 		return err
 	}
-	transport := e.transport()
-	defer transport.CloseIdleConnections()
-	var desc *remote.Descriptor
-	var puller *remote.Puller
+	base := e.transport()
+	defer base.CloseIdleConnections()
+	guarded := patience{inner: base}
+	if !e.plain && !loopback(e.host) {
+		guarded.host = e.host
+	}
 	for _, a := range append(auths[:len(auths):len(auths)], authn.Anonymous) {
-		puller, err = remote.NewPuller(remote.WithAuth(a), remote.WithTransport(transport), remote.WithJobs(layersAtOnce), remote.WithUserAgent("peapod"))
-		if err != nil {
-			return err
+		var reg *repo
+		if reg, err = dialRegistry(ctx, ref, a, guarded); err == nil {
+			err = s.pullAs(ctx, reg, r, a, tell)
 		}
-		if desc, err = puller.Get(ctx, ref); err == nil || !refused(err) {
+		if err == nil || !refused(err) {
 			break
 		}
 	}
 	if err != nil {
 		return explain(err, e, r)
 	}
-	src, err := remoteSource(ctx, puller, ref, desc)
-	if err != nil {
-		return explain(err, e, r)
-	}
-	src.names = []string{canonical(r), repository(r) + "@" + desc.Digest.String()}
-	if _, err := s.ingest(ctx, src, tell); err != nil {
-		return explain(err, e, r)
-	}
 	return nil
 }
 
-// remoteSource chooses the platform and fetches the documents; layers follow when asked for.
-func remoteSource(ctx context.Context, p *remote.Puller, ref name.Reference, desc *remote.Descriptor) (*source, error) {
-	manifest, err := pickManifest(desc.Descriptor, nestedIndexMax, func(d v1.Descriptor) ([]byte, error) {
-		if d.Digest == desc.Digest {
-			return desc.Manifest, nil
-		}
-		got, err := p.Get(ctx, ref.Context().Digest(d.Digest.String()))
+// pullAs pulls with one credential. If the registry says that the reference stands for what is here already, all that
+// is left to do is to note that it said so.
+func (s *Store) pullAs(ctx context.Context, reg *repo, r name.Reference, a authn.Authenticator, tell func(Progress)) error {
+	names := []string{canonical(r)}
+	if _, ok := s.Get(canonical(r)); ok {
+		digest, err := reg.digest(ctx)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		return got.Manifest, nil
+		if have, ok := s.Get(repository(r) + "@" + digest); ok && slices.Contains(have.Names, repository(r)+"@"+digest) {
+			if err := s.grant(have.ID, repository(r), a); err != nil {
+				return err
+			}
+			_, err := s.record(have, append(names, repository(r)+"@"+digest))
+			return err
+		}
+	}
+	desc, raw, err := reg.manifest(ctx, reg.ref.Identifier())
+	if err != nil {
+		return err
+	}
+	src, err := reg.source(ctx, desc, raw)
+	if err != nil {
+		return err
+	}
+	src.names = append(names, repository(r)+"@"+desc.Digest.String())
+	src.granted = func(id string) error { return s.grant(id, repository(r), a) }
+	_, err = s.ingest(ctx, src, tell)
+	return err
+}
+
+// source chooses the platform and fetches the documents; layers follow when asked for.
+func (r *repo) source(ctx context.Context, desc v1.Descriptor, raw []byte) (*source, error) {
+	manifest, err := pickManifest(desc, nestedIndexMax, func(d v1.Descriptor) ([]byte, error) {
+		if d.Digest == desc.Digest {
+			return raw, nil
+		}
+		_, got, err := r.manifest(ctx, d.Digest.String())
+		return got, err
 	})
 	if err != nil {
 		return nil, err
 	}
-	open := func(d v1.Descriptor) func(context.Context) (io.ReadCloser, error) {
-		return func(ctx context.Context) (io.ReadCloser, error) {
-			l, err := p.Layer(ctx, ref.Context().Digest(d.Digest.String()))
-			if err != nil {
-				return nil, err
-			}
-			return l.Compressed()
-		}
-	}
-	var m v1.Manifest
-	if err := json.Unmarshal(manifest, &m); err != nil {
-		return nil, fmt.Errorf("reading the manifest: %w", err)
-	}
-	r, err := open(m.Config)(ctx)
+	m, err := checkMedia(manifest)
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close()
-	config, err := readVerified(r, m.Config.Digest, configBytesMax)
+	body, err := r.blob(ctx, m.Config, 0)
 	if err != nil {
 		return nil, err
 	}
-	layers, err := describe(manifest, config, open)
+	defer body.Close()
+	config, err := readVerified(body, m.Config.Digest, configBytesMax)
+	if err != nil {
+		return nil, err
+	}
+	layers, err := describe(manifest, config, func(d v1.Descriptor) opener {
+		return func(ctx context.Context, offset int64) (io.ReadCloser, error) { return r.blob(ctx, d, offset) }
+	})
 	return &source{manifest: manifest, config: config, layers: layers}, err
 }

@@ -32,6 +32,8 @@ type hub struct {
 	*httptest.Server
 	blobs  atomic.Int64            // GETs of blobs
 	refuse func(*http.Request) int // a status instead of an answer, 0 to answer
+	ranges []string                // Range headers of the GETs of blobs
+	mu     sync.Mutex
 	cut    int64                   // the blob request, counted from 1, that breaks off in the middle
 }
 
@@ -47,16 +49,30 @@ func newHub(t *testing.T) *hub {
 			}
 		}
 		if r.Method == "GET" && strings.Contains(r.URL.Path, "/blobs/") {
+			h.note(r)
 			if h.blobs.Add(1) == h.cut {
-				w.Header().Set("Content-Length", "100000")
-				w.Write([]byte("half"))
-				return
+				w = &severed{w, 500}
 			}
 		}
 		inner.ServeHTTP(w, r)
 	}))
 	t.Cleanup(h.Close)
 	return h
+}
+
+// severed is an answer that breaks off after some bytes.
+type severed struct {
+	http.ResponseWriter
+	left int
+}
+
+func (s *severed) Write(b []byte) (int, error) {
+	n, err := s.ResponseWriter.Write(b[:min(len(b), s.left)])
+	if s.left -= n; s.left == 0 {
+		s.ResponseWriter.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	return n, err
 }
 
 func (h *hub) push(t *testing.T, repo string, img v1.Image) {
@@ -68,6 +84,12 @@ func (h *hub) push(t *testing.T, repo string, img v1.Image) {
 	if err := remote.Write(ref, img); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func (h *hub) note(r *http.Request) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ranges = append(h.ranges, r.Header.Get("Range"))
 }
 
 func (h *hub) options() Options {
@@ -137,6 +159,9 @@ func TestPullGoesOnAfterABrokenConnection(t *testing.T) {
 	}
 	if n := h.blobs.Load(); n != 3 {
 		t.Errorf("%d blobs fetched, want the configuration and the layer twice", n)
+	}
+	if got := h.ranges[2]; !strings.HasPrefix(got, "bytes=500-") {
+		t.Errorf("the second request asks for %q, want what is missing", got)
 	}
 }
 

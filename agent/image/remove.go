@@ -62,6 +62,9 @@ func (s *Store) shrink(images map[string]*Image, one *Image) (trash string, err 
 		return "", fmt.Errorf("removing images: %w", err)
 	}
 	s.adopt(images)
+	if err := s.forgetRights(images); err != nil {
+		return "", fmt.Errorf("removing images: %w", err)
+	}
 	trash, err = os.MkdirTemp(s.path("tmp"), "trash-")
 	if err != nil {
 		return "", err

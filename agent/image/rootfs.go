@@ -72,10 +72,8 @@ func (s *Store) importRootfs(ctx context.Context, from, ref string, c Config) (*
 	if err != nil {
 		return nil, err
 	}
-	layers, err := describe(manifest, config, func(v1.Descriptor) func(context.Context) (io.ReadCloser, error) {
-		return func(context.Context) (io.ReadCloser, error) {
-			return io.NopCloser(io.NewSectionReader(layer, 0, st.Size())), nil
-		}
+	layers, err := describe(manifest, config, func(v1.Descriptor) opener {
+		return reopened(func() (io.ReadCloser, error) { return io.NopCloser(io.NewSectionReader(layer, 0, st.Size())), nil })
 	})
 	if err != nil {
 		return nil, err

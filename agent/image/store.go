@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/hashicorp/go-hclog"
@@ -19,6 +20,7 @@ type Options struct {
 	Logger   hclog.Logger        // nil is silence
 	Mirrors  map[string][]Mirror // by registry as names spell it (docker.io); "*" is for all others
 	Embedded *Embedded           // see Demo
+	Peers    Peers               // other nodes; nil asks registries only
 	Limits   Limits
 }
 
@@ -28,6 +30,7 @@ type Store struct {
 	log     hclog.Logger
 	mirrors map[string][]Mirror
 	embed   *Embedded
+	peers   Peers
 	limits  Limits
 	lock    *os.File
 	flights flights
@@ -36,6 +39,10 @@ type Store struct {
 	images map[string]*Image // by ID
 	names  map[string]string // canonical name to ID
 	pins   map[string]int    // HEX of blobs and layers that an unfinished ingest counts on
+
+	downloads map[string]*download // by HEX
+	unsynced  map[string]bool      // HEX of layers that a crash may still damage
+	rights    rights
 }
 
 // Open makes the directory if need be, clears what a crash left half done, and reads the index.
@@ -49,8 +56,9 @@ func Open(dir string, opts Options) (*Store, error) {
 		opts.Logger = hclog.NewNullLogger()
 	}
 	s := &Store{
-		dir: dir, log: opts.Logger, mirrors: opts.Mirrors, embed: opts.Embedded, limits: opts.Limits.withDefaults(),
+		dir: dir, log: opts.Logger, mirrors: opts.Mirrors, embed: opts.Embedded, peers: opts.Peers, limits: opts.Limits.withDefaults(),
 		images: map[string]*Image{}, names: map[string]string{}, pins: map[string]int{},
+		downloads: map[string]*download{}, unsynced: map[string]bool{},
 	}
 	if err := s.open(); err != nil {
 		s.Close()
@@ -60,7 +68,7 @@ func Open(dir string, opts Options) (*Store, error) {
 }
 
 func (s *Store) open() error {
-	for _, d := range []string{"blobs/sha256", "layers"} {
+	for _, d := range []string{"blobs/sha256", "layers", "partial"} {
 		if err := os.MkdirAll(s.path(d), 0o700); err != nil {
 			return err
 		}
@@ -77,7 +85,13 @@ func (s *Store) open() error {
 	if err := s.readIndex(); err != nil {
 		return err
 	}
-	return s.dropStrayLayers()
+	if err := s.readRights(); err != nil {
+		return err
+	}
+	if err := s.dropStrayLayers(); err != nil {
+		return err
+	}
+	return s.setStrayBlobsAside()
 }
 
 func (s *Store) takeLock() error {
@@ -107,6 +121,43 @@ func (s *Store) dropStrayLayers() error {
 			continue
 		}
 		if err := os.RemoveAll(s.path("layers", e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setStrayBlobsAside makes downloads to be continued of blobs that no image names: they may never have reached the
+// disk whole, so they are read again before they count. What nobody wanted for a while goes.
+func (s *Store) setStrayBlobsAside() error {
+	found, err := os.ReadDir(s.path("blobs", "sha256"))
+	if err != nil {
+		return err
+	}
+	kept := s.referenced()
+	for _, e := range found {
+		if kept[e.Name()] {
+			continue
+		}
+		if err := os.Rename(s.path("blobs", "sha256", e.Name()), s.path("partial", e.Name())); err != nil {
+			return err
+		}
+	}
+	return s.dropOldPartials(time.Now())
+}
+
+// dropOldPartials removes downloads that nobody has gone on with for a day.
+func (s *Store) dropOldPartials(now time.Time) error {
+	found, err := os.ReadDir(s.path("partial"))
+	if err != nil {
+		return err
+	}
+	for _, e := range found {
+		st, err := e.Info()
+		if err != nil || now.Sub(st.ModTime()) < partialKept {
+			continue
+		}
+		if err := os.Remove(s.path("partial", e.Name())); err != nil {
 			return err
 		}
 	}
