@@ -177,9 +177,13 @@ func (s *start) event(kind, reason, message string) {
 }
 
 func (s *start) ensureImage(ctx context.Context) (*Image, error) {
-	secrets, err := s.a.pullSecrets(ctx, s.pod)
+	secrets, missing, err := s.a.pullSecrets(ctx, s.pod)
 	if err != nil {
 		return nil, &configError{err}
+	}
+	if len(missing) > 0 {
+		s.a.events.record(s.pod, "", corev1.EventTypeWarning, "FailedToRetrieveImagePullSecret", fmt.Sprintf(
+			"Unable to retrieve some image pull secrets (%s); attempting to pull the image may not succeed.", strings.Join(missing, ", ")))
 	}
 	img, err := s.a.cfg.Images.Ensure(ctx, s.spec.Image, pullPolicy(s.spec), secrets, func() {
 		s.event(corev1.EventTypeNormal, "Pulling", fmt.Sprintf("Pulling image %q", s.spec.Image))
@@ -192,8 +196,8 @@ func (s *start) ensureImage(ctx context.Context) (*Image, error) {
 		return nil, err
 	}
 	if img.Pulled {
-		s.event(corev1.EventTypeNormal, "Pulled", fmt.Sprintf("Successfully pulled image %q in %s. Image size: %d bytes.",
-			s.spec.Image, img.PullTime.Round(time.Millisecond), img.Size))
+		s.event(corev1.EventTypeNormal, "Pulled", fmt.Sprintf("Successfully pulled image %q in %v (%v including waiting). Image size: %d bytes.",
+			s.spec.Image, img.PullTime.Truncate(time.Millisecond), (img.WaitTime+img.PullTime).Truncate(time.Millisecond), img.Size))
 	} else {
 		s.event(corev1.EventTypeNormal, "Pulled", fmt.Sprintf("Container image %q already present on machine", s.spec.Image))
 	}
@@ -212,23 +216,24 @@ func pullPolicy(c *corev1.Container) corev1.PullPolicy {
 	return corev1.PullAlways
 }
 
-func (a *Agent) pullSecrets(ctx context.Context, pod *corev1.Pod) ([][]byte, error) {
-	var out [][]byte
+// pullSecrets reads the pod's credentials for registries. As in Kubernetes, the pull is tried without those that are missing.
+func (a *Agent) pullSecrets(ctx context.Context, pod *corev1.Pod) (documents [][]byte, missing []string, err error) {
 	for _, ref := range pod.Spec.ImagePullSecrets {
 		s, found, err := objects{a.cfg.ControlPlane}.Secret(ctx, pod.Namespace, ref.Name)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if !found { // as in Kubernetes, the pull is tried without
+		if !found {
+			missing = append(missing, ref.Name)
 			continue
 		}
 		if b := s.Data[corev1.DockerConfigJsonKey]; len(b) > 0 {
-			out = append(out, b)
+			documents = append(documents, b)
 		} else if b := s.Data[corev1.DockerConfigKey]; len(b) > 0 {
-			out = append(out, []byte(`{"auths":`+string(b)+`}`))
+			documents = append(documents, []byte(`{"auths":`+string(b)+`}`))
 		}
 	}
-	return out, nil
+	return documents, missing, nil
 }
 
 // containerSpec resolves everything that a container asks for.
@@ -342,7 +347,12 @@ func (w *worker) imageFailed(c *container, err *ImageError, now time.Time) {
 	c.retry.next(backoffFirst, backoffMax)
 	c.notBefore = now.Add(c.retry.Delay)
 	c.waitReason, c.waitMessage = err.Reason, err.Message
-	if err.Reason == ReasonErrImagePull {
+	switch err.Reason {
+	case ReasonInvalidImageName:
+		w.event(corev1.EventTypeWarning, "InspectFailed", err.Message, c)
+	case ReasonErrImageNeverPull:
+		w.event(corev1.EventTypeWarning, ReasonErrImageNeverPull, err.Message, c)
+	default:
 		w.event(corev1.EventTypeWarning, "Failed", fmt.Sprintf("Failed to pull image %q: %s", c.spec.Image, err.Message), c)
 		c.pullFailed = now
 	}
@@ -379,8 +389,8 @@ func (a *Agent) stopSignal(ctx context.Context, t hookTarget) syscall.Signal {
 	if t.spec.Image == "" {
 		return syscall.SIGTERM
 	}
-	img, err := a.cfg.Images.Ensure(ctx, t.spec.Image, corev1.PullNever, nil, func() {})
-	if err != nil {
+	img, ok := a.cfg.Images.Lookup(t.spec.Image)
+	if !ok {
 		return syscall.SIGTERM
 	}
 	return parseSignal(img.StopSignal)

@@ -50,6 +50,7 @@ type life struct {
 	shown     corev1.PodStatus // the status computed last: transition times go on from it
 	deadline  time.Time        // when what still runs is killed; zero until the pod ends
 	finalSent bool             // the final deletion is with the writer, or written
+	backedOff []*container     // whose wait after a failed pull has begun to show; taken by the worker
 }
 
 func newLife(pod *corev1.Pod) *life {
@@ -393,6 +394,7 @@ func (l *life) showPullBackOff(now time.Time, alarm *alarm) {
 			continue
 		}
 		c.pullFailed = time.Time{}
+		l.backedOff = append(l.backedOff, c)
 		c.waitMessage = fmt.Sprintf("Back-off pulling image %q: %s: %s", c.spec.Image, c.waitReason, c.waitMessage)
 		c.waitReason = ReasonImagePullBackOff
 	}

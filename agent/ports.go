@@ -31,6 +31,11 @@ type Images interface {
 	// it turns to a registry. PullSecrets are the .dockerconfigjson documents of the pod.
 	// Errors that should be shown with a reason of their own are *ImageError.
 	Ensure(ctx context.Context, ref string, policy corev1.PullPolicy, pullSecrets [][]byte, pulling func()) (*Image, error)
+	// Lookup finds an image that is here, whoever may use it; false if it is not.
+	Lookup(ref string) (*Image, bool)
+	// GC removes images that no pod names and no container uses, the longest unused first, until bytesToFree
+	// are freed or none is left that may go. It returns how many bytes it freed.
+	GC(ctx context.Context, bytesToFree int64) (freed int64, err error)
 }
 
 // Image is one image, unpacked.
@@ -43,18 +48,20 @@ type Image struct {
 	WorkingDir, User, StopSignal string
 	// ResolveUser looks a USER ("", "name", "uid", "uid:gid") up in the image's passwd and group files.
 	ResolveUser func(user string) (uid, gid uint32, groups []uint32, err error)
-	// Pulled is set when this Ensure fetched it, with how long that took and its size in bytes.
-	Pulled   bool
-	PullTime time.Duration
-	Size     int64
+	// Pulled is set when this Ensure asked a registry, with how long that took, how long it waited for its turn
+	// before, and the image's size in bytes.
+	Pulled             bool
+	PullTime, WaitTime time.Duration
+	Size               int64
 }
 
 // Reasons of ImageError, as Kubernetes shows them in a waiting container.
 const (
-	ReasonErrImagePull      = "ErrImagePull"
-	ReasonImagePullBackOff  = "ImagePullBackOff"
-	ReasonErrImageNeverPull = "ErrImageNeverPull"
-	ReasonInvalidImageName  = "InvalidImageName"
+	ReasonErrImagePull        = "ErrImagePull"
+	ReasonRegistryUnavailable = "RegistryUnavailable"
+	ReasonImagePullBackOff    = "ImagePullBackOff"
+	ReasonErrImageNeverPull   = "ErrImageNeverPull"
+	ReasonInvalidImageName    = "InvalidImageName"
 )
 
 // ImageError says why an image is not there.

@@ -127,12 +127,22 @@ func (w *worker) act(ctx context.Context, now time.Time) time.Time {
 	w.life.synced = w.life.synced || isClosed(w.a.synced)
 	for {
 		a, wake := w.life.next(now)
+		w.pullBackOffEvents()
 		if a.kind == actNone {
 			return w.refreshVolumes(ctx, now, wake)
 		}
 		w.save()
 		w.begin(ctx, a)
 	}
+}
+
+// pullBackOffEvents says that images will not be pulled again at once.
+func (w *worker) pullBackOffEvents() {
+	for _, c := range w.life.backedOff {
+		w.event(corev1.EventTypeNormal, "BackOff", fmt.Sprintf("Back-off pulling image %q", c.spec.Image), c)
+		w.event(corev1.EventTypeWarning, "Failed", "Error: "+ReasonImagePullBackOff, c)
+	}
+	w.life.backedOff = nil
 }
 
 func isClosed(c chan struct{}) bool {

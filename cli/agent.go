@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -61,6 +62,12 @@ machine joins with an address of a server and that token.`,
 	f.StringVar(&o.Kubeconfig, "kubeconfig-out", "", "also write the administrator's kubeconfig here")
 	f.StringVar(&o.CgroupRoot, "cgroup-root", "", "cgroup below which pods run (default peapod/NAME)")
 	f.StringArrayVar(&o.Mirrors, "mirror", nil, "REGISTRY=URL to pull images from instead of REGISTRY; may be repeated")
+	f.BoolVar(&o.Images.Serialize, "serialize-image-pulls", false, "pull one image at a time")
+	f.IntVar(&o.Images.ParallelMax, "max-parallel-image-pulls", 0, "images pulled at a time (default 8)")
+	f.IntVar(&o.Images.HighPercent, "image-gc-high-threshold", 85, "percentage of the disk in use from which on unused images are removed; 100 is never")
+	f.IntVar(&o.Images.LowPercent, "image-gc-low-threshold", 80, "percentage of the disk in use until which unused images are removed")
+	f.DurationVar(&o.Images.MinAge, "minimum-image-ttl-duration", 2*time.Minute, "how long an unused image stays at least")
+	f.DurationVar(&o.Images.MaxAge, "image-maximum-gc-age", 0, "how long an unused image stays at most; 0 is for ever")
 	f.StringVar(&o.LogLevel, "log-level", "info", "trace, debug, info, warn or error")
 	f.IntVar(&o.Sim, "sim", 0, "be this many simulated nodes, without processes, instead of a real one")
 	f.Int64Var(&o.SimPods, "sim-pods", 110, "pods that a simulated node takes")

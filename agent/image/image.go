@@ -32,6 +32,18 @@ type Image struct {
 	diffIDs  []string // HEX of everything it keeps in layers/
 }
 
+// RepoDigestOf prefers the name in the repository of a reference.
+func (i *Image) RepoDigestOf(ref string) string {
+	if r, err := parse(ref); err == nil {
+		for _, n := range i.Names {
+			if strings.HasPrefix(n, repository(r)+"@") {
+				return n
+			}
+		}
+	}
+	return i.RepoDigest()
+}
+
 // RepoDigest is the NAME@DIGEST under which a registry knows the image; its ID if none does.
 func (i *Image) RepoDigest() string {
 	for _, n := range i.Names {

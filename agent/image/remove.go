@@ -9,9 +9,9 @@ import (
 )
 
 // Remove takes a name from an image; without its last name, or removed by ID or digest, the image
-// goes with the layers that no other image has. inUse tells by ID which images must stay: those of
-// containers that exist, and those that a desired pod names.
-func (s *Store) Remove(ref string, inUse func(id string) bool) error {
+// goes with the layers that no other image has. Used are references (names, digests, IDs) of images that must
+// stay: those of containers that exist, and those that a desired pod names.
+func (s *Store) Remove(ref string, used []string) error {
 	s.mu.Lock()
 	i, ok := s.get(ref)
 	if !ok {
@@ -24,7 +24,7 @@ func (s *Store) Remove(ref string, inUse func(id string) bool) error {
 	}
 	images := s.withoutNames(names)
 	if len(images[i.ID].Names) == 0 {
-		if i.embedded || inUse(i.ID) {
+		if i.embedded || s.idsOf(used)[i.ID] {
 			s.mu.Unlock()
 			return fmt.Errorf("removing image %s: %w: remove the pods that use it first", ref, ErrInUse)
 		}
@@ -35,24 +35,15 @@ func (s *Store) Remove(ref string, inUse func(id string) bool) error {
 	return errors.Join(err, os.RemoveAll(trash))
 }
 
-// GC removes images that have lost their last name to a newer one and are not in use, and content
-// that nothing refers to, such as the layers of a pull that failed. It returns the IDs removed.
-func (s *Store) GC(inUse func(id string) bool) ([]string, error) {
-	s.mu.Lock()
-	images := s.withoutNames(nil)
-	var gone []string
-	for id, i := range images {
-		if len(i.Names) == 0 && !inUse(id) {
-			gone = append(gone, id)
+// idsOf resolves references to image IDs. Callers hold mu.
+func (s *Store) idsOf(refs []string) map[string]bool {
+	ids := map[string]bool{}
+	for _, r := range refs {
+		if i, ok := s.get(r); ok {
+			ids[i.ID] = true
 		}
 	}
-	slices.Sort(gone)
-	for _, id := range gone {
-		delete(images, id)
-	}
-	trash, err := s.shrink(images, nil)
-	s.mu.Unlock()
-	return gone, errors.Join(err, os.RemoveAll(trash))
+	return ids
 }
 
 // shrink makes the smaller table durable, then moves what nothing refers to any more into a trash

@@ -43,6 +43,9 @@ type Store struct {
 	downloads map[string]*download // by HEX
 	unsynced  map[string]bool      // HEX of layers that a crash may still damage
 	rights    rights
+	lastUse   map[string]time.Time // by image ID, of all images; those that were here at the start count from then
+	now       func() time.Time
+	changed   chan struct{} // capacity 1
 }
 
 // Open makes the directory if need be, clears what a crash left half done, and reads the index.
@@ -59,6 +62,7 @@ func Open(dir string, opts Options) (*Store, error) {
 		dir: dir, log: opts.Logger, mirrors: opts.Mirrors, embed: opts.Embedded, peers: opts.Peers, limits: opts.Limits.withDefaults(),
 		images: map[string]*Image{}, names: map[string]string{}, pins: map[string]int{},
 		downloads: map[string]*download{}, unsynced: map[string]bool{},
+		lastUse: map[string]time.Time{}, now: time.Now, changed: make(chan struct{}, 1),
 	}
 	if err := s.open(); err != nil {
 		s.Close()
@@ -164,6 +168,9 @@ func (s *Store) dropOldPartials(now time.Time) error {
 	return nil
 }
 
+// Dir is where the images are.
+func (s *Store) Dir() string { return s.dir }
+
 // Close waits for the pulls under way to notice that nobody wants them and frees the directory.
 // The caller has ended its calls before.
 func (s *Store) Close() error {
@@ -261,6 +268,15 @@ func (s *Store) withoutNames(names []string) map[string]*Image {
 }
 
 func (s *Store) adopt(images map[string]*Image) {
+	for id := range images {
+		if _, known := s.lastUse[id]; !known {
+			s.lastUse[id] = s.now()
+		}
+	}
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
 	s.images, s.names = images, map[string]string{}
 	for id, i := range images {
 		for _, n := range i.Names {

@@ -27,27 +27,10 @@ func (n *node) serveAdmin(ctx context.Context) error {
 		adminsock.Reply(w, list, err)
 	})
 	m.HandleFunc("DELETE /images", func(w http.ResponseWriter, r *http.Request) {
-		adminsock.Reply(w, struct{}{}, n.images.Remove(r.URL.Query().Get("ref"), n.imageInUse))
+		adminsock.Reply(w, struct{}{}, n.images.Remove(r.URL.Query().Get("ref"), n.pulls.used()))
 	})
 	if n.cfg.Metrics != nil {
 		m.Handle("GET /metrics", n.cfg.Metrics)
 	}
 	return adminsock.Serve(ctx, filepath.Join(n.cfg.DataDir, adminsock.Name), m)
-}
-
-// imageInUse says whether a pod of this node runs the image.
-func (n *node) imageInUse(id string) bool {
-	for _, p := range n.agent.Pods() {
-		for _, c := range p.Spec.Containers {
-			if i, ok := n.images.Get(c.Image); ok && i.ID == id {
-				return true
-			}
-		}
-		for _, c := range p.Spec.InitContainers {
-			if i, ok := n.images.Get(c.Image); ok && i.ID == id {
-				return true
-			}
-		}
-	}
-	return false
 }

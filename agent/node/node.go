@@ -39,6 +39,7 @@ type Config struct {
 	Servers       []wire.ServerAddress
 	Remember      func([]wire.ServerAddress)
 	Mirrors       map[string][]image.Mirror
+	Images        ImagesConfig
 	Version       string
 	Labels        map[string]string // of the Node object, beside the usual ones
 	Metrics       http.Handler      // served at /metrics of the admin socket; may be nil
@@ -60,6 +61,7 @@ type node struct {
 	visor    *supervisor.Client
 	executor *oci.Executor
 	images   *image.Store
+	pulls    *images
 	network  *network.Network
 	agent    *agent.Agent
 	model    *services.Model
@@ -176,9 +178,10 @@ func (n *node) openCluster(r *wire.Registered) error {
 		return err
 	}
 	n.model = services.New(n.cfg.Name, r.ClusterDomain, []netip.Addr{n.cfg.Address})
+	n.pulls = newImages(n.images, n.cfg.Images, n.log.Named("image"), func() []string { return usedImages(n.agent.Pods()) })
 	n.agent = agent.New(agent.Config{
 		NodeName: n.cfg.Name, NodeIPs: []netip.Addr{n.cfg.Address}, DataDir: n.cfg.DataDir,
-		Executor: n.executor, Images: imageSource{n.images}, Network: n.network, ControlPlane: n.link,
+		Executor: n.executor, Images: n.pulls, Network: n.network, ControlPlane: n.link,
 		DNS: []netip.Addr{vip}, ClusterDomain: r.ClusterDomain, Services: n.model.OfNamespace,
 		Version: n.cfg.Version, Logger: n.log,
 	})
@@ -189,8 +192,7 @@ func (n *node) openCluster(r *wire.Registered) error {
 
 // register announces the node; it is Ready only when pods can have addresses.
 func (n *node) register(ctx context.Context, ready bool) (*wire.Registered, error) {
-	object := n.object()
-	maps.Copy(object.Labels, n.cfg.Labels)
+	object := n.announced()
 	if !ready {
 		for i := range object.Status.Conditions {
 			if c := &object.Status.Conditions[i]; c.Type == corev1.NodeReady {
@@ -214,6 +216,14 @@ func (n *node) register(ctx context.Context, ready bool) (*wire.Registered, erro
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// announced is the node's object with all that this process knows of it.
+func (n *node) announced() *corev1.Node {
+	object := n.object()
+	maps.Copy(object.Labels, n.cfg.Labels)
+	object.Status.Images = imageList(n.images.List())
+	return object
 }
 
 func (n *node) object() *corev1.Node {
@@ -253,6 +263,7 @@ func (n *node) agentAfterNetwork(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.agent.Run(ctx) })
 	g.Go(func() error { n.agent.Usage().Run(ctx); return nil })
+	g.Go(func() error { return n.pulls.collect(ctx, n.agent.Knowing()) })
 	g.Go(func() error {
 		if _, err := n.register(ctx, true); err != nil {
 			return err
@@ -264,7 +275,7 @@ func (n *node) agentAfterNetwork(ctx context.Context) error {
 		if n.cfg.Up != nil {
 			n.cfg.Up()
 		}
-		return nil
+		return n.reportImages(ctx)
 	})
 	return g.Wait()
 }

@@ -109,6 +109,14 @@ func (simImages) Ensure(_ context.Context, ref string, _ corev1.PullPolicy, _ []
 		ResolveUser: func(string) (uint32, uint32, []uint32, error) { return 0, 0, nil, nil }}, nil
 }
 
+func (s simImages) Lookup(ref string) (*agent.Image, bool) {
+	i, err := s.Ensure(context.Background(), ref, corev1.PullNever, nil, nil)
+	return i, err == nil
+}
+
+// GC has nothing to remove.
+func (simImages) GC(context.Context, int64) (int64, error) { return 0, nil }
+
 // simNetwork invents an address for each pod, in a network that nobody routes.
 type simNetwork struct{}
 

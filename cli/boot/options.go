@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/peapod-sh/peapod/agent/image"
+	"github.com/peapod-sh/peapod/agent/node"
 	"github.com/peapod-sh/peapod/server"
 )
 
@@ -36,6 +37,7 @@ type Options struct {
 	Kubeconfig     string // file to write the administrator's kubeconfig to
 	CgroupRoot     string
 	Mirrors        []string // REGISTRY=URL
+	Images         node.ImagesConfig
 	LogLevel       string
 	Network        server.Network
 	Sim            int // number of simulated nodes, instead of a real one
@@ -85,6 +87,9 @@ func (o *Options) faults() []error {
 		add("--log-level %q is none of trace, debug, info, warn, error", o.LogLevel)
 	}
 	if _, err := o.mirrors(); err != nil {
+		out = append(out, err)
+	}
+	if err := o.Images.Validate(); err != nil {
 		out = append(out, err)
 	}
 	return out
