@@ -24,6 +24,8 @@ type ImagesConfig struct {
 	LowPercent  int           // until which they are; 0 is 80
 	MinAge      time.Duration // unused for less than this, an image stays; 0 is 2 minutes
 	MaxAge      time.Duration // unused for longer than this, an image goes; 0 is never
+	// GiveBytesPerSecond bounds what this node gives to all other nodes together; 0 does not.
+	GiveBytesPerSecond int64
 }
 
 const (

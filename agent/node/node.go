@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"net/netip"
 	"path/filepath"
@@ -21,6 +22,7 @@ import (
 	"github.com/peapod-sh/peapod/agent/nodehttp"
 	"github.com/peapod-sh/peapod/agent/runtime/oci"
 	"github.com/peapod-sh/peapod/agent/services"
+	"github.com/peapod-sh/peapod/agent/share"
 	"github.com/peapod-sh/peapod/agent/supervisor"
 	"github.com/peapod-sh/peapod/netproxy"
 	"github.com/peapod-sh/peapod/netproxy/dns"
@@ -40,6 +42,7 @@ type Config struct {
 	Remember      func([]wire.ServerAddress)
 	Mirrors       map[string][]image.Mirror
 	Images        ImagesConfig
+	PeerPort      int // TCP, where other nodes get layers of images from this one; 0 does not give nor ask
 	Version       string
 	Labels        map[string]string // of the Node object, beside the usual ones
 	Metrics       http.Handler      // served at /metrics of the admin socket; may be nil
@@ -62,6 +65,9 @@ type node struct {
 	executor *oci.Executor
 	images   *image.Store
 	pulls    *images
+	share    *share.Share // nil without PeerPort
+	sharing  net.Listener // nil without share
+	members  *members     // nil without share
 	network  *network.Network
 	agent    *agent.Agent
 	model    *services.Model
@@ -142,9 +148,14 @@ func (n *node) openLocal(ctx context.Context) error {
 		SupervisorDir: n.cfg.SupervisorDir, Logger: n.log.Named("runtime")}); err != nil {
 		return err
 	}
-	n.images, err = image.Open(filepath.Join(n.cfg.DataDir, "images"), image.Options{Logger: n.log.Named("image"),
-		Mirrors: n.cfg.Mirrors, Embedded: image.Demo()})
-	if err != nil {
+	if err := n.openShare(ctx); err != nil {
+		return err
+	}
+	opts := image.Options{Logger: n.log.Named("image"), Mirrors: n.cfg.Mirrors, Embedded: image.Demo()}
+	if n.share != nil {
+		opts.Peers = n.share
+	}
+	if n.images, err = image.Open(filepath.Join(n.cfg.DataDir, "images"), opts); err != nil {
 		return err
 	}
 	if _, err := n.images.EnsureEmbedded(ctx); err != nil {
@@ -222,6 +233,9 @@ func (n *node) register(ctx context.Context, ready bool) (*wire.Registered, erro
 func (n *node) announced() *corev1.Node {
 	object := n.object()
 	maps.Copy(object.Labels, n.cfg.Labels)
+	if n.sharing != nil {
+		object.Annotations = map[string]string{layersAnnotation: n.sharing.Addr().String()}
+	}
 	object.Status.Images = imageList(n.images.List())
 	return object
 }
@@ -243,6 +257,7 @@ func (n *node) serve(ctx context.Context) error {
 	g.Go(func() error { return n.dns.Run(ctx) })
 	g.Go(func() error { return n.swapTables(ctx) })
 	g.Go(func() error { return n.serveAdmin(ctx) })
+	g.Go(func() error { return n.runShare(ctx) })
 	g.Go(func() error { return n.link.Watch(ctx, watched, &sink{node: n}) })
 	g.Go(func() error { return n.agentAfterNetwork(ctx) })
 	g.Go(func() error { return n.cfg.Identity.Run(ctx, n.link.Renew, n.renewed) })

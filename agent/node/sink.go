@@ -35,6 +35,9 @@ func (s *sink) Begin() {
 	s.node.agent.BeginSync()
 	s.node.model.Begin()
 	s.node.peers.reset()
+	if s.node.members != nil {
+		s.node.members.reset()
+	}
 }
 
 func (s *sink) Synced() {
@@ -52,6 +55,9 @@ func (s *sink) Event(e *wire.Event) {
 		err = s.pod(e)
 	case nodes:
 		err = s.node.peers.event(e)
+		if err == nil && s.node.members != nil {
+			err = s.node.members.event(e)
+		}
 	case svcs, epSlices:
 		err = s.service(e)
 	}

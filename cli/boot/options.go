@@ -21,6 +21,7 @@ const (
 	APIPort    = 6443
 	RPCPort    = 7440
 	GossipPort = 7441
+	PeerPort   = 7442
 )
 
 // Options of an agent process.
@@ -32,6 +33,7 @@ type Options struct {
 	APIPort        int
 	RPCPort        int
 	GossipPort     int
+	PeerPort       int      // 0: layers of images are neither given to other nodes nor asked of them
 	Join           []string // host:port of servers
 	Token          string
 	Kubeconfig     string // file to write the administrator's kubeconfig to
