@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/peapod-sh/peapod/agent/pressure"
 	"github.com/peapod-sh/peapod/agent/probe"
 	"github.com/peapod-sh/peapod/agent/runtime"
 	"github.com/peapod-sh/peapod/agent/usage"
@@ -39,6 +40,10 @@ type Config struct {
 	// Services lists a namespace's services, for the environment of containers; nil means none.
 	Services func(namespace string) []*corev1.Service
 
+	// Eviction says when the node is under pressure; with none, nothing is watched. ImagesDir is where images are kept.
+	Eviction  []pressure.Threshold
+	ImagesDir string
+
 	// Version is shown in the Node object; PodsMax is 110 if zero.
 	Version string
 	PodsMax int64
@@ -63,7 +68,9 @@ type Agent struct {
 	workers sync.WaitGroup
 	synced  chan struct{} // closed by the first Synced
 
-	resizes  sync.Mutex // held while one resize is decided
+	room     room
+	pressure *pressure.Manager // nil if nothing is watched
+
 	mu       sync.Mutex
 	running  bool
 	isSynced bool
@@ -93,11 +100,15 @@ func New(cfg Config) *Agent {
 		found:  map[types.UID]runtime.Sandbox{},
 		seen:   map[types.UID]bool{},
 	}
+	a.room.whole = shareOfList(a.node.allocatable(cfg.PodsMax))
 	a.writer = newStatusWriter(cfg.ControlPlane, a.log)
 	a.events = newRecorder(cfg.NodeName, a.writer, cfg.Quiet)
 	a.prober = probe.New(a.runProbeExec, a.heard)
 	a.meter = usage.New(usage.Config{Node: cfg.NodeName, Pods: a.Pods, Logger: a.log,
 		Stats: func(ctx context.Context, uid string) (runtime.PodStats, error) { return cfg.Executor.Stats(ctx, uid) }})
+	if len(cfg.Eviction) > 0 {
+		a.pressure = pressure.New(pressedNode{a}, cfg.Eviction, a.log.Named("pressure"))
+	}
 	a.vols = &volume.Store{Root: filepath.Join(cfg.DataDir, "pods"), Source: objects{cfg.ControlPlane}, NodeAllocatable: a.node.allocatable(cfg.PodsMax)}
 	return a
 }
@@ -237,6 +248,12 @@ func (a *Agent) Run(ctx context.Context) error {
 	loops.Go(func() { a.prober.Run(ctx) })
 	loops.Go(func() { a.events.run(ctx) })
 	loops.Go(func() { a.rotateLogs(ctx) })
+	if a.pressure != nil {
+		loops.Go(func() { a.pressure.Run(ctx) })
+	}
+	if a.cfg.DataDir != "" {
+		loops.Go(func() { a.watchDisk(ctx) })
+	}
 	err := a.hearExits(ctx)
 	cancel()
 	a.mu.Lock()

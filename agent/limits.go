@@ -32,6 +32,14 @@ const (
 
 	// volumeRefresh is the period after which ConfigMap, Secret and projected volumes are read again.
 	volumeRefresh = 45 * time.Second
+	// evictionGrace is what a pod gets that the node ends for want of something. Its end is waited for as long as
+	// evictionPatience, looking every evictionLook.
+	evictionGrace    = time.Second
+	evictionPatience = 30 * time.Second
+	evictionLook     = 100 * time.Millisecond
+	// diskWatchEvery is how often pods with limits of ephemeral storage are measured.
+	diskWatchEvery = 10 * time.Second
+
 	// resizeAskAgain is the wait before a resize for which there was no room is tried again, resizeAskHopeless for one
 	// that the node is too small for. One that could not be carried out waits resizeRetryFirst, doubling up to
 	// resizeRetryMax.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -17,8 +18,6 @@ import (
 type podView struct {
 	pod    *corev1.Pod
 	status *corev1.PodStatus
-	// requests are the resources that the node has given to it.
-	requests corev1.ResourceList
 }
 
 func (w *worker) setView(st *corev1.PodStatus) {
@@ -41,6 +40,11 @@ func (w *worker) peek() *corev1.Pod {
 		p.Status = *w.view.status
 	}
 	return &p
+}
+
+// allStatuses are those of all of a pod's containers.
+func allStatuses(st *corev1.PodStatus) []corev1.ContainerStatus {
+	return slices.Concat(st.ContainerStatuses, st.InitContainerStatuses, st.EphemeralContainerStatuses)
 }
 
 // Pods lists the node's pods with their newest statuses. They share memory with the agent: read only.

@@ -148,7 +148,7 @@ func (a *Agent) NodeObject() *corev1.Node {
 		}},
 		Status: corev1.NodeStatus{
 			Capacity: a.node.capacity(a.cfg.PodsMax), Allocatable: a.node.allocatable(a.cfg.PodsMax),
-			NodeInfo: nodeSystemInfo(a.cfg.Version), Conditions: nodeConditions(),
+			NodeInfo: nodeSystemInfo(a.cfg.Version), Conditions: a.nodeConditions(),
 			Addresses: []corev1.NodeAddress{},
 		},
 	}
@@ -159,17 +159,28 @@ func (a *Agent) NodeObject() *corev1.Node {
 	return n
 }
 
-func nodeConditions() []corev1.NodeCondition {
+// nodeConditions says of each kind of pressure whether the node is under it.
+func (a *Agent) nodeConditions() []corev1.NodeCondition {
 	now := metav1.Now()
 	cond := func(t corev1.NodeConditionType, s corev1.ConditionStatus, reason, message string) corev1.NodeCondition {
 		return corev1.NodeCondition{Type: t, Status: s, Reason: reason, Message: message, LastHeartbeatTime: now, LastTransitionTime: now}
 	}
-	return []corev1.NodeCondition{
-		cond(corev1.NodeMemoryPressure, corev1.ConditionFalse, "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-		cond(corev1.NodeDiskPressure, corev1.ConditionFalse, "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-		cond(corev1.NodePIDPressure, corev1.ConditionFalse, "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-		cond(corev1.NodeReady, corev1.ConditionTrue, "KubeletReady", "kubelet is posting ready status"),
+	var out []corev1.NodeCondition
+	for _, p := range []struct {
+		kind                            corev1.NodeConditionType
+		reason, message, calm, calmText string
+	}{
+		{corev1.NodeMemoryPressure, "KubeletHasInsufficientMemory", "kubelet has insufficient memory available", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"},
+		{corev1.NodeDiskPressure, "KubeletHasDiskPressure", "kubelet has disk pressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"},
+		{corev1.NodePIDPressure, "KubeletHasInsufficientPID", "kubelet has insufficient PID available", "KubeletHasSufficientPID", "kubelet has sufficient PID available"},
+	} {
+		if a.pressure != nil && a.pressure.Has(p.kind) {
+			out = append(out, cond(p.kind, corev1.ConditionTrue, p.reason, p.message))
+		} else {
+			out = append(out, cond(p.kind, corev1.ConditionFalse, p.calm, p.calmText))
+		}
 	}
+	return append(out, cond(corev1.NodeReady, corev1.ConditionTrue, "KubeletReady", "kubelet is posting ready status"))
 }
 
 func nodeSystemInfo(version string) corev1.NodeSystemInfo {

@@ -2,14 +2,10 @@ package agent
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	"k8s.io/apimachinery/pkg/api/resource"
-	"k8s.io/apimachinery/pkg/types"
-	resourcehelper "k8s.io/component-helpers/resource"
 
 	"github.com/peapod-sh/peapod/agent/runtime"
 )
@@ -149,92 +145,21 @@ func sameQuantity(a, b *corev1.ResourceRequirements, name corev1.ResourceName) b
 // askResize has the node decide whether the pod gets what its spec asks for.
 func (w *worker) askResize(now time.Time) {
 	l := w.life
-	w.a.resizes.Lock() // or two pods would be given the same room
-	reason, message := w.a.admitResize(l.pod)
-	if reason == "" {
+	missing := w.a.room.take(&w.share, shareOf(l.pod))
+	if missing == nil {
 		l.allocate()
-		w.showRequests()
-	}
-	w.a.resizes.Unlock()
-	if reason == "" {
 		w.event(corev1.EventTypeNormal, "ResizeStarted", "Pod resize started", nil)
 		w.save()
 		return
 	}
+	reason, again := corev1.PodReasonDeferred, resizeAskAgain
+	if missing.moreThanTheNodeHasAll {
+		reason, again = corev1.PodReasonInfeasible, resizeAskHopeless
+	}
 	if reason != l.resize.pending {
-		w.event(corev1.EventTypeWarning, "Resize"+reason, "Pod resize "+reason+": "+message, nil)
+		w.event(corev1.EventTypeWarning, "Resize"+reason, "Pod resize "+reason+": "+missing.String(), nil)
 	}
-	l.resize.pending, l.resize.pendingMessage, l.resize.asked = reason, message, now.Add(resizeAskAgain)
-	if reason == corev1.PodReasonInfeasible {
-		l.resize.asked = now.Add(resizeAskHopeless)
-	}
-}
-
-// showRequests lets other pods' workers see what this one's pod has been given.
-func (w *worker) showRequests() {
-	r := resourcehelper.PodRequests(w.life.allocatedPod(), resourcehelper.PodResourcesOptions{})
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.view.requests = r
-}
-
-// admitResize says whether a pod may have the resources that its spec asks for now, or why not.
-func (a *Agent) admitResize(pod *corev1.Pod) (reason, message string) {
-	wanted := resourcehelper.PodRequests(pod, resourcehelper.PodResourcesOptions{})
-	free := a.node.allocatable(a.cfg.PodsMax)
-	for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
-		want, most := wanted[name], free[name]
-		if want.Cmp(most) > 0 {
-			return corev1.PodReasonInfeasible, fmt.Sprintf("Node didn't have enough capacity: %s, requested: %d, capacity: %d", name, amount(name, want), amount(name, most))
-		}
-	}
-	used := a.requestedBeside(pod.UID)
-	for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
-		want, most, others := wanted[name], free[name], used[name]
-		left := most.DeepCopy()
-		left.Sub(others)
-		if want.Cmp(left) > 0 {
-			return corev1.PodReasonDeferred, fmt.Sprintf("Node didn't have enough resource: %s, requested: %d, used: %d, capacity: %d",
-				name, amount(name, want), amount(name, others), amount(name, most))
-		}
-	}
-	return "", ""
-}
-
-// amount is a quantity in the unit in which the scheduler counts it: thousandths of a CPU, bytes.
-func amount(name corev1.ResourceName, q resource.Quantity) int64 {
-	if name == corev1.ResourceCPU {
-		return q.MilliValue()
-	}
-	return q.Value()
-}
-
-// requestedBeside sums what the node's other pods have been given.
-func (a *Agent) requestedBeside(uid types.UID) corev1.ResourceList {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	sum := corev1.ResourceList{}
-	for id, w := range a.pods {
-		if id == uid {
-			continue
-		}
-		for name, q := range w.requested() {
-			total := sum[name]
-			total.Add(q)
-			sum[name] = total
-		}
-	}
-	return sum
-}
-
-// requested is what the pod has been given; nothing once it has ended.
-func (w *worker) requested() corev1.ResourceList {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if st := w.view.status; st != nil && (st.Phase == corev1.PodSucceeded || st.Phase == corev1.PodFailed) {
-		return nil
-	}
-	return w.view.requests
+	l.resize.pending, l.resize.pendingMessage, l.resize.asked = reason, missing.String(), now.Add(again)
 }
 
 // evResized is the result of actResize.

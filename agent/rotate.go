@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
 	"time"
 )
@@ -42,7 +41,7 @@ func (a *Agent) rotateLogs(ctx context.Context) {
 
 func (a *Agent) rotateAll(ctx context.Context, ex LogReopener) {
 	for _, p := range a.Pods() {
-		for _, cs := range slices.Concat(p.Status.ContainerStatuses, p.Status.InitContainerStatuses, p.Status.EphemeralContainerStatuses) {
+		for _, cs := range allStatuses(&p.Status) {
 			if cs.State.Running == nil {
 				continue
 			}

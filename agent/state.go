@@ -128,7 +128,7 @@ func (w *worker) restore(now time.Time) {
 			l.startTime = t.Time
 		}
 	}
-	w.showRequests()
+	w.admit()
 	for _, c := range l.conts {
 		w.resumeContainer(c)
 	}

@@ -178,6 +178,9 @@ var passing = []corev1.PodConditionType{corev1.PodResizePending, corev1.PodResiz
 
 func (l *life) passingConditions() []corev1.PodCondition {
 	out := l.resizeConditions()
+	if l.doomReason == reasonEvicted {
+		out = append(out, truth(corev1.DisruptionTarget, true, corev1.PodReasonTerminationByKubelet, l.doomMessage))
+	}
 	if l.restartAll && !l.ending() {
 		out = append(out, truth(corev1.AllContainersRestarting, true, "", ""))
 	}

@@ -50,6 +50,7 @@ type worker struct {
 	saved   []byte             // the state file's content
 	written []byte             // the status last handed to the writer
 	jobs    sync.WaitGroup
+	share   share                             // what the pod has of the node's room
 	hooks   map[*container]context.CancelFunc // of the preStop hooks in flight
 
 	mu     sync.Mutex
@@ -109,6 +110,7 @@ func (w *worker) run() {
 			w.handle(ctx, ev, time.Now())
 		}
 		wake := w.act(ctx, time.Now())
+		w.leaveRoom()
 		w.publish()
 		if w.life.gone() {
 			w.bury()
@@ -237,6 +239,8 @@ func (w *worker) handle(ctx context.Context, ev any, now time.Time) {
 		w.stopSent(ev.c, now)
 	case evTornDown:
 		w.tornDown(ev.err, now)
+	case evEvict:
+		w.evict(ev.message, now)
 	case evResized:
 		w.resized(ev, now)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/peapod-sh/peapod/agent/pressure"
 	"github.com/peapod-sh/peapod/agent/supervisor"
 	"github.com/peapod-sh/peapod/cli/boot"
 	"github.com/peapod-sh/peapod/server"
@@ -66,6 +67,7 @@ machine joins with an address of a server and that token.`,
 	f.StringArrayVar(&o.Mirrors, "mirror", nil, "REGISTRY=URL to pull images from instead of REGISTRY; may be repeated")
 	f.BoolVar(&o.Images.Serialize, "serialize-image-pulls", false, "pull one image at a time")
 	f.IntVar(&o.Images.ParallelMax, "max-parallel-image-pulls", 0, "images pulled at a time (default 8)")
+	f.StringVar(&o.EvictionHard, "eviction-hard", pressure.Defaults, "what may run low until pods are ended for it: SIGNAL<QUANTITY or SIGNAL<PERCENT%, or \"\" for never")
 	f.IntVar(&o.Images.HighPercent, "image-gc-high-threshold", 85, "percentage of the disk in use from which on unused images are removed; 100 is never")
 	f.IntVar(&o.Images.LowPercent, "image-gc-low-threshold", 80, "percentage of the disk in use until which unused images are removed")
 	f.DurationVar(&o.Images.MinAge, "minimum-image-ttl-duration", 2*time.Minute, "how long an unused image stays at least")

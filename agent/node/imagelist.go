@@ -53,20 +53,8 @@ func (n *node) reportImages(ctx context.Context) error {
 		}
 		object := n.announced()
 		object.Status.Conditions = nil
-		encoded, err := object.Marshal()
-		if err != nil {
+		if err := n.report(ctx, object); err != nil {
 			return err
-		}
-		for {
-			if _, err = n.link.Register(ctx, encoded); err == nil {
-				break
-			}
-			n.log.Debug("cannot report the images yet; will try again", "error", err)
-			select {
-			case <-time.After(imagesSettle):
-			case <-ctx.Done():
-				return ctx.Err()
-			}
 		}
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/peapod-sh/peapod/agent/link"
 	"github.com/peapod-sh/peapod/agent/network"
 	"github.com/peapod-sh/peapod/agent/nodehttp"
+	"github.com/peapod-sh/peapod/agent/pressure"
 	"github.com/peapod-sh/peapod/agent/runtime/oci"
 	"github.com/peapod-sh/peapod/agent/services"
 	"github.com/peapod-sh/peapod/agent/share"
@@ -42,7 +43,8 @@ type Config struct {
 	Remember      func([]wire.ServerAddress)
 	Mirrors       map[string][]image.Mirror
 	Images        ImagesConfig
-	PeerPort      int // TCP, where other nodes get layers of images from this one; 0 does not give nor ask
+	Eviction      []pressure.Threshold // below which pods are ended
+	PeerPort      int                  // TCP, where other nodes get layers of images from this one; 0 does not give nor ask
 	Version       string
 	Labels        map[string]string // of the Node object, beside the usual ones
 	Metrics       http.Handler      // served at /metrics of the admin socket; may be nil
@@ -192,7 +194,7 @@ func (n *node) openCluster(r *wire.Registered) error {
 	n.pulls = newImages(n.images, n.cfg.Images, n.log.Named("image"), func() []string { return usedImages(n.agent.Pods()) })
 	n.agent = agent.New(agent.Config{
 		NodeName: n.cfg.Name, NodeIPs: []netip.Addr{n.cfg.Address}, DataDir: n.cfg.DataDir,
-		Executor: n.executor, Images: n.pulls, Network: n.network, ControlPlane: n.link,
+		Eviction: n.cfg.Eviction, ImagesDir: n.images.Dir(), Executor: n.executor, Images: n.pulls, Network: n.network, ControlPlane: n.link,
 		DNS: []netip.Addr{vip}, ClusterDomain: r.ClusterDomain, Services: n.model.OfNamespace,
 		Version: n.cfg.Version, Logger: n.log,
 	})
@@ -290,6 +292,7 @@ func (n *node) agentAfterNetwork(ctx context.Context) error {
 		if n.cfg.Up != nil {
 			n.cfg.Up()
 		}
+		g.Go(func() error { return n.reportPressure(ctx) })
 		return n.reportImages(ctx)
 	})
 	return g.Wait()

@@ -19,6 +19,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/peapod-sh/peapod/agent/node"
+	"github.com/peapod-sh/peapod/agent/pressure"
 	"github.com/peapod-sh/peapod/internal/gcpace"
 	"github.com/peapod-sh/peapod/internal/version"
 	"github.com/peapod-sh/peapod/rpc"
@@ -286,6 +287,10 @@ func (p *process) runNode(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	eviction, err := pressure.Parse(p.o.EvictionHard)
+	if err != nil {
+		return err
+	}
 	keep := func(change func(*server.Passport)) {
 		next := *passport
 		change(&next)
@@ -298,7 +303,8 @@ func (p *process) runNode(ctx context.Context) error {
 	g.Go(func() error {
 		return node.Run(ctx, node.Config{
 			Name: p.o.Name, Address: netip.MustParseAddr(p.o.Bind), DataDir: dir, SupervisorDir: p.o.SupervisorDir, CgroupParent: p.o.CgroupRoot,
-			Identity: identity, Servers: passport.Servers, Mirrors: mirrors, Images: p.o.Images, PeerPort: p.o.PeerPort, Version: version.Version, Labels: p.nodeLabels(), Metrics: p.metrics, Logger: p.log, Leave: p.o.Leave,
+			Identity: identity, Servers: passport.Servers, Mirrors: mirrors, Images: p.o.Images, Eviction: eviction, PeerPort: p.o.PeerPort,
+			Version: version.Version, Labels: p.nodeLabels(), Metrics: p.metrics, Logger: p.log, Leave: p.o.Leave,
 			Remember: func(list []wire.ServerAddress) { keep(func(x *server.Passport) { x.Servers = list }) },
 			Renewed:  func(m pki.Material) { keep(func(x *server.Passport) { x.SetMaterial(m) }) },
 			Up: func() {

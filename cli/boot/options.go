@@ -13,6 +13,7 @@ import (
 
 	"github.com/peapod-sh/peapod/agent/image"
 	"github.com/peapod-sh/peapod/agent/node"
+	"github.com/peapod-sh/peapod/agent/pressure"
 	"github.com/peapod-sh/peapod/server"
 )
 
@@ -40,6 +41,7 @@ type Options struct {
 	CgroupRoot     string
 	Mirrors        []string // REGISTRY=URL
 	Images         node.ImagesConfig
+	EvictionHard   string // thresholds as in pressure.Parse
 	LogLevel       string
 	Network        server.Network
 	Sim            int // number of simulated nodes, instead of a real one
@@ -89,6 +91,9 @@ func (o *Options) faults() []error {
 		add("--log-level %q is none of trace, debug, info, warn, error", o.LogLevel)
 	}
 	if _, err := o.mirrors(); err != nil {
+		out = append(out, err)
+	}
+	if _, err := pressure.Parse(o.EvictionHard); err != nil {
 		out = append(out, err)
 	}
 	if err := o.Images.Validate(); err != nil {

@@ -16,22 +16,22 @@ import (
 
 // Options of a new lab. The zero value is a lab "default" of three servers and three clients.
 type Options struct {
-	Name       string              // of lower-case letters, digits and dashes; "default" if empty
-	Dir        string              // for state, data and logs; /var/lib/peapod-lab/NAME if empty
-	Servers    int                 // 3 if zero
-	Clients    int                 // 3 if zero and not Dual; NoClients for none
-	Dual       bool                // every server is a client too
-	SimNodes   int                 // nodes without processes, in one more process
-	SimPods    int                 // that each of these takes; as many as a real node if zero
-	Binary     string              // the peapod binary; the running one if empty
-	Mirrors    []string            // REGISTRY=URL for every client
-	LogLevel   string              // of every agent
-	ExtraArgs  map[string][]string // more arguments of the agents, by role
-	Kubeconfig string              // also write the kubeconfig here
-	Timeout    time.Duration       // for the slowest node to be ready; 60 s if zero
-	Keep       bool                // if Up fails, leave what there is, to be looked at
-	Quiet      bool                // no progress
-	Stdout     io.Writer           // for progress; os.Stdout if nil
+	Name       string        // of lower-case letters, digits and dashes; "default" if empty
+	Dir        string        // for state, data and logs; /var/lib/peapod-lab/NAME if empty
+	Servers    int           // 3 if zero
+	Clients    int           // 3 if zero and not Dual; NoClients for none
+	Dual       bool          // every server is a client too
+	SimNodes   int           // nodes without processes, in one more process
+	SimPods    int           // that each of these takes; as many as a real node if zero
+	Binary     string        // the peapod binary; the running one if empty
+	Mirrors    []string      // REGISTRY=URL for every client
+	LogLevel   string        // of every agent
+	ClientArgs []string      // more arguments of the agents that run pods
+	Kubeconfig string        // also write the kubeconfig here
+	Timeout    time.Duration // for the slowest node to be ready; 60 s if zero
+	Keep       bool          // if Up fails, leave what there is, to be looked at
+	Quiet      bool          // no progress
+	Stdout     io.Writer     // for progress; os.Stdout if nil
 }
 
 // NoClients as Options.Clients makes a lab of servers only.

@@ -226,7 +226,7 @@ func must(t *testing.T, err error) {
 // TestUpFails: Invariant 70.
 func TestUpFails(t *testing.T) {
 	o := upOptions(t, io.Discard)
-	o.ExtraArgs = map[string][]string{RoleClient: {"--fail"}}
+	o.ClientArgs = []string{"--fail"}
 	_, err := Up(context.Background(), o)
 	if !errors.Is(err, errEnded) || !strings.Contains(err.Error(), "the stand-in was told to fail") || !strings.Contains(err.Error(), "client") {
 		t.Errorf("the error does not say why: %v", err)

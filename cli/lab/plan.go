@@ -48,6 +48,9 @@ func plan(o Options, p place) *state {
 
 func namespace(lab, node string) string { return "pp-" + lab + "-" + node }
 
+// labEviction is what a node of a lab ends pods for.
+const labEviction = "memory.available<100Mi"
+
 func agentArgs(o Options, n Node, first netip.Addr, founder bool) []string {
 	args := []string{"agent", "--name", n.Name, "--data-dir", n.DataDir(), "--bind", n.Address.String()}
 	if n.IsServer() {
@@ -55,6 +58,8 @@ func agentArgs(o Options, n Node, first netip.Addr, founder bool) []string {
 	}
 	if n.IsClient() {
 		args = append(args, "--client", "--cgroup-root", path.Join(n.Cgroup, "pods"))
+		// The disk is its owner's and may be as full as it likes: a lab neither ends pods nor removes images for it.
+		args = append(args, "--eviction-hard", labEviction, "--image-gc-high-threshold", "100")
 		for _, m := range o.Mirrors {
 			args = append(args, "--mirror", m)
 		}
@@ -71,5 +76,8 @@ func agentArgs(o Options, n Node, first netip.Addr, founder bool) []string {
 	if o.LogLevel != "" {
 		args = append(args, "--log-level", o.LogLevel)
 	}
-	return append(args, o.ExtraArgs[n.Role]...)
+	if n.IsClient() {
+		args = append(args, o.ClientArgs...)
+	}
+	return args
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/opencontainers/cgroups"
@@ -154,4 +155,9 @@ func usageOf(st *cgroups.Stats, now time.Time) runtime.Usage {
 	}
 	u.WorkingSetBytes = u.MemoryBytes - min(u.MemoryBytes, mem("total_inactive_file", "inactive_file"))
 	return u
+}
+
+// WritableLayer is the directory where what a container writes to its root file system is kept.
+func (e *Executor) WritableLayer(containerID string) string {
+	return filepath.Join(e.containerDir(containerID), "upper")
 }

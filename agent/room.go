@@ -1,0 +1,135 @@
+package agent
+
+import (
+	"fmt"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	resourcehelper "k8s.io/component-helpers/resource"
+)
+
+// share is what a pod takes of its node, or a node has to give: thousandths of a CPU, bytes, bytes, pods.
+type share struct{ milliCPU, memory, disk, pods int64 }
+
+// shareOf sums a pod's requests.
+func shareOf(pod *corev1.Pod) share {
+	s := share{pods: 1}
+	if !anyResources(pod) {
+		return s
+	}
+	r := resourcehelper.PodRequests(pod, resourcehelper.PodResourcesOptions{})
+	s.milliCPU, s.memory, s.disk = r.Cpu().MilliValue(), r.Memory().Value(), r.StorageEphemeral().Value()
+	return s
+}
+
+func shareOfList(l corev1.ResourceList) share {
+	return share{l.Cpu().MilliValue(), l.Memory().Value(), l.StorageEphemeral().Value(), l.Pods().Value()}
+}
+
+func (s share) plus(o share) share {
+	return share{s.milliCPU + o.milliCPU, s.memory + o.memory, s.disk + o.disk, s.pods + o.pods}
+}
+
+func (s share) minus(o share) share {
+	return share{s.milliCPU - o.milliCPU, s.memory - o.memory, s.disk - o.disk, s.pods - o.pods}
+}
+
+// lack is what a pod wants and cannot have.
+type lack struct {
+	resource              corev1.ResourceName
+	wanted, used, whole   int64
+	moreThanTheNodeHasAll bool
+}
+
+func (l *lack) String() string {
+	if l.moreThanTheNodeHasAll {
+		return fmt.Sprintf("Node didn't have enough capacity: %s, requested: %d, capacity: %d", l.resource, l.wanted, l.whole)
+	}
+	return fmt.Sprintf("Node didn't have enough resource: %s, requested: %d, used: %d, capacity: %d", l.resource, l.wanted, l.used, l.whole)
+}
+
+// room is a node's allocatable resources and what its pods have been given of them.
+type room struct {
+	mu          sync.Mutex
+	whole, used share
+}
+
+// take gives a pod that has held some of the room another share of it, unless there is too little.
+func (r *room) take(held *share, want share) *lack {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	others := r.used.minus(*held)
+	for _, x := range []struct {
+		name                corev1.ResourceName
+		want, others, whole int64
+	}{
+		{corev1.ResourcePods, want.pods, others.pods, r.whole.pods},
+		{corev1.ResourceCPU, want.milliCPU, others.milliCPU, r.whole.milliCPU},
+		{corev1.ResourceMemory, want.memory, others.memory, r.whole.memory},
+		{corev1.ResourceEphemeralStorage, want.disk, others.disk, r.whole.disk},
+	} {
+		if x.want > 0 && x.want > x.whole-x.others {
+			return &lack{x.name, x.want, x.others, x.whole, x.want > x.whole}
+		}
+	}
+	r.set(held, want)
+	return nil
+}
+
+// give lets a pod have its share whether there is room or not: it runs already.
+func (r *room) give(held *share, want share) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.set(held, want)
+}
+
+// set expects r.mu.
+func (r *room) set(held *share, want share) {
+	r.used = r.used.minus(*held).plus(want)
+	*held = want
+}
+
+// admit decides whether a pod that is new here may be started at all. One that may not has failed.
+func (w *worker) admit() {
+	l := w.life
+	if l.ending() || l.frozen {
+		return
+	}
+	want := shareOf(l.allocatedPod())
+	if l.lived() {
+		w.a.room.give(&w.share, want)
+		return
+	}
+	if reason, message := w.a.pressed(l.pod); reason != "" {
+		w.reject(reason, message)
+	} else if missing := w.a.room.take(&w.share, want); missing != nil {
+		w.reject("OutOf"+string(missing.resource), missing.String())
+	}
+}
+
+// lived says whether anything of the pod was ever begun here.
+func (l *life) lived() bool {
+	if l.sandbox != sandboxNone || l.deadFrame {
+		return true
+	}
+	for _, c := range l.conts {
+		if c.starts > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *worker) reject(reason, message string) {
+	l := w.life
+	l.doomReason, l.doomMessage = reason, "Pod was rejected: "+message
+	w.event(corev1.EventTypeWarning, reason, message, nil)
+	w.save()
+}
+
+// leaveRoom gives back what a pod had once it ends.
+func (w *worker) leaveRoom() {
+	if w.life.ending() && w.share != (share{}) {
+		w.a.room.give(&w.share, share{})
+	}
+}
