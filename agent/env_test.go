@@ -222,3 +222,23 @@ func TestRotate(t *testing.T) {
 		t.Error("too many parts are kept")
 	}
 }
+
+func TestBandwidthAnnotations(t *testing.T) {
+	for _, c := range []struct {
+		text  string
+		bits  uint64
+		fault string
+	}{
+		{"10M", 10_000_000, ""}, {"1Gi", 1 << 30, ""}, {"fast", 0, "is no quantity"}, {"10", 0, "is not between 1k and 1P"}, {"2P", 0, "is not between 1k and 1P"},
+	} {
+		p := podOf("a")
+		p.Annotations = map[string]string{ingressBandwidth: c.text}
+		bits, err := bandwidth(p, ingressBandwidth)
+		if bits != c.bits || (err == nil) != (c.fault == "") || err != nil && !strings.Contains(err.Error(), c.fault) {
+			t.Errorf("%q gives %d, %v", c.text, bits, err)
+		}
+	}
+	if bits, err := bandwidth(podOf("a"), egressBandwidth); bits != 0 || err != nil {
+		t.Errorf("without an annotation: %d, %v", bits, err)
+	}
+}

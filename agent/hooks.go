@@ -37,6 +37,8 @@ func (a *Agent) runHook(ctx context.Context, t hookTarget, h *corev1.LifecycleHa
 		return err
 	case h.HTTPGet != nil:
 		return hookGet(ctx, t, h.HTTPGet)
+	case h.TCPSocket != nil:
+		return hookConnect(ctx, t, h.TCPSocket)
 	case h.Sleep != nil:
 		sleep(ctx, time.Duration(h.Sleep.Seconds)*time.Second)
 		return ctx.Err()
@@ -70,6 +72,25 @@ func hookGet(ctx context.Context, t hookTarget, get *corev1.HTTPGetAction) error
 		return fmt.Errorf("HTTP hook failed with status code: %d", resp.StatusCode)
 	}
 	return nil
+}
+
+// hookConnect succeeds if the container accepts a connection.
+func hookConnect(ctx context.Context, t hookTarget, tcp *corev1.TCPSocketAction) error {
+	port, err := probe.Port(tcp.Port, t.spec.Ports)
+	if err != nil {
+		return err
+	}
+	host := tcp.Host
+	if host == "" {
+		host = t.ip
+	}
+	ctx, cancel := context.WithTimeout(ctx, hookTimeout)
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	if err != nil {
+		return err
+	}
+	return conn.Close()
 }
 
 // execOutput runs a command in a container and keeps the beginning of what it prints.

@@ -87,6 +87,9 @@ func (a *Agent) makeSandbox(ctx context.Context, pod *corev1.Pod) (netip.Addr, e
 		if ip, err = a.cfg.Network.Attach(ctx, string(pod.UID), sb.NetNS); err != nil {
 			return none, fmt.Errorf("Failed to create pod sandbox: giving the pod an address: %w", err)
 		}
+		if err := a.shape(ctx, pod, sb.NetNS); err != nil {
+			return none, fmt.Errorf("Failed to create pod sandbox: %w", err)
+		}
 	}
 	if err := a.writeEtc(pod, ip); err != nil {
 		return none, err
