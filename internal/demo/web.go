@@ -46,6 +46,7 @@ type web struct {
 const usage = `demo: a small web server that shows where it runs. Flags: -p PORT (or environment PORT).
   /                the request, the pod, the environment (JSON with Accept: application/json)
   /healthz /readyz health; readiness ends at /unready and at TERM, and comes back with /ready
+                   (gRPC health checks are answered as /healthz is, on the same port)
   /fail?code=503   from now on / and /healthz answer so; code=0 heals
   /stall?ms=1000   answer later; with always=1 from now on / does
   /exit?code=1     end the process        /write?lines=10&text=hello   to standard output
@@ -113,7 +114,9 @@ func (w *web) run(c *call) int {
 	if err != nil {
 		return c.fail(fmt.Errorf("listening on port %s: %w", w.port, err))
 	}
-	srv := &http.Server{Handler: w.handler(), ReadHeaderTimeout: headerTime}
+	srv := &http.Server{Handler: w.handler(), ReadHeaderTimeout: headerTime, Protocols: new(http.Protocols)}
+	srv.Protocols.SetHTTP1(true)
+	srv.Protocols.SetUnencryptedHTTP2(true) // for gRPC
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(l) }()             // ends with Shutdown below, or with the process
 	_, port, _ := net.SplitHostPort(l.Addr().String()) // a listener's own address is well formed
@@ -148,6 +151,7 @@ func (w *web) handler() http.Handler {
 	m.HandleFunc("/", w.echo)
 	m.HandleFunc("/healthz", w.health)
 	m.HandleFunc("/readyz", w.ready)
+	m.HandleFunc("POST /grpc.health.v1.Health/Check", w.grpcHealth)
 	m.HandleFunc("/ready", func(rw http.ResponseWriter, _ *http.Request) { w.setReady(rw, true) })
 	m.HandleFunc("/unready", func(rw http.ResponseWriter, _ *http.Request) { w.setReady(rw, false) })
 	m.HandleFunc("/fail", w.told("code", 503, 599, w.fail))
@@ -274,6 +278,19 @@ func (w *web) health(rw http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	fmt.Fprintln(rw, "ok")
+}
+
+// grpcHealth answers gRPC's health check (https://grpc.io/docs/guides/health-checking/) as /healthz does.
+func (w *web) grpcHealth(rw http.ResponseWriter, r *http.Request) {
+	const serving, notServing = 1, 2
+	status := byte(serving)
+	if w.failCode.Load() != 0 {
+		status = notServing
+	}
+	rw.Header().Set("Content-Type", "application/grpc")
+	rw.Header().Set("Trailer", "Grpc-Status")
+	_, _ = rw.Write([]byte{0, 0, 0, 0, 2, 1 << 3, status}) // not compressed, two bytes: field 1, the status
+	rw.Header().Set("Grpc-Status", "0")
 }
 
 func (w *web) ready(rw http.ResponseWriter, r *http.Request) {
