@@ -128,15 +128,17 @@ func explainRoom(t *Table, i int32, c *class) []string {
 	return out
 }
 
+const noNodes = "no nodes available to schedule pods"
+
 // explain says, in Kubernetes' sentence, why no node takes another pod of the class.
-func (t *Table) explain(c *class) string {
+func (t *Table) explain(c *class, fit Fit) string {
 	if t.present == 0 {
-		return "no nodes available to schedule pods"
+		return noNodes
 	}
 	counts := map[string]int{}
 	for i := range t.nodes {
 		if t.nodes[i] != nil {
-			for _, cause := range t.causes(int32(i), c) {
+			for _, cause := range t.causes(int32(i), c, fit) {
 				counts[cause]++
 			}
 		}
@@ -150,13 +152,16 @@ func (t *Table) explain(c *class) string {
 }
 
 // causes are the complaints of the first filter that refuses the node; nil if all accept it.
-func (t *Table) causes(i int32, c *class) []string {
+func (t *Table) causes(i int32, c *class, fit Fit) []string {
 	for _, list := range [][]filter{staticFilters, dynamicFilters} {
 		for k := range list {
 			if !list[k].check(t, i, c) {
 				return list[k].explain(t, i, c)
 			}
 		}
+	}
+	if cause := fit.objection(t.nodes[i]); cause != "" {
+		return []string{cause}
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 type Group struct {
 	Template *api.PodTemplate
 	UIDs     []types.UID
+	Fit      Fit // nil has no objections
 }
 
 // Decision is where the pods of a group go, in the order of its UIDs. Node "" is nowhere; then
@@ -27,7 +28,7 @@ func (t *Table) Place(g Group) Decision {
 	d := Decision{Nodes: make([]string, len(g.UIDs))}
 	v := t.verdictFor(c)
 	mates := t.mates(c)
-	h := t.candidates(c, v, mates)
+	h := t.candidates(c, v, mates, g.Fit)
 	for d.Placed < len(g.UIDs) && len(h) > 0 {
 		i := int32(h[0] & (nodesMax - 1))
 		t.take(i, g.UIDs[d.Placed], c)
@@ -40,7 +41,7 @@ func (t *Table) Place(g Group) Decision {
 	}
 	t.heap = h[:0]
 	if d.Placed < len(g.UIDs) {
-		d.Reason = t.explain(c)
+		d.Reason = t.explain(c, g.Fit)
 	}
 	return d
 }
@@ -61,10 +62,10 @@ func (t *Table) mates(c *class) []int32 {
 }
 
 // candidates is a heap of the keys of all nodes that fit.
-func (t *Table) candidates(c *class, v *verdict, mates []int32) []uint64 {
+func (t *Table) candidates(c *class, v *verdict, mates []int32, fit Fit) []uint64 {
 	h := t.heap[:0]
 	for i := range t.nodes {
-		if k := t.key(int32(i), c, v, mates[i]); k != 0 {
+		if k := t.key(int32(i), c, v, mates[i]); k != 0 && fit.objection(t.nodes[i]) == "" {
 			h = append(h, k)
 		}
 	}

@@ -50,11 +50,11 @@ func TestReasonsInKubernetesWords(t *testing.T) {
 	}
 	table.SetNode(testNode("a", "1"))
 	table.SetNode(testNode("b", "1"))
-	d := table.Place(Group{testTemplate(t, "2", nil), uids(1)})
+	d := table.Place(Group{Template: testTemplate(t, "2", nil), UIDs: uids(1)})
 	if want := "0/5 nodes are available: 2 Insufficient cpu, 3 node(s) had untolerated taint {k: v}."; d.Reason != want || d.Placed != 0 {
 		t.Fatalf("%q, not %q", d.Reason, want)
 	}
-	if got := NewTable(1).Place(Group{testTemplate(t, "2", nil), uids(1)}).Reason; got != "no nodes available to schedule pods" {
+	if got := NewTable(1).Place(Group{Template: testTemplate(t, "2", nil), UIDs: uids(1)}).Reason; got != "no nodes available to schedule pods" {
 		t.Fatal(got)
 	}
 }
@@ -87,7 +87,7 @@ func TestFilters(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			table := NewTable(1)
 			table.SetNode(c.node)
-			d := table.Place(Group{testTemplate(t, "1", c.change), uids(c.n)})
+			d := table.Place(Group{Template: testTemplate(t, "1", c.change), UIDs: uids(c.n)})
 			if d.Placed != c.placed || d.Reason != c.reason {
 				t.Fatalf("placed %d: %q", d.Placed, d.Reason)
 			}
@@ -107,9 +107,9 @@ func TestPlaceIsGreedyAndFits(t *testing.T) {
 		}
 		template := testTemplate(t, fmt.Sprintf("%dm", rapid.IntRange(50, 1500).Draw(t, "milli")), nil)
 		all := uids(rapid.IntRange(1, 60).Draw(t, "pods"))
-		whole := a.Place(Group{template, all})
+		whole := a.Place(Group{Template: template, UIDs: all})
 		for i, uid := range all {
-			if one := b.Place(Group{template, []types.UID{uid}}); one.Nodes[0] != whole.Nodes[i] {
+			if one := b.Place(Group{Template: template, UIDs: []types.UID{uid}}); one.Nodes[0] != whole.Nodes[i] {
 				t.Fatalf("pod %d goes to %q in a group and to %q alone", i, whole.Nodes[i], one.Nodes[0])
 			}
 		}
@@ -138,7 +138,7 @@ func BenchmarkPlace10000On100(b *testing.B) {
 			table.SetNode(testNode(fmt.Sprint("n", i), "64"))
 		}
 		b.StartTimer()
-		if d := table.Place(Group{template, all}); d.Placed != len(all) {
+		if d := table.Place(Group{Template: template, UIDs: all}); d.Placed != len(all) {
 			b.Fatal(d.Reason)
 		}
 	}

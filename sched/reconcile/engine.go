@@ -39,6 +39,7 @@ type Engine struct {
 	agenda
 	model
 	output
+	storage
 	pending   pendingPods
 	cidrs     *cidrPool
 	recorder  recorder
@@ -50,7 +51,7 @@ type Engine struct {
 func New(cfg Config) *Engine {
 	return &Engine{
 		cfg: cfg, names: newGenerator(cfg.Seed), table: sched.NewTable(cfg.Seed),
-		agenda: newAgenda(), model: newModel(), output: newOutput(),
+		agenda: newAgenda(), model: newModel(), output: newOutput(), storage: newStorage(),
 		pending: newPendingPods(), cidrs: newCIDRPool(cfg.ClusterCIDR, cfg.NodeMaskBits),
 		recorder: newRecorder(), liveness: map[string]liveness{},
 	}
@@ -105,6 +106,9 @@ func (e *Engine) Step(now time.Time) (out []ops.Op, next time.Time) {
 	e.run(areaReplicaSet, e.syncReplicaSet)
 	e.run(areaReplicationController, e.syncReplicationController)
 	e.run(areaJob, e.syncJob)
+	e.run(areaEphemeral, e.syncEphemeral)
+	e.run(areaVolume, e.syncVolume)
+	e.run(areaClaim, e.syncClaim)
 	e.schedule()
 	e.run(areaService, e.syncService)
 	e.run(areaAddress, e.syncAddress)
@@ -133,6 +137,10 @@ var (
 	Jobs                   = schema.GroupResource{Group: "batch", Resource: "jobs"}
 	EndpointSlices         = schema.GroupResource{Group: "discovery.k8s.io", Resource: "endpointslices"}
 	IPAddresses            = schema.GroupResource{Group: "networking.k8s.io", Resource: "ipaddresses"}
+
+	Claims         = core("persistentvolumeclaims")
+	Volumes        = core("persistentvolumes")
+	StorageClasses = schema.GroupResource{Group: "storage.k8s.io", Resource: "storageclasses"}
 
 	// Resources that admission reads.
 	LimitRanges     = core("limitranges")

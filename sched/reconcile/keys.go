@@ -23,6 +23,9 @@ const (
 	areaReplicaSet
 	areaReplicationController
 	areaJob
+	areaEphemeral // a pod that wants claims of its own: ns, name
+	areaVolume
+	areaClaim
 	areaService
 	areaAddress // name is the address
 	areas

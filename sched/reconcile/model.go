@@ -285,6 +285,12 @@ func (e *Engine) noticed(old, o *object) {
 		if any.gr == Accounts && old == nil {
 			e.markWaiting(any.ns)
 		}
+	case Claims:
+		e.noticedClaim(old, o)
+	case Volumes:
+		e.noticedVolume(old, o)
+	case StorageClasses:
+		e.noticedClass(any.name)
 	case LimitRanges, PriorityClasses, RuntimeClasses:
 		e.markRefused()
 	}
@@ -357,6 +363,14 @@ func (e *Engine) failedObject(r ref, o runtime.Object) {
 		k = key{area: areaService, ns: r.ns, name: r.name}
 	case IPAddresses:
 		k = key{area: areaAddress, name: r.name}
+	case Claims:
+		k = key{area: areaClaim, ns: r.ns, name: r.name}
+		e.failedClaim(mustMeta(o))
+	case Volumes:
+		k = key{area: areaVolume, name: r.name}
+		if c, ok := claimOf(o.(*corev1.PersistentVolume)); ok {
+			e.retry(key{area: areaClaim, ns: c.Namespace, name: c.Name}, e.now)
+		}
 	case EndpointSlices:
 		e.failedSlice(r, o)
 		return

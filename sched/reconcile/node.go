@@ -49,6 +49,7 @@ func (e *Engine) noticedNode(old, o *object) {
 		e.cidrs.release(podCIDR(old.obj.(*corev1.Node)))
 		delete(e.liveness, old.name)
 		e.mark(key{area: areaNode, name: old.name})
+		e.markVolumesOf(old.name)
 		return
 	}
 	n := o.obj.(*corev1.Node)

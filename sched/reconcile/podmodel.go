@@ -61,6 +61,7 @@ func (e *Engine) indexPod(p *pod) {
 		on[rec.UID] = p
 		e.podOnNode(p)
 	}
+	e.indexUser(p)
 	e.indexMember(p)
 	e.accountPod(p)
 	e.recount(p)
@@ -108,6 +109,7 @@ func (e *Engine) unindexPod(p *pod) {
 			delete(e.onNode, p.rec.Node)
 		}
 	}
+	e.unindexUser(p)
 	e.unindexMember(p)
 	e.pending.drop(p.rec.UID)
 	e.noticedPod(p)
@@ -135,6 +137,9 @@ func (e *Engine) changePod(p *pod, rec *api.PodRecord) {
 	}
 	if old.Deleting() != rec.Deleting() || old.Terminal() != rec.Terminal() || old.Generation != rec.Generation {
 		e.pendingChanged(p)
+	}
+	if old.Terminal() != rec.Terminal() {
+		e.userEnded(p)
 	}
 	if old.Deleting() != rec.Deleting() || old.Phase != rec.Phase {
 		e.noticedPod(p)

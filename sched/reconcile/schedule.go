@@ -57,10 +57,17 @@ func (e *Engine) schedule() {
 		clear(e.pending.waiting)
 	}
 	e.roomFreed = false
-	for _, g := range groupPending(e.pending.fresh) {
-		e.placeGroup(g)
-	}
+	groups := groupPending(e.pending.fresh)
 	clear(e.pending.fresh)
+	for _, g := range groups {
+		if !usesClaims(g[0].rec.Spec()) {
+			e.placeGroup(g)
+			continue
+		}
+		for _, p := range g { // each placement may take a volume away from the next
+			e.placeUser(p)
+		}
+	}
 }
 
 // groupPending makes groups of equal pods, ordered by priority, age and name of their first pod.
@@ -101,7 +108,11 @@ func (e *Engine) placeGroup(g []*pod) {
 	for i, p := range g {
 		uids[i] = p.rec.UID
 	}
-	d := e.table.Place(sched.Group{Template: g[0].rec.Template, UIDs: uids})
+	e.settlePlaced(g, e.table.Place(sched.Group{Template: g[0].rec.Template, UIDs: uids}))
+}
+
+// settlePlaced binds the pods that have a node and tells the others why they have none.
+func (e *Engine) settlePlaced(g []*pod, d sched.Decision) {
 	for i, p := range g {
 		if d.Nodes[i] != "" {
 			e.binds = append(e.binds, ops.BindRow{Namespace: p.ns(), Name: p.name(), UID: p.rec.UID, Node: d.Nodes[i]})
