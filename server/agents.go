@@ -162,13 +162,13 @@ func mergeMap(into *map[string]string, from map[string]string) (changed bool) {
 	return changed
 }
 
-// watchNode streams what the caller's node must do and know: its own pods, and whole tables that any
+// watchNode streams what the caller's node must do and know: its own pods and volumes, and whole tables that any
 // node may read.
 func (s *Server) watchNode(ctx context.Context, from rpc.Caller, q *wire.WatchRequest, stream *rpc.Stream) error {
 	wanted := map[schema.GroupResource]bool{}
 	for _, r := range q.Resources {
 		gr := schema.ParseGroupResource(r)
-		if gr != fsm.Pods && !nodeMayList[gr] {
+		if gr != fsm.Pods && gr != volumesResource && !nodeMayList[gr] {
 			return rpc.Errorf(rpc.CodeDenied, "a node may not watch %s", gr)
 		}
 		wanted[gr] = true
@@ -177,12 +177,14 @@ func (s *Server) watchNode(ctx context.Context, from rpc.Caller, q *wire.WatchRe
 	if err := s.store.Barrier(ctx); err != nil {
 		return rpc.Errorf(rpc.CodeUnavailable, "%v", err)
 	}
-	view, pods, tail := s.state.TailNode(from.Name, func(c *api.Change) bool { return wanted[c.Resource] })
+	view, pods, tail := s.state.TailNode(from.Name, func(c *api.Change) bool { return wanted[c.Resource] && tellsNode(from.Name, c) })
 	defer tail.Close()
 	w := nodeWatch{stream: stream, node: from.Name}
 	for gr := range wanted {
 		if gr != fsm.Pods {
-			view.Table(gr).Ascend("", "", func(_, _ string, obj runtime.Object) bool { return w.put(gr, obj) == nil })
+			view.Table(gr).Ascend("", "", func(_, _ string, obj runtime.Object) bool {
+				return !tellsNode(from.Name, &api.Change{Resource: gr, New: obj}) || w.put(gr, obj) == nil
+			})
 		}
 	}
 	for _, p := range pods {

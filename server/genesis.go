@@ -46,6 +46,9 @@ func (s *Server) genesis(ctx context.Context) error {
 	if err := s.furnish(ctx); err != nil {
 		return err
 	}
+	if err := s.foundStorage(ctx); err != nil {
+		return err
+	}
 	return s.foundPolicy(ctx)
 }
 

@@ -23,8 +23,11 @@ func (s *Server) nodeMayRead(node string, gr schema.GroupResource, namespace, na
 		p, ok := s.state.Pod(namespace, name)
 		return ok && p.Node == node
 	}
+	if gr == volumesResource {
+		return s.volumeOfNode(node, name)
+	}
 	for _, p := range s.state.PodsOfNode(node) {
-		if p.Namespace() == namespace && podNames(p.Spec(), gr, name) {
+		if p.Namespace() == namespace && (podNames(p.Spec(), gr, name) || gr == claimsResource && namesClaim(p.Name, p.Spec(), name)) {
 			return true
 		}
 	}
@@ -130,7 +133,7 @@ func anyContainer(spec *corev1.PodSpec, is func(*corev1.Container) bool) bool {
 	return false
 }
 
-// nodeMayWrite allows a node its own pods' statuses and final deletions, and events.
+// nodeMayWrite allows a node its own pods' statuses and final deletions, those of its own volumes, and events.
 func (s *Server) nodeMayWrite(node string, op ops.Op) error {
 	switch o := op.(type) {
 	case *ops.PodStatuses:
@@ -147,6 +150,8 @@ func (s *Server) nodeMayWrite(node string, op ops.Op) error {
 			}
 		}
 		return nil
+	case *ops.Delete:
+		return s.endsOwnVolume(node, o)
 	case *ops.Put:
 		if _, ok := o.Object.(*corev1.Event); ok && o.Resource.String() == "events" {
 			return nil

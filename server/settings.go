@@ -21,6 +21,8 @@ const (
 	metaToken   = "token/"     // + id: JSON tokenRecord
 	// metaTokenKeys is a JSON list of PEM, the first of which signs service account tokens.
 	metaTokenKeys = "service-account-keys"
+	// metaStorage is there once the cluster has been given its first storage class; whoever deletes that does not get it back.
+	metaStorage = "storage"
 )
 
 // Network is what is fixed for a cluster's life when it is made.
