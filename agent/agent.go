@@ -62,6 +62,7 @@ type Agent struct {
 	prober *probe.Prober
 	vols   *volume.Store
 	meter  *usage.Meter
+	ends   *volumeEnds
 	slots  chan struct{} // capacity startsAtOnce: one held by each sandbox or container being started
 
 	ctx     context.Context // of Run
@@ -109,7 +110,10 @@ func New(cfg Config) *Agent {
 	if len(cfg.Eviction) > 0 {
 		a.pressure = pressure.New(pressedNode{a}, cfg.Eviction, a.log.Named("pressure"))
 	}
-	a.vols = &volume.Store{Root: filepath.Join(cfg.DataDir, "pods"), Source: objects{cfg.ControlPlane}, NodeAllocatable: a.node.allocatable(cfg.PodsMax)}
+	a.vols = &volume.Store{Root: filepath.Join(cfg.DataDir, "pods"), Local: a.localVolumes(), NodeName: cfg.NodeName,
+		Source: objects{cfg.ControlPlane}, NodeAllocatable: a.node.allocatable(cfg.PodsMax), Layers: a.volumeLayers,
+		MemoryLimit: func(p *corev1.Pod) int64 { return podResources(p).MemoryBytes }}
+	a.ends = newVolumeEnds(a)
 	return a
 }
 
@@ -254,6 +258,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if a.cfg.DataDir != "" {
 		loops.Go(func() { a.watchDisk(ctx) })
 	}
+	loops.Go(func() { a.ends.run(ctx) })
 	err := a.hearExits(ctx)
 	cancel()
 	a.mu.Lock()

@@ -48,6 +48,25 @@ func (e *environment) expandAll(in []string) []string {
 // expand replaces $(NAME) by its value. $$ is a dollar sign that starts no reference; references to
 // unknown names stay as they are.
 func expand(s string, values map[string]string) string {
+	return expandBy(s, func(name string) (string, bool) {
+		v, ok := values[name]
+		return v, ok
+	})
+}
+
+// missing names the references in s whose values are not there or empty, in order.
+func missing(s string, values map[string]string) (names []string) {
+	expandBy(s, func(name string) (string, bool) {
+		if values[name] == "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+		return "", true
+	})
+	slices.Sort(names)
+	return names
+}
+
+func expandBy(s string, value func(name string) (string, bool)) string {
 	if !strings.Contains(s, "$") {
 		return s
 	}
@@ -68,7 +87,7 @@ func expand(s string, values map[string]string) string {
 				i++
 				continue
 			}
-			if v, ok := values[s[i+2:i+end]]; ok {
+			if v, ok := value(s[i+2 : i+end]); ok {
 				b.WriteString(v)
 			} else {
 				b.WriteString(s[i : i+end+1])

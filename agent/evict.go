@@ -3,11 +3,8 @@ package agent
 import (
 	"context"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +12,7 @@ import (
 	resourcehelper "k8s.io/component-helpers/resource"
 
 	"github.com/peapod-sh/peapod/agent/pressure"
+	"github.com/peapod-sh/peapod/agent/volume"
 )
 
 // reasonEvicted is the reason of a pod that the node ended for want of something.
@@ -174,30 +172,13 @@ func (a *Agent) diskUse(pod *corev1.Pod) (containers map[string]int64, volumes i
 	return containers, volumes
 }
 
-// treeSize is what a directory takes on disk, in bytes. What cannot be read counts nothing: it is being changed.
-func treeSize(dir string) (bytes int64) {
-	if dir == "" {
+// treeSize is what a directory takes on disk, in bytes; what cannot be read counts nothing.
+func treeSize(dir string) int64 {
+	bytes, err := volume.DiskUse(dir)
+	if err != nil {
 		return 0
 	}
-	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return nil
-		}
-		if st, ok := fileStat(e); ok {
-			bytes += st.Blocks * 512
-		}
-		return nil
-	})
 	return bytes
-}
-
-func fileStat(e os.DirEntry) (*syscall.Stat_t, bool) {
-	info, err := e.Info()
-	if err != nil {
-		return nil, false
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	return st, ok
 }
 
 // watchDisk ends pods that keep more on disk than they may, until ctx ends.
@@ -211,7 +192,7 @@ func (a *Agent) watchDisk(ctx context.Context) {
 		case <-tick.C:
 		}
 		for _, p := range a.Pods() {
-			if !limitsDisk(p) || p.Status.Phase != corev1.PodRunning && p.Status.Phase != corev1.PodPending {
+			if !limitsDisk(p) && !volume.Limited(p) || p.Status.Phase != corev1.PodRunning && p.Status.Phase != corev1.PodPending {
 				continue
 			}
 			if message := a.overDisk(p); message != "" {
@@ -230,8 +211,15 @@ func limitsDisk(pod *corev1.Pod) bool {
 	})
 }
 
-// overDisk says by what a pod exceeds its limits of ephemeral storage, "" if it does not.
+// overDisk says by what a pod exceeds what it may keep on disk, "" if it does not.
 func (a *Agent) overDisk(pod *corev1.Pod) string {
+	message, err := a.vols.Excess(pod)
+	if err != nil {
+		a.log.Warn("measuring a pod's volumes", "pod", pod.UID, "error", err)
+	}
+	if message != "" || !limitsDisk(pod) {
+		return message
+	}
 	containers, volumes := a.diskUse(pod)
 	total := volumes
 	for _, used := range containers {

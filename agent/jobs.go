@@ -399,7 +399,7 @@ func (a *Agent) stopSignal(ctx context.Context, t hookTarget) syscall.Signal {
 	return parseSignal(img.StopSignal)
 }
 
-// jobTeardown removes sandbox and address; both may be gone already.
+// jobTeardown removes sandbox, address and volumes; they may be gone already.
 func (w *worker) jobTeardown() func(context.Context) any {
 	uid, host := string(w.uid), w.life.pod.Spec.HostNetwork
 	return func(ctx context.Context) any {
@@ -407,7 +407,10 @@ func (w *worker) jobTeardown() func(context.Context) any {
 		if !host {
 			detach = w.a.cfg.Network.Detach(ctx, uid)
 		}
-		return evTornDown{errors.Join(detach, w.a.cfg.Executor.RemoveSandbox(ctx, uid))}
+		if err := errors.Join(detach, w.a.cfg.Executor.RemoveSandbox(ctx, uid)); err != nil || w.a.cfg.DataDir == "" {
+			return evTornDown{err}
+		}
+		return evTornDown{w.a.vols.Release(uid)}
 	}
 }
 

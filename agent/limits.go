@@ -37,7 +37,7 @@ const (
 	evictionGrace    = time.Second
 	evictionPatience = 30 * time.Second
 	evictionLook     = 100 * time.Millisecond
-	// diskWatchEvery is how often pods with limits of ephemeral storage are measured.
+	// diskWatchEvery is how often pods with limits of what they may keep on disk are measured.
 	diskWatchEvery = 10 * time.Second
 
 	// resizeAskAgain is the wait before a resize for which there was no room is tried again, resizeAskHopeless for one
@@ -48,6 +48,9 @@ const (
 	resizeRetryFirst  = 500 * time.Millisecond
 	resizeRetryMax    = 10 * time.Second
 
+	// volumeEndRetryFirst doubles up to volumeEndRetryMax while a volume's directory cannot be removed.
+	volumeEndRetryFirst = time.Second
+	volumeEndRetryMax   = time.Minute
 	// hookTimeout bounds a postStart hook and the requests of HTTP hooks.
 	hookTimeout = 2 * time.Minute
 

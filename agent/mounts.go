@@ -195,11 +195,11 @@ func (s *start) mounts(env *environment) ([]runtime.Mount, error) {
 	taken := map[string]bool{}
 	for i := range s.spec.VolumeMounts {
 		vm := &s.spec.VolumeMounts[i]
-		sub := vm.SubPath
-		if vm.SubPathExpr != "" {
-			sub = expand(vm.SubPathExpr, env.values)
+		sub, err := subPath(vm, env)
+		if err != nil {
+			return nil, err
 		}
-		m, err := s.a.vols.Mount(s.pod, vm, sub)
+		m, err := s.a.vols.Mount(s.pod, vm, s.spec.Name, sub)
 		if err != nil {
 			return nil, err
 		}
@@ -225,6 +225,25 @@ func (s *start) mounts(env *environment) ([]runtime.Mount, error) {
 		out = append(out, runtime.Mount{Source: term, Target: target})
 	}
 	return out, nil
+}
+
+// subPath is the part of a volume that is mounted, its variables replaced. A user's own is checked when the pod is made; what a variable
+// brings in is known only now.
+func subPath(vm *corev1.VolumeMount, env *environment) (string, error) {
+	if vm.SubPathExpr == "" {
+		return vm.SubPath, nil
+	}
+	if missing := missing(vm.SubPathExpr, env.values); len(missing) > 0 {
+		return "", fmt.Errorf("missing value for %s", strings.Join(missing, ", "))
+	}
+	sub := expand(vm.SubPathExpr, env.values)
+	if path.IsAbs(sub) {
+		return "", fmt.Errorf("error SubPath `%s` must not be an absolute path", sub)
+	}
+	if slices.Contains(strings.Split(sub, "/"), "..") {
+		return "", fmt.Errorf("unable to provision SubPath `%s`: must not contain '..'", sub)
+	}
+	return sub, nil
 }
 
 func terminationPath(c *corev1.Container) string {

@@ -12,6 +12,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/peapod-sh/peapod/api"
 )
 
 // kubeletVersion is the Kubernetes release whose behaviour the agent has.
@@ -151,6 +153,9 @@ func (a *Agent) NodeObject() *corev1.Node {
 			NodeInfo: nodeSystemInfo(a.cfg.Version), Conditions: a.nodeConditions(),
 			Addresses: []corev1.NodeAddress{},
 		},
+	}
+	if a.cfg.DataDir != "" {
+		n.Annotations = map[string]string{api.LocalPathAnnotation: a.localVolumes()}
 	}
 	for _, ip := range a.cfg.NodeIPs {
 		n.Status.Addresses = append(n.Status.Addresses, corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: ip.String()})

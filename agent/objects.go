@@ -30,6 +30,26 @@ func (o objects) Secret(ctx context.Context, namespace, name string) (*corev1.Se
 	return s, true, wrapGet(s.Unmarshal(b), "secret", namespace, name)
 }
 
+// Claim reads one.
+func (o objects) Claim(ctx context.Context, namespace, name string) (*corev1.PersistentVolumeClaim, bool, error) {
+	b, found, err := o.control.Get(ctx, "persistentvolumeclaims", namespace, name)
+	if err != nil || !found {
+		return nil, false, wrapGet(err, "persistentvolumeclaim", namespace, name)
+	}
+	c := &corev1.PersistentVolumeClaim{}
+	return c, true, wrapGet(c.Unmarshal(b), "persistentvolumeclaim", namespace, name)
+}
+
+// Volume reads one.
+func (o objects) Volume(ctx context.Context, name string) (*corev1.PersistentVolume, bool, error) {
+	b, found, err := o.control.Get(ctx, "persistentvolumes", "", name)
+	if err != nil || !found {
+		return nil, false, wrapGet(err, "persistentvolume", "", name)
+	}
+	v := &corev1.PersistentVolume{}
+	return v, true, wrapGet(v.Unmarshal(b), "persistentvolume", "", name)
+}
+
 // Token issues a service account token; found is false where the control plane cannot.
 func (o objects) Token(ctx context.Context, pod *corev1.Pod, audience string, seconds int64) (token []byte, found bool, err error) {
 	ts, ok := o.control.(TokenSource)

@@ -250,6 +250,9 @@ func (w *worker) desired(ctx context.Context, pod *corev1.Pod, now time.Time) {
 	if contradicts(&pod.Status, &w.life.shown) {
 		w.written = nil // the servers gave the pod up while the node was away: tell them again
 	}
+	if !w.refresh.IsZero() && showsItself(w.life.pod, pod) {
+		w.refresh = now
+	}
 	w.life.desire(pod, now)
 	w.setViewPod(pod)
 	for _, c := range w.life.conts {

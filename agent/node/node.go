@@ -341,6 +341,6 @@ func (n *node) leave() error {
 	for _, s := range sandboxes {
 		faults = append(faults, n.executor.RemoveSandbox(ctx, s.PodUID), n.network.Detach(ctx, s.PodUID))
 	}
-	faults = append(faults, n.network.Close(ctx), oci.RemoveCgroups(n.cfg.CgroupParent))
+	faults = append(faults, n.agent.ReleaseVolumes(), n.network.Close(ctx), oci.RemoveCgroups(n.cfg.CgroupParent))
 	return errors.Join(faults...)
 }

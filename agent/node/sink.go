@@ -19,9 +19,10 @@ const (
 	nodes    = "nodes"
 	svcs     = "services"
 	epSlices = "endpointslices.discovery.k8s.io"
+	volumes  = "persistentvolumes"
 )
 
-var watched = []string{nodes, svcs, epSlices, pods}
+var watched = []string{nodes, svcs, epSlices, pods, volumes}
 
 // sink hands the watch's events to the parts. While a watch starts over, the proxy's table stays as it
 // was: half a cluster would refuse connections.
@@ -58,6 +59,8 @@ func (s *sink) Event(e *wire.Event) {
 		if err == nil && s.node.members != nil {
 			err = s.node.members.event(e)
 		}
+	case volumes:
+		err = s.volume(e)
 	case svcs, epSlices:
 		err = s.service(e)
 	}
@@ -76,6 +79,19 @@ func (s *sink) pod(e *wire.Event) error {
 		return err
 	}
 	s.node.agent.Put(p)
+	return nil
+}
+
+func (s *sink) volume(e *wire.Event) error {
+	if e.Type == wire.EventDeleted {
+		s.node.agent.RemoveVolume(types.UID(e.UID))
+		return nil
+	}
+	v := &corev1.PersistentVolume{}
+	if err := v.Unmarshal(e.Object); err != nil {
+		return err
+	}
+	s.node.agent.PutVolume(v)
 	return nil
 }
 

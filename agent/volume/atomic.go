@@ -13,6 +13,7 @@ import (
 type File struct {
 	Data []byte
 	Mode os.FileMode
+	UID  int // its owner
 }
 
 const (
@@ -64,10 +65,15 @@ func fill(dir string, files map[string]File, gid int) error {
 		}
 		mode := f.Mode
 		if gid >= 0 {
-			mode |= 0o040
+			mode |= groupReads
 		}
 		if err := os.WriteFile(path, f.Data, mode); err != nil {
 			return err
+		}
+		if f.UID > 0 {
+			if err := os.Lchown(path, f.UID, -1); err != nil {
+				return err
+			}
 		}
 		if gid >= 0 {
 			if err := os.Lchown(path, -1, gid); err != nil {
@@ -104,7 +110,7 @@ func same(dir string, files map[string]File) bool {
 		if err != nil {
 			return err
 		}
-		if string(b) != string(f.Data) || st.Mode().Perm()&^0o040 != f.Mode.Perm()&^0o040 {
+		if string(b) != string(f.Data) || st.Mode().Perm()&^groupReads != f.Mode.Perm()&^groupReads {
 			return errDiffers
 		}
 		found++

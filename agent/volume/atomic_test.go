@@ -58,7 +58,7 @@ func TestWriteShowsTheLastSet(t *testing.T) {
 			files := map[string]File{}
 			for _, n := range rapid.SliceOfDistinct(rapid.SampledFrom(names), rapid.ID[string]).Draw(rt, "names") {
 				want[n] = rapid.SampledFrom([]string{"x", "y", ""}).Draw(rt, "content")
-				files[n] = File{[]byte(want[n]), 0o640}
+				files[n] = File{Data: []byte(want[n]), Mode: 0o640}
 			}
 			before, _ := os.Readlink(filepath.Join(dir, dataLink))
 			had := before != "" && maps.Equal(shown(rt, dir), want)
@@ -82,7 +82,7 @@ func TestWriteShowsTheLastSet(t *testing.T) {
 
 func TestWriteModesAndEscapes(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := Write(dir, map[string]File{"f": {[]byte("x"), 0o400}}, 2000); err != nil {
+	if _, err := Write(dir, map[string]File{"f": {Data: []byte("x"), Mode: 0o400}}, 2000); err != nil {
 		t.Fatal(err)
 	}
 	st, err := os.Stat(filepath.Join(dir, "f"))
@@ -103,7 +103,7 @@ func TestWriteModesAndEscapes(t *testing.T) {
 func TestReaderSeesOneSetOrTheOther(t *testing.T) {
 	dir := t.TempDir()
 	set := func(v string) map[string]File {
-		return map[string]File{"a": {[]byte(v), 0o644}, "b": {[]byte(v), 0o644}}
+		return map[string]File{"a": {Data: []byte(v), Mode: 0o644}, "b": {Data: []byte(v), Mode: 0o644}}
 	}
 	if _, err := Write(dir, set("0"), -1); err != nil {
 		t.Fatal(err)

@@ -48,6 +48,14 @@ func (s *Store) project(ctx context.Context, pod *corev1.Pod, v *corev1.Volume) 
 	if err := p.volume(ctx, v); err != nil {
 		return err
 	}
+	if v.ConfigMap == nil { // everything else may be secret, and never reaches a disk
+		if err := os.MkdirAll(p.dir, 0o755); err != nil {
+			return err
+		}
+		if err := mountMemory(p.dir, 0); err != nil {
+			return err
+		}
+	}
 	_, err := Write(p.dir, p.files, fsGroup(pod))
 	return err
 }
@@ -121,7 +129,7 @@ func (p *projection) configMap(ctx context.Context, name string, items []corev1.
 	for k, v := range cm.BinaryData {
 		data[k] = v
 	}
-	return p.keys("configmap", data, items, optional)
+	return p.keys("config", data, items, optional)
 }
 
 func (p *projection) secret(ctx context.Context, name string, items []corev1.KeyToPath, optional *bool) error {
@@ -146,19 +154,19 @@ func missing(optional *bool, format string, args ...any) error {
 func (p *projection) keys(kind string, data map[string][]byte, items []corev1.KeyToPath, optional *bool) error {
 	if len(items) == 0 {
 		for k, v := range data {
-			p.files[k] = File{v, p.mode}
+			p.files[k] = File{Data: v, Mode: p.mode}
 		}
 		return nil
 	}
 	for _, it := range items {
 		v, ok := data[it.Key]
 		if !ok {
-			if err := missing(optional, "%s references non-existent config key: %s", kind, it.Key); err != nil {
+			if err := missing(optional, "references non-existent %s key: %s", kind, it.Key); err != nil {
 				return err
 			}
 			continue
 		}
-		p.files[it.Path] = File{v, modeOr(it.Mode, p.mode)}
+		p.files[it.Path] = File{Data: v, Mode: modeOr(it.Mode, p.mode)}
 	}
 	return nil
 }
@@ -169,7 +177,7 @@ func (p *projection) downward(items []corev1.DownwardAPIVolumeFile) error {
 		if err != nil {
 			return err
 		}
-		p.files[it.Path] = File{[]byte(text), modeOr(it.Mode, p.mode)}
+		p.files[it.Path] = File{Data: []byte(text), Mode: modeOr(it.Mode, p.mode)}
 	}
 	return nil
 }
@@ -200,13 +208,43 @@ func (p *projection) token(ctx context.Context, t *corev1.ServiceAccountTokenPro
 		seconds = *t.ExpirationSeconds
 	}
 	if b, err := os.ReadFile(filepath.Join(p.dir, dataLink, t.Path)); err == nil && youngToken(b, time.Now()) {
-		p.files[t.Path] = File{b, modeOr(nil, p.mode)}
+		p.addToken(t.Path, b)
 		return nil
 	}
 	b, found, err := p.store.Source.Token(ctx, p.pod, t.Audience, seconds)
 	if err != nil || !found {
 		return err
 	}
-	p.files[t.Path] = File{b, modeOr(nil, p.mode)}
+	p.addToken(t.Path, b)
 	return nil
+}
+
+// addToken adds a token that only its user can read, where it is known who that is: one user of all containers, or the pod's group.
+func (p *projection) addToken(path string, token []byte) {
+	f := File{Data: token, Mode: p.mode, UID: onlyUser(p.pod)}
+	if f.UID > 0 || fsGroup(p.pod) >= 0 {
+		f.Mode = 0o600
+	}
+	p.files[path] = f
+}
+
+// onlyUser is whom all of a pod's containers run as; 0 if that is not said or they differ.
+func onlyUser(pod *corev1.Pod) int {
+	common := int64(-1)
+	for _, list := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
+		for i := range list {
+			user := int64(0)
+			if sc := pod.Spec.SecurityContext; sc != nil && sc.RunAsUser != nil {
+				user = *sc.RunAsUser
+			}
+			if sc := list[i].SecurityContext; sc != nil && sc.RunAsUser != nil {
+				user = *sc.RunAsUser
+			}
+			if common >= 0 && common != user {
+				return 0
+			}
+			common = user
+		}
+	}
+	return int(max(0, common))
 }

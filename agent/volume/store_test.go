@@ -15,6 +15,8 @@ import (
 type source struct {
 	maps    map[string]map[string]string
 	secrets map[string]map[string][]byte
+	claims  map[string]*corev1.PersistentVolumeClaim
+	volumes map[string]*corev1.PersistentVolume
 }
 
 func (s source) ConfigMap(_ context.Context, _, name string) (*corev1.ConfigMap, bool, error) {
@@ -25,6 +27,16 @@ func (s source) ConfigMap(_ context.Context, _, name string) (*corev1.ConfigMap,
 func (s source) Secret(_ context.Context, _, name string) (*corev1.Secret, bool, error) {
 	d, ok := s.secrets[name]
 	return &corev1.Secret{Data: d}, ok, nil
+}
+
+func (s source) Claim(_ context.Context, _, name string) (*corev1.PersistentVolumeClaim, bool, error) {
+	c, ok := s.claims[name]
+	return c, ok, nil
+}
+
+func (s source) Volume(_ context.Context, name string) (*corev1.PersistentVolume, bool, error) {
+	v, ok := s.volumes[name]
+	return v, ok, nil
 }
 
 func (s source) Token(context.Context, *corev1.Pod, string, int64) ([]byte, bool, error) {

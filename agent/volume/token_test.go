@@ -60,6 +60,7 @@ func TestTokenIsKeptWhileYoung(t *testing.T) {
 	}{{0, 1}, {50 * time.Minute, 3}} {
 		m := &mint{age: c.age}
 		s := &Store{Root: t.TempDir(), Source: m}
+		t.Cleanup(func() { _ = s.Remove("u") })
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: "u"}, Spec: corev1.PodSpec{Volumes: []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{
 			Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "token"}}}}}}}}}
 		for range 3 {
