@@ -198,13 +198,17 @@ func (s *start) ensureImage(ctx context.Context) (*Image, error) {
 		}
 		return nil, err
 	}
-	if img.Pulled {
-		s.event(corev1.EventTypeNormal, "Pulled", fmt.Sprintf("Successfully pulled image %q in %v (%v including waiting). Image size: %d bytes.",
-			s.spec.Image, img.PullTime.Truncate(time.Millisecond), (img.WaitTime+img.PullTime).Truncate(time.Millisecond), img.Size))
-	} else {
-		s.event(corev1.EventTypeNormal, "Pulled", fmt.Sprintf("Container image %q already present on machine", s.spec.Image))
-	}
+	s.event(corev1.EventTypeNormal, "Pulled", pulled(s.spec.Image, img))
 	return img, nil
+}
+
+// pulled tells how an image came to be here.
+func pulled(ref string, img *Image) string {
+	if img.Pulled {
+		return fmt.Sprintf("Successfully pulled image %q in %v (%v including waiting). Image size: %d bytes.",
+			ref, img.PullTime.Truncate(time.Millisecond), (img.WaitTime+img.PullTime).Truncate(time.Millisecond), img.Size)
+	}
+	return fmt.Sprintf("Container image %q already present on machine", ref)
 }
 
 // pullPolicy is the container's own, or Kubernetes' default: Always for :latest.

@@ -28,6 +28,7 @@ func (a *Agent) volumeLayers(ctx context.Context, pod *corev1.Pod, v *corev1.Ima
 	if err != nil {
 		return nil, fmt.Errorf("Failed to pull image %q: %w", v.Reference, err)
 	}
+	a.events.record(pod, "", corev1.EventTypeNormal, "Pulled", pulled(v.Reference, img))
 	return img.Layers, nil
 }
 

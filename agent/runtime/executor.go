@@ -113,6 +113,7 @@ type Mount struct {
 	Source, Target string
 	FSType         string // "" is a bind mount
 	ReadOnly       bool
+	NoExec         bool  // bind mounts only: no program in it can be started
 	SizeBytes      int64 // tmpfs only
 }
 

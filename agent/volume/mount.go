@@ -17,7 +17,7 @@ func (s *Store) Mount(pod *corev1.Pod, vm *corev1.VolumeMount, container, sub st
 	if v == nil {
 		return nil, fmt.Errorf("volume %q is not one of the pod's", vm.Name)
 	}
-	m := &runtime.Mount{Source: s.Dir(string(pod.UID), v.Name), Target: vm.MountPath, ReadOnly: vm.ReadOnly || readOnly(v)}
+	m := &runtime.Mount{Source: s.Dir(string(pod.UID), v.Name), Target: vm.MountPath, ReadOnly: vm.ReadOnly || readOnly(v), NoExec: v.Image != nil}
 	switch {
 	case v.HostPath != nil:
 		m.Source = v.HostPath.Path

@@ -16,8 +16,8 @@ func TestEphemeralContainers(t *testing.T) {
 	ready(t, k, "web")
 	k.Must(t, "debug", "web", "--image=peapod/demo", "-c", "one", "--", "sh", "-c", "wget -qO- http://127.0.0.1:8080/healthz; sleep 1000")
 	k.Must(t, "debug", "web", "--image=peapod/demo", "-c", "two", "--", "sh", "-c", "hostname; exit 3")
-	field(t, k, "web", ".status.ephemeralContainerStatuses[?(@.name=='one')].state.running.startedAt", `\d`)
-	field(t, k, "web", ".status.ephemeralContainerStatuses[?(@.name=='two')].state.terminated.exitCode", `^3$`)
+	awaitField(t, k, "web", ".status.ephemeralContainerStatuses[?(@.name=='one')].state.running.startedAt", `\d`)
+	awaitField(t, k, "web", ".status.ephemeralContainerStatuses[?(@.name=='two')].state.terminated.exitCode", `^3$`)
 	kit.Eventually(t, limit, "their logs", func() error {
 		if err := kit.Matches(k.Must(t, "logs", "web", "-c", "one"), `^ok\n`); err != nil {
 			return err
@@ -61,11 +61,11 @@ spec:
   terminationGracePeriodSeconds: 1
   volumes: [{name: v, emptyDir: {}}]
 `)
-	field(t, k, "own", ".status.phase", `^Succeeded$`)
-	field(t, k, "own", ".status.containerStatuses[?(@.name=='again')].restartCount", `^1$`)
-	field(t, k, "own", ".status.containerStatuses[?(@.name=='once')].restartCount", `^0$`)
-	field(t, k, "all", ".status.containerStatuses[*].restartCount", `^1 1$`)
-	field(t, k, "all", ".status.initContainerStatuses[*].restartCount", `^1$`)
+	awaitField(t, k, "own", ".status.phase", `^Succeeded$`)
+	awaitField(t, k, "own", ".status.containerStatuses[?(@.name=='again')].restartCount", `^1$`)
+	awaitField(t, k, "own", ".status.containerStatuses[?(@.name=='once')].restartCount", `^0$`)
+	awaitField(t, k, "all", ".status.containerStatuses[*].restartCount", `^1 1$`)
+	awaitField(t, k, "all", ".status.initContainerStatuses[*].restartCount", `^1$`)
 	ready(t, k, "all")
 }
 
@@ -127,7 +127,7 @@ spec:
 		k.Must(t, "exec", kind, "--", "wget", "-qO-", "http://127.0.0.1:8080/fail?code=500")
 	}
 	for kind := range kinds {
-		field(t, k, kind, ".status.containerStatuses[0].restartCount", `^1$`)
+		awaitField(t, k, kind, ".status.containerStatuses[0].restartCount", `^1$`)
 		ready(t, k, kind) // the new container has forgotten that it was to fail
 		kit.Eventually(t, limit, "the events of "+kind, func() error {
 			out := k.Must(t, "get", "events", "--field-selector=involvedObject.name="+kind)
@@ -137,8 +137,8 @@ spec:
 			return kit.Matches(out, `Normal +Killing +pod/`+kind+` +Container c failed liveness probe, will be restarted`)
 		})
 	}
-	field(t, k, "tcp", ".status.containerStatuses[?(@.name=='bad')].restartCount", `^[1-9]`)
-	field(t, k, "tcp", ".status.containerStatuses[?(@.name=='good')].restartCount", `^0$`)
+	awaitField(t, k, "tcp", ".status.containerStatuses[?(@.name=='bad')].restartCount", `^[1-9]`)
+	awaitField(t, k, "tcp", ".status.containerStatuses[?(@.name=='good')].restartCount", `^0$`)
 	kit.WantMatch(t, k.Must(t, "get", "pods", "never", "startup"), `never +0/1 +Running +0 `, `startup +1/1 +Running +0 `)
 	k.Must(t, "delete", "pods", "--all", "--grace-period=1")
 }
@@ -199,7 +199,7 @@ spec:
 		}
 		return kit.Matches(out, `from-prestop`)
 	})
-	field(t, k, "bad", ".status.containerStatuses[0].restartCount", `^[1-9]`)
+	awaitField(t, k, "bad", ".status.containerStatuses[0].restartCount", `^[1-9]`)
 	kit.Eventually(t, limit, "the event", func() error {
 		return kit.Matches(k.Must(t, "get", "events", "--field-selector=involvedObject.name=bad"), `Warning +FailedPostStartHook `)
 	})
@@ -226,7 +226,7 @@ spec:
 `, r.name, r.script, r.more))
 	}
 	for _, r := range rows {
-		field(t, k, r.name, ".status.phase", `Succeeded|Failed`)
+		awaitField(t, k, r.name, ".status.phase", `Succeeded|Failed`)
 		if got := k.Must(t, "get", "pod", r.name, "-o", "jsonpath={.status.containerStatuses[0].state.terminated.message}"); got != r.want {
 			t.Errorf("%s: the message is %q, want %q", r.name, got, r.want)
 		}
@@ -270,16 +270,16 @@ spec:
   initContainers: [{name: i, image: peapod/demo, command: ["false"]}]
   containers: [{name: c, image: peapod/demo}]
 `)
-	field(t, k, "order", ".status.phase", `^Succeeded$`)
+	awaitField(t, k, "order", ".status.phase", `^Succeeded$`)
 	want := "first\nside\nthird\nmain\nmain ends\nside ends\n"
 	if got := k.Must(t, "logs", "order", "-c", "side"); got != want {
 		t.Errorf("the order was\n%s", got)
 	}
-	field(t, k, "fails", ".status.phase", `^Failed$`)
+	awaitField(t, k, "fails", ".status.phase", `^Failed$`)
 	kit.WantMatch(t, k.Must(t, "get", "pod", "fails"), `fails +0/1 +Init:Error +0 `)
-	field(t, k, "retries", ".status.initContainerStatuses[0].restartCount", `^[1-9]`)
+	awaitField(t, k, "retries", ".status.initContainerStatuses[0].restartCount", `^[1-9]`)
 	kit.WantMatch(t, k.Must(t, "get", "pod", "retries"), `retries +0/1 +Init:(CrashLoopBackOff|Error) `)
-	field(t, k, "retries", ".status.containerStatuses[0].state.waiting.reason", `^PodInitializing$`)
+	awaitField(t, k, "retries", ".status.containerStatuses[0].state.waiting.reason", `^PodInitializing$`)
 }
 
 // ND052 to ND054, ND056: generations converge over many updates, and a deadline can be set on a running pod.
@@ -288,7 +288,7 @@ func TestGenerationsAndDeadline(t *testing.T) {
 	_, k := space(t)
 	k.Must(t, "run", "web", "--image=peapod/demo", "--grace-period=1")
 	ready(t, k, "web")
-	field(t, k, "web", ".metadata.generation", `^1$`)
+	awaitField(t, k, "web", ".metadata.generation", `^1$`)
 	for i := range 20 {
 		k.Must(t, "patch", "pod", "web", "-p", fmt.Sprintf(`{"spec":{"tolerations":[%s]}}`, tolerations(i)))
 	}
@@ -297,10 +297,10 @@ func TestGenerationsAndDeadline(t *testing.T) {
 	if generation != "21" {
 		t.Errorf("after 20 changes of the spec and one label the generation is %s", generation)
 	}
-	field(t, k, "web", ".status.observedGeneration", "^"+generation+"$")
+	awaitField(t, k, "web", ".status.observedGeneration", "^"+generation+"$")
 	k.Must(t, "patch", "pod", "web", "-p", `{"spec":{"activeDeadlineSeconds":1}}`)
-	field(t, k, "web", ".status.reason", `^DeadlineExceeded$`)
-	field(t, k, "web", ".status.phase", `^Failed$`)
+	awaitField(t, k, "web", ".status.reason", `^DeadlineExceeded$`)
+	awaitField(t, k, "web", ".status.phase", `^Failed$`)
 }
 
 func tolerations(n int) string {

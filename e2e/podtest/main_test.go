@@ -25,8 +25,8 @@ func apply(t *testing.T, k kit.Kubectl, manifest string) {
 	k.In(manifest).Must(t, "apply", "-f", "-")
 }
 
-// field waits until a pod's JSON path has a value that matches an expression.
-func field(t *testing.T, k kit.Kubectl, pod, path, expression string) {
+// awaitField waits until a pod's JSON path has a value that matches an expression.
+func awaitField(t *testing.T, k kit.Kubectl, pod, path, expression string) {
 	t.Helper()
 	kit.Eventually(t, limit, path+" of "+pod, func() error {
 		return kit.Matches(k.Must(t, "get", "pod", pod, "-o", "jsonpath={"+path+"}"), expression)

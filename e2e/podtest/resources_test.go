@@ -41,25 +41,25 @@ spec:
 		k.Must(t, "patch", "pod", "p", "--subresource=resize", "-p", fmt.Sprintf(`{"spec":{"containers":[{"name":%q,"resources":%s}]}}`, container, resources))
 	}
 	resize("calm", `{"requests":{"cpu":"30m"},"limits":{"cpu":"300m","memory":"128Mi"}}`)
-	field(t, k, "p", ".status.containerStatuses[?(@.name=='calm')].resources.limits.memory", `^128Mi$`)
+	awaitField(t, k, "p", ".status.containerStatuses[?(@.name=='calm')].resources.limits.memory", `^128Mi$`)
 	if got := cgroupFile(t, k, "p", "calm", "memory.max", "memory/memory.limit_in_bytes"); got != "134217728" {
 		t.Errorf("the memory limit is %s", got)
 	}
 	kit.WantMatch(t, cgroupFile(t, k, "p", "calm", "cpu.max", "cpu/cpu.cfs_quota_us"), `^30000`)
-	field(t, k, "p", ".status.containerStatuses[*].restartCount", `^0 0$`)
+	awaitField(t, k, "p", ".status.containerStatuses[*].restartCount", `^0 0$`)
 
 	resize("touchy", `{"limits":{"memory":"96Mi"}}`)
-	field(t, k, "p", ".status.containerStatuses[?(@.name=='touchy')].restartCount", `^1$`)
-	field(t, k, "p", ".status.containerStatuses[?(@.name=='touchy')].resources.limits.memory", `^96Mi$`)
+	awaitField(t, k, "p", ".status.containerStatuses[?(@.name=='touchy')].restartCount", `^1$`)
+	awaitField(t, k, "p", ".status.containerStatuses[?(@.name=='touchy')].resources.limits.memory", `^96Mi$`)
 	ready(t, k, "p")
-	field(t, k, "p", ".status.containerStatuses[?(@.name=='calm')].restartCount", `^0$`)
+	awaitField(t, k, "p", ".status.containerStatuses[?(@.name=='calm')].restartCount", `^0$`)
 
 	resize("calm", `{"requests":{"cpu":"1000"},"limits":{"cpu":"1000"}}`)
-	field(t, k, "p", ".status.conditions[?(@.type=='PodResizePending')].reason", `^Infeasible$`)
-	field(t, k, "p", ".status.conditions[?(@.type=='PodResizePending')].message", `^Node didn't have enough capacity: cpu, requested: `)
-	field(t, k, "p", ".status.containerStatuses[?(@.name=='calm')].allocatedResources.cpu", `^30m$`)
+	awaitField(t, k, "p", ".status.conditions[?(@.type=='PodResizePending')].reason", `^Infeasible$`)
+	awaitField(t, k, "p", ".status.conditions[?(@.type=='PodResizePending')].message", `^Node didn't have enough capacity: cpu, requested: `)
+	awaitField(t, k, "p", ".status.containerStatuses[?(@.name=='calm')].allocatedResources.cpu", `^30m$`)
 	resize("calm", `{"requests":{"cpu":"30m"},"limits":{"cpu":"300m"}}`)
-	field(t, k, "p", ".status.conditions[?(@.type=='PodResizePending')].reason", `^$`)
+	awaitField(t, k, "p", ".status.conditions[?(@.type=='PodResizePending')].reason", `^$`)
 	kit.WantMatch(t, k.Fail(t, "patch", "pod", "p", "-p", `{"spec":{"containers":[{"name":"calm","resources":{"limits":{"cpu":"1"}}}]}}`), `Forbidden: pod updates may not change fields`)
 }
 
@@ -101,8 +101,8 @@ spec:
   containers:
   - {name: c, image: peapod/demo, command: [sh, -c, "dd if=/dev/zero of=/hoard bs=1M count=8; sleep 1000"], resources: {limits: {ephemeral-storage: 2Mi}}}
 `)
-	field(t, k, "hoarder", ".status.reason", `^Evicted$`)
-	field(t, k, "hoarder", ".status.message", `^Pod ephemeral local storage usage exceeds the total limit of containers 2Mi`)
+	awaitField(t, k, "hoarder", ".status.reason", `^Evicted$`)
+	awaitField(t, k, "hoarder", ".status.message", `^Pod ephemeral local storage usage exceeds the total limit of containers 2Mi`)
 	kit.WantMatch(t, k.Must(t, "get", "pod", "hoarder"), `hoarder +0/1 +Error`)
 	kit.WantMatch(t, k.Must(t, "get", "events", "--field-selector=involvedObject.name=hoarder"), `Warning +Evicted +pod/hoarder`)
 }
@@ -140,10 +140,10 @@ spec:
   nodeName: client1
   containers: [{name: c, image: peapod/demo}]
 `)
-	field(t, k, "brave", ".status.reason", `^Evicted$`)
-	field(t, k, "brave", ".status.message", `^The node was low on resource: memory\. Threshold quantity: .*Container c was using .*, request is 1Mi, has larger consumption of memory`)
-	field(t, k, "brave", ".status.conditions[?(@.type=='DisruptionTarget')].reason", `^TerminationByKubelet$`)
-	field(t, k, "thrust", ".status.message", `^Pod was rejected: The node had condition: \[MemoryPressure\]`)
+	awaitField(t, k, "brave", ".status.reason", `^Evicted$`)
+	awaitField(t, k, "brave", ".status.message", `^The node was low on resource: memory\. Threshold quantity: .*Container c was using .*, request is 1Mi, has larger consumption of memory`)
+	awaitField(t, k, "brave", ".status.conditions[?(@.type=='DisruptionTarget')].reason", `^TerminationByKubelet$`)
+	awaitField(t, k, "thrust", ".status.message", `^Pod was rejected: The node had condition: \[MemoryPressure\]`)
 }
 
 // The annotations of the bandwidth hold in both directions: a transfer takes at least as long as they say.

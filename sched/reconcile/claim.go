@@ -115,8 +115,17 @@ func (e *Engine) consumersNode(o *object, c *corev1.PersistentVolumeClaim) *core
 	return nil
 }
 
+// tellWaiting says for whom a claim waits, or that it waits in vain. Of a pod that is about to be placed nothing is said: the claim goes
+// with it.
 func (e *Engine) tellWaiting(o *object) {
+	if c := asClaim(o); e.classOf(c).Provisioner == api.LocalPathProvisioner && localRefusal(c) != "" {
+		e.tellRefused(o, e.classOf(c), localRefusal(c))
+		return
+	}
 	for _, p := range podsByName(e.users[types.NamespacedName{Namespace: o.ns, Name: o.name}]) {
+		if e.pending.fresh[p.rec.UID] != nil {
+			return
+		}
 		if !p.deleting() && !p.rec.Terminal() {
 			e.tell(o, corev1.EventTypeNormal, "WaitForPodScheduled", binderName, fmt.Sprintf("waiting for pod %s to be scheduled", p.name()))
 			return

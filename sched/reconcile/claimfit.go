@@ -42,17 +42,29 @@ func (e *Engine) placeUser(p *pod) {
 		e.pending.waiting[p.rec.UID] = p
 		return
 	case cause != "":
-		e.pending.waiting[p.rec.UID] = p
+		e.keepWaiting(p, d)
 		e.tellUnschedulable(p, e.table.Unavailable(cause), true)
 		return
 	}
 	placed := e.table.Place(sched.Group{Template: p.rec.Template, UIDs: []types.UID{p.rec.UID}, Fit: func(n *corev1.Node) string { return e.objection(d, n) }})
 	if node := placed.Nodes[0]; node != "" && !e.bindLate(d, node) {
 		e.table.RemovePod(p.rec.UID)
-		e.pending.waiting[p.rec.UID] = p
+		e.keepWaiting(p, d)
 		return
+	} else if node == "" {
+		e.keepWaiting(p, d)
 	}
 	e.settlePlaced([]*pod{p}, placed)
+}
+
+// keepWaiting files a pod that has no node, and has its claims say that they wait for it.
+func (e *Engine) keepWaiting(p *pod, d *demand) {
+	e.pending.waiting[p.rec.UID] = p
+	for i := range d.late {
+		if o := d.late[i].o; !e.written[o.ref] {
+			e.tellWaiting(o)
+		}
+	}
 }
 
 // demandOf looks at a pod's claims. Cause is why no node will do whatever it is like; soon says that a claim has just been written.

@@ -55,8 +55,7 @@ func (e *Engine) provisionLocal(o *object, c *corev1.PersistentVolumeClaim, clas
 		why = nodeRefusal(class, node)
 	}
 	if why != "" {
-		e.tell(o, corev1.EventTypeWarning, "ProvisioningFailed", api.LocalPathProvisioner,
-			fmt.Sprintf("failed to provision volume with StorageClass %q: %s", class.Name, why))
+		e.tellRefused(o, class, why)
 		return
 	}
 	v := e.newLocalVolume(c, class, node)
@@ -68,6 +67,11 @@ func (e *Engine) provisionLocal(o *object, c *corev1.PersistentVolumeClaim, clas
 	}
 	e.bind(o, c, v)
 	e.tell(o, corev1.EventTypeNormal, "ProvisioningSucceeded", api.LocalPathProvisioner, "Successfully provisioned volume "+v.Name)
+}
+
+func (e *Engine) tellRefused(o *object, class *storagev1.StorageClass, why string) {
+	e.tell(o, corev1.EventTypeWarning, "ProvisioningFailed", api.LocalPathProvisioner,
+		fmt.Sprintf("failed to provision volume with StorageClass %q: %s", class.Name, why))
 }
 
 // localRefusal is why no node can give the claim a directory.

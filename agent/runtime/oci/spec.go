@@ -148,7 +148,11 @@ func userMount(m runtime.Mount) (*configs.Mount, error) {
 		if _, err := os.Stat(m.Source); err != nil {
 			return nil, fmt.Errorf("the source of the mount at %s: %w", m.Target, err)
 		}
-		return bind(m.Source, m.Target, m.ReadOnly), nil
+		c := bind(m.Source, m.Target, m.ReadOnly)
+		if m.NoExec {
+			c.Flags |= unix.MS_NOEXEC
+		}
+		return c, nil
 	case "tmpfs":
 		c := &configs.Mount{Source: "tmpfs", Destination: m.Target, Device: "tmpfs", Flags: unix.MS_NOSUID | unix.MS_NODEV, Data: "mode=1777"}
 		if m.SizeBytes > 0 {
