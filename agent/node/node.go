@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/peapod-sh/peapod/agent"
 	"github.com/peapod-sh/peapod/agent/image"
@@ -236,7 +237,7 @@ func (n *node) announced() *corev1.Node {
 	object := n.object()
 	maps.Copy(object.Labels, n.cfg.Labels)
 	if n.sharing != nil {
-		object.Annotations = map[string]string{layersAnnotation: n.sharing.Addr().String()}
+		metav1.SetMetaDataAnnotation(&object.ObjectMeta, layersAnnotation, n.sharing.Addr().String())
 	}
 	object.Status.Images = imageList(n.images.List())
 	return object
