@@ -206,7 +206,7 @@ func (s *start) ensureImage(ctx context.Context) (*Image, error) {
 func pulled(ref string, img *Image) string {
 	if img.Pulled {
 		return fmt.Sprintf("Successfully pulled image %q in %v (%v including waiting). Image size: %d bytes.",
-			ref, img.PullTime.Truncate(time.Millisecond), (img.WaitTime+img.PullTime).Truncate(time.Millisecond), img.Size)
+			ref, img.PullTime.Truncate(time.Millisecond), (img.WaitTime + img.PullTime).Truncate(time.Millisecond), img.Size)
 	}
 	return fmt.Sprintf("Container image %q already present on machine", ref)
 }
