@@ -23,7 +23,7 @@ type benchmark struct {
 
 var (
 	labName = flag.String("lab", "bench", "name of the lab to start")
-	only    = flag.String("run", "", "rows to make, separated by commas: idle, apply, writes, nodes, leaders, bulk, api, reads, watches, lists, memory; all if empty")
+	only    = flag.String("run", "", "rows to make, separated by commas: idle, apply, writes, nodes, leaders, bulk, pods, api, reads, watches, lists, memory; all if empty")
 	kills   = flag.Int("kills", 20, "how often a node is killed or cut off")
 	shots   = flag.Int("leaders", 10, "how often the leader is killed")
 	writing = flag.Duration("writing", writingDefault, "how long the writers write")
@@ -47,6 +47,7 @@ func benchmarks() []benchmark {
 		{"api", bare, benchAPI},
 		{"reads", bare, benchReads},
 		{"watches", bare, benchWatches},
+		{"pods", []string{"--servers", "1", "--clients", "1"}, benchPods},
 		{"bulk", []string{"--servers", "3", "--clients", "0", "--sim-nodes", "100"}, benchBulk},
 		{"lists", []string{"--servers", "3", "--clients", "0", "--sim-nodes", "100", "--sim-pods", "1100"}, benchLists},
 		{"memory", []string{"--servers", "3", "--clients", "0", "--sim-nodes", "100", "--sim-pods", "1100"}, benchMemory},
