@@ -108,7 +108,7 @@ func (c *Client) simple(m *message, fds ...int) error {
 
 // Hello is what a supervisor says about itself.
 type Hello struct {
-	PID, AgentPID int
+	Version, PID, AgentPID int
 }
 
 // Hello asks who is there.
@@ -122,7 +122,7 @@ func (c *Client) Hello() (Hello, error) {
 	if err != nil {
 		return Hello{}, err
 	}
-	return Hello{PID: n[1], AgentPID: n[2]}, nil
+	return Hello{Version: n[0], PID: n[1], AgentPID: n[2]}, nil
 }
 
 // Status counts what the supervisor looks after. DroppedLogBytes could not be written (a full disk).

@@ -3,29 +3,51 @@
 #include "visor.h"
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
 #include <linux/sched.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+
+#define PV_RLIMITS_MAX 32
 
 struct pv_exec *pv_execs;
 
 // What one EXEC asks for, checked. Pointers belong to the message but for the lists.
 struct command {
-	int target, uid, gid, oom, no_new_privs, tty;
+	int target, own_users, uid, gid, oom, no_new_privs, tty; // own_users: the container has a user namespace of its own
 	unsigned long long caps;   // bit n: capability n is kept
+	int rlimit_count;
+	struct {
+		int resource;
+		struct rlimit limit;
+	} rlimits[PV_RLIMITS_MAX];
+	const char *filter, *apparmor; // a file with a seccomp filter, a profile's name; "" for none
 	const char *cwd, *into;    // into: a cgroup v2 directory, "" for none
 	char **groups, **cgroups, **argv, **env; // cgroups: cgroup.procs files (v1)
 	int stdio[3];
 	int target_fd, into_fd, report;
 };
 
+// read_rlimits reads a count and as many triples: resource, soft limit, hard limit.
+static void read_rlimits(struct pv_message *m, struct command *k) {
+	k->rlimit_count = (int)pv_get_long(m, 0, PV_RLIMITS_MAX);
+	for (int i = 0; i < k->rlimit_count && !m->failed; i++) {
+		k->rlimits[i].resource = (int)pv_get_long(m, 0, RLIM_NLIMITS - 1);
+		k->rlimits[i].limit.rlim_cur = (rlim_t)pv_get_long(m, 0, LONG_MAX);
+		k->rlimits[i].limit.rlim_max = (rlim_t)pv_get_long(m, 0, LONG_MAX);
+	}
+}
+
 static int read_command(struct pv_message *m, struct command *k) {
 	memset(k, 0, sizeof *k);
 	k->target_fd = k->into_fd = -1;
 	k->target = (int)pv_get_long(m, 1, 1 << 30);
+	k->own_users = (int)pv_get_long(m, 0, 1);
 	k->uid = (int)pv_get_long(m, 0, INT32_MAX);
 	k->gid = (int)pv_get_long(m, 0, INT32_MAX);
 	k->groups = pv_get_list(m);
@@ -36,6 +58,9 @@ static int read_command(struct pv_message *m, struct command *k) {
 		m->failed = 1;
 	k->no_new_privs = (int)pv_get_long(m, 0, 1);
 	k->oom = (int)pv_get_long(m, -1000, 1000);
+	read_rlimits(m, k);
+	k->filter = pv_get_string(m);
+	k->apparmor = pv_get_string(m);
 	k->tty = (int)pv_get_long(m, 0, 1);
 	k->cwd = pv_get_string(m);
 	k->into = pv_get_string(m);
@@ -92,6 +117,56 @@ static void join_groups(struct command *k) {
 		}
 		close(fd);
 	}
+}
+
+// confine asks AppArmor to confine the next execve. It happens before the container's /proc is ours, which its
+// programs may have covered.
+static void confine(struct command *k) {
+	char order[PATH_MAX];
+	if (!k->apparmor[0])
+		return;
+	int n = snprintf(order, sizeof order, "exec %s", k->apparmor);
+	if (n < 0 || (size_t)n >= sizeof order)
+		errno = ENAMETOOLONG, give_up(k, "AppArmor profile");
+	// Kernels that know several security modules have AppArmor's file in a directory of its own.
+	int fd = open("/proc/self/attr/apparmor/exec", O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		fd = open("/proc/self/attr/exec", O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, order, (size_t)n) != n)
+		give_up(k, "AppArmor profile");
+	close(fd);
+}
+
+// A filter as the agent writes it: the flags of seccomp(2), the number of instructions, the instructions.
+struct filter {
+	uint32_t flags, count;
+	struct sock_filter code[BPF_MAXINSNS];
+};
+
+// load_filter reads the container's seccomp filter while the node's files are still to be seen.
+static void load_filter(struct command *k, struct filter *f) {
+	memset(f, 0, sizeof *f);
+	if (!k->filter[0])
+		return;
+	int fd = open(k->filter, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	ssize_t n = fd < 0 ? -1 : read(fd, f, sizeof *f);
+	if (n < 0)
+		give_up(k, "seccomp filter");
+	if (n < 16 || f->count == 0 || f->count > BPF_MAXINSNS || (size_t)n != 8 + f->count * sizeof f->code[0])
+		errno = EINVAL, give_up(k, "seccomp filter");
+	close(fd);
+}
+
+static void install_filter(struct command *k, struct filter *f) {
+	struct sock_fprog p = {.len = (unsigned short)f->count, .filter = f->code};
+	if (f->count && syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, f->flags, &p))
+		give_up(k, "seccomp filter");
+}
+
+static void limit(struct command *k) {
+	for (int i = 0; i < k->rlimit_count; i++)
+		if (setrlimit(k->rlimits[i].resource, &k->rlimits[i].limit))
+			give_up(k, "resource limits");
 }
 
 static void take_stdio(struct command *k) {
@@ -165,18 +240,41 @@ static void execute(struct command *k) {
 	give_up(k, k->argv[0]);
 }
 
+// enter_cwd goes there as root, and if root may not, as the user: either may be the only one who can.
+static int enter_cwd(struct command *k) {
+	if (!chdir(k->cwd))
+		return 0;
+	if (errno != EACCES && errno != EPERM)
+		give_up(k, k->cwd);
+	return -1;
+}
+
+// run_child is the way from the supervisor's child to the command, in the order in which each step is still allowed:
+// what needs the node's files, the namespaces, what needs root. A filter needs CAP_SYS_ADMIN or no_new_privs, so
+// without the latter it comes before the change of user, as it does for the container itself.
 static void run_child(struct command *k) {
+	static struct filter filter;
+	int namespaces = CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWCGROUP;
 	join_groups(k);
-	if (setns(k->target_fd, CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWCGROUP))
+	confine(k);
+	load_filter(k, &filter);
+	if (setns(k->target_fd, namespaces | (k->own_users ? CLONE_NEWUSER : 0)))
 		give_up(k, "namespaces");
 	take_stdio(k);
 	pv_child_defaults();
-	drop_capabilities(k);
-	become(k);
-	if (chdir(k->cwd))
-		give_up(k, k->cwd);
+	limit(k);
+	umask(022);
 	if (k->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		give_up(k, "no_new_privs");
+	if (!k->no_new_privs)
+		install_filter(k, &filter);
+	int outside = enter_cwd(k);
+	drop_capabilities(k);
+	become(k);
+	if (outside && chdir(k->cwd))
+		give_up(k, k->cwd);
+	if (k->no_new_privs)
+		install_filter(k, &filter);
 	execute(k);
 }
 

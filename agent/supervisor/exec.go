@@ -2,8 +2,10 @@ package supervisor
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"strconv"
@@ -16,17 +18,36 @@ type Command struct {
 	// Target is the pid of the container's init; PIDFD is not needed because the caller has checked
 	// that it lives, and its end makes the namespaces go.
 	Target          int
+	OwnUsers        bool // the container has a user namespace of its own; the numbers below are those within it
 	UID, GID        uint32
 	Groups          []uint32
 	Capabilities    uint64 // bit n: CAP n is kept
 	NoNewPrivs      bool
 	OOMScoreAdj     int
+	Rlimits         []Rlimit
+	SeccompFile     string // absolute, as EncodeFilter writes it; "" is no filter
+	AppArmor        string // the name of a loaded profile; "" is none
 	TTY             bool   // the first descriptor is a terminal's slave end and becomes the controlling terminal
 	Cwd             string // "" is /
 	CgroupV2        string // directory, "" on cgroup v1
 	CgroupProcs     []string
 	Args, Env       []string
 	Stdin, Out, Err *os.File // nil is /dev/null
+}
+
+// Rlimit is a limit of setrlimit(2).
+type Rlimit struct {
+	Resource   int
+	Soft, Hard uint64
+}
+
+// EncodeFilter says a seccomp filter as the supervisor reads it from Command.SeccompFile: the flags of seccomp(2), the
+// number of instructions, then the instructions as the kernel has them.
+func EncodeFilter(flags uint32, program []byte) []byte {
+	const instructionBytes = 8
+	out := binary.NativeEndian.AppendUint32(nil, flags)
+	out = binary.NativeEndian.AppendUint32(out, uint32(len(program)/instructionBytes))
+	return append(out, program...)
 }
 
 // StartError tells that the container could not run the command at all, and at which step.
@@ -101,8 +122,12 @@ func (k Command) message() *message {
 	if cwd == "" {
 		cwd = "/"
 	}
-	return newMessage("EXEC").num(k.Target).num(int(k.UID)).num(int(k.GID)).list(groups).
-		str(strconv.FormatUint(k.Capabilities, 16)).flag(k.NoNewPrivs).num(k.OOMScoreAdj).flag(k.TTY).
+	m := newMessage("EXEC").num(k.Target).flag(k.OwnUsers).num(int(k.UID)).num(int(k.GID)).list(groups).
+		str(strconv.FormatUint(k.Capabilities, 16)).flag(k.NoNewPrivs).num(k.OOMScoreAdj).num(len(k.Rlimits))
+	for _, r := range k.Rlimits {
+		m.num(r.Resource).num(int(min(r.Soft, math.MaxInt64))).num(int(min(r.Hard, math.MaxInt64)))
+	}
+	return m.str(k.SeccompFile).str(k.AppArmor).flag(k.TTY).
 		str(cwd).str(k.CgroupV2).list(k.CgroupProcs).list(k.Args).list(k.Env)
 }
 

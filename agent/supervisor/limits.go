@@ -2,6 +2,9 @@ package supervisor
 
 import "time"
 
+// Version of the protocol. 2: EXEC has a container's own user namespace, limits, seccomp filter and AppArmor profile.
+const Version = 2
+
 const (
 	// PathBytesMax is the longest directory that leaves room for "/sock" in a socket's address.
 	PathBytesMax = 100

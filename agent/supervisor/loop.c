@@ -126,7 +126,7 @@ static void reap(void) {
 static void do_hello(struct pv_conn *c) {
 	struct pv_buffer b = {0};
 	pv_put(&b, "OK");
-	pv_put(&b, "1"); // the protocol's version
+	pv_put(&b, "2"); // the protocol's version: limits.go has the same
 	pv_put_long(&b, getpid());
 	pv_put_long(&b, pv_agent.pid);
 	if (pv_send(c->source.fd, &b, NULL, 0))

@@ -66,6 +66,7 @@ func TestSanitized(t *testing.T) {
 	t.Run("logs", func(t *testing.T) { logs(t, c, dir) })
 	t.Run("holds", func(t *testing.T) { holds(t, c) })
 	t.Run("commands", func(t *testing.T) { commands(t, c) })
+	t.Run("confined commands", func(t *testing.T) { confined(t, c, dir) })
 	if _, err := c.Hello(); err != nil {
 		t.Errorf("it no longer answers: %v", err)
 	}
@@ -215,5 +216,78 @@ func commands(t *testing.T, c *Client) {
 	defer cancel()
 	if _, err := c.Exec(ctx, k); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a cancelled command gave %v", err)
+	}
+}
+
+// program is a seccomp filter of raw instructions.
+func program(code ...unix.SockFilter) []byte {
+	var b []byte
+	for _, i := range code {
+		b = binary.NativeEndian.AppendUint16(b, i.Code)
+		b = append(b, i.Jt, i.Jf)
+		b = binary.NativeEndian.AppendUint32(b, i.K)
+	}
+	return b
+}
+
+// forbid is a filter under which one system call fails with EPERM.
+func forbid(call uint32) []byte {
+	return program(
+		unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS}, // its number
+		unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: call, Jf: 1},
+		unix.SockFilter{Code: unix.BPF_RET, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+		unix.SockFilter{Code: unix.BPF_RET, K: unix.SECCOMP_RET_ALLOW})
+}
+
+// confined: a command has the filter, the limits, the user namespace and the flags that its EXEC names.
+func confined(t *testing.T, c *Client, dir string) {
+	sleeper := exec.Command("sleep", "1000")
+	sleeper.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: 70000, Size: 1000}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: 70000, Size: 1000}}, GidMappingsEnableSetgroups: true,
+		Credential: &syscall.Credential{}}
+	if err := sleeper.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = sleeper.Process.Kill(); _ = sleeper.Wait() }()
+	file := filepath.Join(dir, "filter")
+	if err := os.WriteFile(file, EncodeFilter(0, forbid(unix.SYS_UNAME)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	whole := Command{Target: sleeper.Process.Pid, Capabilities: 1<<41 - 1, Env: []string{"PATH=/bin:/usr/bin"}}
+	for name, set := range map[string]func(k *Command){
+		"test $(ulimit -Sn)-$(ulimit -Hn) = 77-99":                                            func(k *Command) { k.Rlimits = []Rlimit{{unix.RLIMIT_NOFILE, 77, 99}} },
+		"grep -q 'Seccomp:.2' /proc/self/status && ! uname >/dev/null 2>&1":                   func(k *Command) { k.SeccompFile = file },
+		"grep -q 'Seccomp:.2' /proc/self/status && grep -q 'NoNewPrivs:.1' /proc/self/status": func(k *Command) { k.SeccompFile, k.NoNewPrivs = file, true },
+		"grep -q '^ *0 *70000 *1000$' /proc/self/uid_map && test $(id -u) = 7":                func(k *Command) { k.OwnUsers, k.UID, k.GID = true, 7, 8 },
+		"grep -q 'Seccomp:.2' /proc/self/status && test \"$(id -G)\" = '8 9'":                 func(k *Command) { k.OwnUsers, k.UID, k.GID, k.Groups, k.SeccompFile = true, 7, 8, []uint32{9}, file },
+		"test $(umask) = 0022": func(k *Command) {},
+	} {
+		k := whole
+		k.Args = []string{"sh", "-c", name}
+		set(&k)
+		if code, err := c.Exec(t.Context(), k); err != nil || code != 0 {
+			t.Errorf("%s: %d, %v", name, code, err)
+		}
+	}
+	for name, text := range map[string][]byte{"empty": {}, "count": EncodeFilter(0, forbid(1))[:20], "none": EncodeFilter(0, nil), "flags": EncodeFilter(1<<31, forbid(1)), "nonsense": EncodeFilter(0, program(unix.SockFilter{Code: 0xffff}))} {
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		k := whole
+		k.SeccompFile, k.Args = file, []string{"true"}
+		var failed *StartError
+		if _, err := c.Exec(t.Context(), k); !errors.As(err, &failed) || failed.Step != "seccomp filter" {
+			t.Errorf("a filter that is %s: %v", name, err)
+		}
+	}
+	k := whole
+	k.Args, k.SeccompFile = []string{"true"}, filepath.Join(dir, "nowhere")
+	if _, err := c.Exec(t.Context(), k); !errors.Is(err, syscall.ENOENT) {
+		t.Errorf("a filter that is not there: %v", err)
+	}
+	k.SeccompFile, k.AppArmor = "", "no-such-profile"
+	if _, err := c.Exec(t.Context(), k); err == nil {
+		t.Error("an AppArmor profile that nobody has loaded: the command ran")
 	}
 }

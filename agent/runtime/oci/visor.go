@@ -1,7 +1,9 @@
 package oci
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"sync"
 	"syscall"
@@ -26,7 +28,24 @@ func newVisor(dir string) (*visor, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := renew(c); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
 	return &visor{dir: dir, client: c}, nil
+}
+
+// renew makes a supervisor of an earlier release, which has outlived its agent, go on as this binary's: it would not
+// understand how a command is to be confined.
+func renew(c *supervisor.Client) error {
+	h, err := c.Hello()
+	if err != nil || h.Version >= supervisor.Version {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("finding this program for the supervisor: %w", err)
+	}
+	return c.Upgrade(context.Background(), self)
 }
 
 func (v *visor) close() error { return v.client.Close() }
