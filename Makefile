@@ -2,7 +2,7 @@
 SHELL   := /bin/bash
 GO      ?= go
 BIN     := peapod
-TAGS    := netgo,osusergo
+TAGS    := netgo,osusergo,seccomp
 # Kubernetes' own deprecated types (Endpoints) must be served, and its messages begin with capitals.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)

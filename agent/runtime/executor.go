@@ -43,8 +43,12 @@ type SandboxSpec struct {
 	Hostname                string // in the UTS namespace; ignored with HostNetwork
 	HostNetwork             bool
 	HostPID, HostIPC        bool
-	Resources               Resources // of the whole pod; zero values mean no limit
-	Sysctls                 map[string]string
+	SharePID                bool // one PID namespace for all containers, in which the sandbox reaps
+	// OwnUsers gives the pod a user namespace of its own, which owns its other namespaces: root in it is nobody
+	// on the node. It goes with none of the Host fields.
+	OwnUsers  bool
+	Resources Resources // of the whole pod; zero values mean no limit
+	Sysctls   map[string]string
 }
 
 // Sandbox is a living (or dead and not yet removed) pod frame.
@@ -104,18 +108,41 @@ type ContainerSpec struct {
 	NoNewPrivileges  bool
 	CapAdd, CapDrop  []string // names as in Kubernetes: NET_ADMIN; ALL is known
 	TTY, Stdin       bool
+	// Seccomp is the profile: "" for none, ProfileDefault, or the absolute path of a file in the form of the OCI's
+	// runtime specification. AppArmor is the name of a profile that the kernel knows, ProfileDefault, or "" for none.
+	Seccomp, AppArmor string
+	// UnmaskedProc shows all of /proc, writable where the user may write.
+	UnmaskedProc bool
+	// TargetID is another container of the pod, whose PID namespace this one joins: for debugging.
+	TargetID string
 	// LogPath is the CRI-format log file; its directory exists.
 	LogPath string
 }
+
+// ProfileDefault names the executor's own profile of seccomp or AppArmor.
+const ProfileDefault = "runtime/default"
 
 // Mount binds a host path into the container. Source "" with FSType tmpfs mounts a tmpfs.
 type Mount struct {
 	Source, Target string
 	FSType         string // "" is a bind mount
 	ReadOnly       bool
-	NoExec         bool  // bind mounts only: no program in it can be started
-	SizeBytes      int64 // tmpfs only
+	NoExec         bool // bind mounts only: no program in it can be started
+	// RecursiveReadOnly holds for the mounts below Source too. It needs ReadOnly and Linux 5.12.
+	RecursiveReadOnly bool
+	Propagation       Propagation
+	SizeBytes         int64 // tmpfs only
 }
+
+// Propagation says which later mounts below a bind mount are seen on its other side.
+type Propagation uint8
+
+// The propagations, as Kubernetes names them: None, HostToContainer, Bidirectional.
+const (
+	PropagateNone Propagation = iota
+	PropagateFromHost
+	PropagateBoth
+)
 
 // Container is a container's state.
 type Container struct {

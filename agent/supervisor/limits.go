@@ -28,4 +28,6 @@ const (
 const (
 	PauseName      = "peapod-pause"
 	supervisorName = "peapod-supervisor"
+	// PauseSeen is the pause's second argument in a pod whose containers see it.
+	PauseSeen = "seen"
 )

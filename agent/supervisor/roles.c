@@ -1,6 +1,7 @@
 // Where the binary becomes something else before Go's runtime starts: argv[0] names the role.
 // Nothing here costs an ordinary start more than two comparisons.
 #include "visor.h"
+#include <linux/capability.h>
 #include <linux/mount.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
@@ -26,29 +27,9 @@ static void raise_loopback(void) {
 	close(fd);
 }
 
-// run_pause holds a pod's namespaces: it reaps what falls to it and ends on SIGTERM or SIGINT.
-static void run_pause(void) {
-	sigset_t set;
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	prctl(PR_SET_NAME, "pause");
-	raise_loopback();
-	for (;;) {
-		int sig = sigwaitinfo(&set, NULL);
-		if (sig == SIGCHLD)
-			while (waitpid(-1, NULL, WNOHANG) > 0)
-				;
-		else if (sig > 0)
-			_exit(0);
-	}
-}
-
 // seal starts this program again from a detached read-only clone of its own mount. A process that
-// the supervisor sends into a container shows /proc/PID/exe there for a moment, and nobody may
-// write to the node's binary through it (CVE-2019-5736). Kernels before 5.12 go on unsealed; a
+// the supervisor sends into a container shows /proc/PID/exe there for a moment, a pause that containers
+// see shows it always, and nobody may write to the node's binary through it (CVE-2019-5736). Kernels before 5.12 go on unsealed; a
 // supervisor is also not dumpable, which closes the same door to all but privileged containers.
 static void seal(char **argv) {
 	char *env[] = {SEALED, NULL};
@@ -67,6 +48,55 @@ static void seal(char **argv) {
 #endif
 }
 
+// hide leaves the pause with an empty root: containers that share its PID namespace see it as process 1, and one that may
+// trace would otherwise find the node's files under /proc/1/root. It has a mount namespace of its own for this, in which
+// the new root may cover any directory that is everywhere.
+static int hide(void) {
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) || mount("pause", "/proc", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=4k"))
+		return -1;
+	if (chdir("/proc") || syscall(SYS_pivot_root, ".", ".") || umount2(".", MNT_DETACH) || chdir("/"))
+		return -1;
+	return mount(NULL, "/", NULL, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
+}
+
+// humble gives up every privilege for good: the pause needs none.
+static int humble(void) {
+	struct __user_cap_header_struct h = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct none[2];
+	memset(none, 0, sizeof none);
+	for (int cap = 0; cap < 64; cap++)
+		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) && errno != EINVAL)
+			return -1;
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || syscall(SYS_capset, &h, none) || prctl(PR_SET_DUMPABLE, 0) ? -1 : 0;
+}
+
+// run_pause holds a pod's namespaces: it reaps what falls to it and ends on SIGTERM or SIGINT.
+static void run_pause(int argc, char **argv) {
+	int seen = argc == 3 && !strcmp(argv[2], "seen");
+	sigset_t set;
+	if (seen)
+		seal(argv);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	prctl(PR_SET_NAME, "pause");
+	raise_loopback();
+	if ((seen && hide()) || humble()) {
+		pv_note("making the pod's pause harmless", errno);
+		_exit(1);
+	}
+	for (;;) {
+		int sig = sigwaitinfo(&set, NULL);
+		if (sig == SIGCHLD)
+			while (waitpid(-1, NULL, WNOHANG) > 0)
+				;
+		else if (sig > 0)
+			_exit(0);
+	}
+}
+
 static void run_supervisor(int argc, char **argv) {
 	seal(argv);
 	prctl(PR_SET_NAME, "supervisor");
@@ -78,7 +108,7 @@ __attribute__((constructor)) static void pv_take_role(int argc, char **argv) {
 	if (argc < 1 || !argv || !argv[0])
 		return;
 	if (!strcmp(argv[0], "peapod-pause"))
-		run_pause();
+		run_pause(argc, argv);
 	if (!strcmp(argv[0], "peapod-supervisor"))
 		run_supervisor(argc, argv);
 }

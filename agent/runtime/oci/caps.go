@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,10 +33,21 @@ var defaultCaps = []string{
 	"SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
 }
 
+// ownCaps are the capabilities that this process has to give. On a machine that is itself a container some are missing.
+var ownCaps = sync.OnceValues(func() (uint64, error) {
+	h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&h, &data[0]); err != nil {
+		return 0, fmt.Errorf("reading the agent's capabilities: %w", err)
+	}
+	known, err := maskOf(allCaps())
+	return known & (uint64(data[1].Permitted)<<32 | uint64(data[0].Permitted)), err
+})
+
 // capMask applies add and drop to the defaults: ALL first, then single names, so that "drop ALL, add X"
-// and "add ALL, drop X" both mean what they say.
+// and "add ALL, drop X" both mean what they say. ALL is what the agent has.
 func capMask(add, drop []string, privileged bool) (uint64, error) {
-	all, err := maskOf(allCaps())
+	all, err := ownCaps()
 	if err != nil || privileged {
 		return all, err
 	}

@@ -21,7 +21,7 @@ import (
 // container is a container in memory.
 type container struct {
 	id, podUID string
-	hostPID    bool
+	shared     bool // its PID namespace outlives its first process: the node's, the pod's or another container's
 	cgroup     string
 	layout     cgroupLayout
 
@@ -67,15 +67,15 @@ func (c *container) await(ctx context.Context) error {
 	}
 }
 
-// kill signals the init process; SIGKILL in a pod that shares the host's processes goes to the whole cgroup,
-// since no PID namespace dies with the init there.
+// kill signals the init process; SIGKILL to a container without a PID namespace of its own goes to its whole cgroup,
+// since no namespace dies with the init there.
 func (c *container) kill(sig syscall.Signal) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.record.Exit != nil || c.pidfd < 0 {
 		return unix.ESRCH
 	}
-	if sig == unix.SIGKILL && c.hostPID {
+	if sig == unix.SIGKILL && c.shared {
 		if err := c.layout.killAll(c.cgroup); err != nil {
 			return err
 		}
@@ -139,9 +139,9 @@ func checkSpec(s runtime.ContainerSpec) error {
 	return nil
 }
 
-func (e *Executor) newContainer(r containerRecord, hostPID bool) *container {
+func (e *Executor) newContainer(r containerRecord, pod runtime.SandboxSpec) *container {
 	return &container{
-		id: r.Spec.ID, podUID: r.Spec.PodUID, hostPID: hostPID,
+		id: r.Spec.ID, podUID: r.Spec.PodUID, shared: pod.HostPID || pod.SharePID || r.Spec.TargetID != "",
 		cgroup: e.cgroups.container(r.Spec.PodUID, r.Spec.ID), layout: e.cgroups,
 		record: r, pidfd: -1, ended: make(chan struct{}),
 	}
@@ -153,22 +153,57 @@ func (e *Executor) makeContainer(p *pod, spec runtime.ContainerSpec) (*container
 	if err != nil {
 		return nil, err
 	}
-	c := e.newContainer(containerRecord{Spec: spec, BootID: p.record.BootID, CapMask: caps}, p.record.Spec.HostPID)
+	r := containerRecord{Spec: spec, BootID: p.record.BootID, CapMask: caps, UserBase: p.record.UserBase}
+	if r.UserBase != 0 {
+		r.Rootfs = e.publicRoot(spec.ID)
+	}
+	c := e.newContainer(r, p.record.Spec)
 	dir := e.containerDir(spec.ID)
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return nil, err
 	}
 	err = e.saveContainer(&c.record)
 	if err == nil {
-		err = mountRootfs(dir, spec.Layers)
+		err = e.mountRootfs(c, p.record.Pause.PID)
+	}
+	var f frame
+	if err == nil {
+		f, err = e.frameFor(p, spec)
 	}
 	if err == nil {
-		err = e.run(c, frame{p.record.Spec, p.record.Pause.PID, e.shmFor(p)})
+		err = e.run(c, f)
 	}
 	if err != nil {
 		return nil, errors.Join(err, e.undo(c))
 	}
 	return c, nil
+}
+
+func (e *Executor) mountRootfs(c *container, pause int) error {
+	r := &c.record
+	if r.UserBase == 0 {
+		return mountRootfs(e.containerDir(c.id), e.rootfs(r), r.Spec.Layers)
+	}
+	return mountMappedRootfs(e.containerDir(c.id), e.rootfs(r), r.Spec.Layers, pause, r.UserBase)
+}
+
+// frameFor collects what a container takes from its pod, and from the container that it is to look into.
+func (e *Executor) frameFor(p *pod, spec runtime.ContainerSpec) (frame, error) {
+	f := frame{spec: p.record.Spec, pause: p.record.Pause.PID, shm: e.shmFor(p), userBase: p.record.UserBase}
+	if spec.TargetID == "" {
+		return f, nil
+	}
+	target, err := e.findContainer(spec.TargetID)
+	if err != nil {
+		return f, fmt.Errorf("the container to look into: %w", err)
+	}
+	target.mu.Lock()
+	defer target.mu.Unlock()
+	if target.record.Exit != nil || target.podUID != spec.PodUID {
+		return f, fmt.Errorf("the container to look into, %s: %w", spec.TargetID, runtime.ErrNotRunning)
+	}
+	f.target = target.record.Init.PID
+	return f, nil
 }
 
 func (e *Executor) shmFor(p *pod) string {
@@ -190,8 +225,11 @@ func (e *Executor) run(c *container, f frame) error {
 // container that has one needs nothing but its release, and an agent that finds one goes on from there.
 func (e *Executor) prepare(c *container, f frame) error {
 	spec := c.record.Spec
-	cfg, err := e.cgroups.containerConfig(spec, f, filepath.Join(e.containerDir(spec.ID), "rootfs"), c.record.CapMask)
+	cfg, err := e.cgroups.containerConfig(spec, f, e.rootfs(&c.record), c.record.CapMask)
 	if err != nil {
+		return err
+	}
+	if err := e.filter(c, cfg); err != nil {
 		return err
 	}
 	lc, err := libcontainer.Create(e.runcRoot(), spec.ID, cfg)
@@ -280,13 +318,13 @@ func (e *Executor) removeContainer(c *container) error {
 		return err
 	}
 	c.closeFiles()
-	if c.hostPID {
+	if c.shared {
 		if err := e.cgroups.killAll(c.cgroup); err != nil {
 			return err
 		}
 	}
 	dir := e.containerDir(c.id)
-	if err := unmount(filepath.Join(dir, "rootfs")); err != nil {
+	if err := e.unmountRootfs(&c.record); err != nil {
 		return err
 	}
 	if err := e.cgroups.remove(c.cgroup); err != nil {

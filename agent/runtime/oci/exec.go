@@ -31,7 +31,7 @@ func (e *Executor) Exec(ctx context.Context, id string, spec runtime.ExecSpec) (
 	}
 	s := &execIO{spec: spec}
 	defer s.closeAll()
-	if err := s.open(r.Init.PID, int(r.Spec.UID)); err != nil {
+	if err := s.open(r.Init.PID, int(r.UserBase+r.Spec.UID)); err != nil {
 		return -1, fmt.Errorf("preparing an exec in container %s: %w", id, err)
 	}
 	code, err := e.exec(ctx, e.command(r, s), s)
@@ -44,8 +44,9 @@ func (e *Executor) Exec(ctx context.Context, id string, spec runtime.ExecSpec) (
 func (e *Executor) command(r containerRecord, s *execIO) supervisor.Command {
 	into, procs := execCgroups(r.CgroupPaths, e.cgroups.unified)
 	return supervisor.Command{
-		Target: r.Init.PID, UID: r.Spec.UID, GID: r.Spec.GID, Groups: r.Spec.AdditionalGIDs,
+		Target: r.Init.PID, OwnUsers: r.UserBase != 0, UID: r.Spec.UID, GID: r.Spec.GID, Groups: r.Spec.AdditionalGIDs,
 		Capabilities: r.CapMask, NoNewPrivs: r.Spec.NoNewPrivileges, OOMScoreAdj: r.Spec.Resources.OOMScoreAdj,
+		Rlimits: execRlimits(), SeccompFile: e.filterFile(&r), AppArmor: r.Spec.AppArmor,
 		TTY: s.spec.TTY, Cwd: r.Spec.Cwd, CgroupV2: into, CgroupProcs: procs,
 		Args: s.spec.Args, Env: r.Spec.Env, Stdin: s.child[0], Out: s.child[1], Err: s.child[2],
 	}

@@ -31,6 +31,11 @@ func (e *Executor) ended(key string) {
 // finish records a container's end: learn it, complete the log, write it down, reap, deliver.
 func (e *Executor) finish(c *container) {
 	exit, reap := e.learn(c)
+	if c.shared { // else the kernel has ended them with the first
+		if err := c.layout.killAll(c.cgroup); err != nil {
+			e.log.Warn("ending the other processes of a container", "container", c.id, "error", err)
+		}
+	}
 	if err := e.visor.do(func(v *supervisor.Client) error { return v.Flush(c.id) }); err != nil {
 		e.log.Warn("completing the log of an ended container", "container", c.id, "error", err)
 	}

@@ -15,4 +15,6 @@ const (
 	layersMax = 500
 	// defaultPeriod is the CPU period in microseconds where a quota comes without one.
 	defaultPeriod = 100000
+	// filtersMax is how many compiled seccomp profiles are remembered, each 5 to 15 KB.
+	filtersMax = 32
 )

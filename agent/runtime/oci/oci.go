@@ -34,8 +34,10 @@ type Executor struct {
 	out     *outbox
 
 	mu         sync.Mutex
-	pods       map[string]*pod       // by uid
-	containers map[string]*container // by id
+	pods       map[string]*pod             // by uid
+	containers map[string]*container       // by id
+	filters    map[[32]byte]compiledFilter // by the hash of the profile
+	ranges     map[uint32]string           // first ids of user namespaces, and the pods that have them
 	closed     bool
 }
 
@@ -59,6 +61,8 @@ func New(cfg Config) (*Executor, error) {
 		out:        newOutbox(),
 		pods:       map[string]*pod{},
 		containers: map[string]*container{},
+		ranges:     map[uint32]string{},
+		filters:    map[[32]byte]compiledFilter{},
 	}
 	if err := e.open(); err != nil {
 		return nil, err

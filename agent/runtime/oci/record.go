@@ -22,6 +22,8 @@ type podRecord struct {
 	Pause   process
 	Created time.Time
 	BootID  string
+	// UserBase is the first id on the node of the pod's user namespace; 0 if it has none of its own.
+	UserBase uint32 `json:",omitempty"`
 }
 
 // containerRecord is container.json. It is written with PID 0 before the container is made, with its process
@@ -33,6 +35,9 @@ type containerRecord struct {
 	CapMask     uint64
 	CgroupPaths map[string]string
 	Started     time.Time
+	UserBase    uint32      `json:",omitempty"` // its pod's
+	Rootfs      string      `json:",omitempty"` // where the root file system is mounted; "" is rootfs in its directory
+	Filtered    bool        `json:",omitempty"` // its seccomp filter is in its directory
 	Exit        *exitRecord `json:",omitempty"`
 	Delivered   bool        // the end was taken from Exits
 }

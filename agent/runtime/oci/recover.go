@@ -6,10 +6,12 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/opencontainers/runc/libcontainer"
 	"golang.org/x/sys/unix"
 
+	"github.com/peapod-sh/peapod/agent/runtime"
 	"github.com/peapod-sh/peapod/agent/supervisor"
 )
 
@@ -59,6 +61,9 @@ func (e *Executor) recoverPods(boot string) error {
 			return err
 		}
 		e.pods[uid] = p
+		if p.record.UserBase != 0 {
+			e.ranges[p.record.UserBase] = uid
+		}
 	}
 	return nil
 }
@@ -95,7 +100,7 @@ func killStrayPause(dir string) error {
 			continue
 		}
 		b, err := os.ReadFile(filepath.Join("/proc", d.Name(), "cmdline"))
-		if err != nil || string(b) != want {
+		if err != nil || !strings.HasPrefix(string(b), want) {
 			continue
 		}
 		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
@@ -126,7 +131,11 @@ func (e *Executor) recoverContainers(boot string) error {
 
 func (e *Executor) recoverContainer(r containerRecord, boot string) error {
 	p := e.pods[r.Spec.PodUID]
-	c := e.newContainer(r, p != nil && p.record.Spec.HostPID)
+	var frame runtime.SandboxSpec
+	if p != nil {
+		frame = p.record.Spec
+	}
+	c := e.newContainer(r, frame)
 	if p == nil || (r.Exit == nil && r.BootID == boot && e.unfinished(c)) {
 		return e.undo(c)
 	}
@@ -254,7 +263,7 @@ func (e *Executor) revive(v *supervisor.Client) error {
 
 // finishStale reports a container that ended with its machine.
 func (e *Executor) finishStale(c *container) {
-	if err := unmount(filepath.Join(e.containerDir(c.id), "rootfs")); err != nil {
+	if err := e.unmountRootfs(&c.record); err != nil {
 		e.log.Warn("unmounting after a reboot", "container", c.id, "error", err)
 	}
 	c.record.Exit = &exitRecord{Code: -1, Finished: lastChange(e.containerDir(c.id))}

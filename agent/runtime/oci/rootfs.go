@@ -10,13 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mountRootfs stacks the layers (lowest first) under a fresh writable one and mounts them at dir/rootfs.
-func mountRootfs(dir string, layers []string) error {
+// mountRootfs stacks the layers (lowest first) under a fresh writable one in dir and mounts them at target.
+func mountRootfs(dir, target string, layers []string) error {
 	if len(layers) == 0 || len(layers) > layersMax {
 		return fmt.Errorf("an image with %d layers: 1 to %d can be mounted", len(layers), layersMax)
 	}
-	for _, sub := range []string{"upper", "work", "rootfs"} {
-		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+	for _, d := range []string{filepath.Join(dir, "upper"), filepath.Join(dir, "work"), target} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
 			return fmt.Errorf("making the root file system: %w", err)
 		}
 	}
@@ -33,7 +33,7 @@ func mountRootfs(dir string, layers []string) error {
 	if len(options) > optionsBytesMax {
 		return fmt.Errorf("an image with %d layers does not fit into a mount's options (%d bytes)", len(layers), optionsBytesMax)
 	}
-	if err := unix.Mount("overlay", filepath.Join(dir, "rootfs"), "overlay", 0, options); err != nil {
+	if err := unix.Mount("overlay", target, "overlay", 0, options); err != nil {
 		return fmt.Errorf("mounting the root file system (overlay of %d layers): %w", len(layers), err)
 	}
 	return nil

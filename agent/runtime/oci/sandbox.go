@@ -85,6 +85,11 @@ func (e *Executor) makeSandbox(p *pod, spec runtime.SandboxSpec) error {
 		return err
 	}
 	p.record = podRecord{Spec: spec, Created: time.Now().UTC(), BootID: boot}
+	if spec.OwnUsers {
+		if p.record.UserBase, err = e.takeRange(spec.PodUID); err != nil {
+			return err
+		}
+	}
 	if err := e.savePod(&p.record); err != nil {
 		return err
 	}
@@ -94,7 +99,7 @@ func (e *Executor) makeSandbox(p *pod, spec runtime.SandboxSpec) error {
 	if err := mountShm(filepath.Join(dir, "shm")); err != nil {
 		return err
 	}
-	if p.pidfd, p.record.Pause, err = startPause(dir, spec); err != nil {
+	if p.pidfd, p.record.Pause, err = startPause(dir, spec, p.record.UserBase); err != nil {
 		return err
 	}
 	if err := e.savePod(&p.record); err != nil {
@@ -115,13 +120,21 @@ func mountShm(dir string) error {
 
 // startPause runs the pause role of this binary in new namespaces. Its argument tells whose it is, for
 // an agent that finds it after having died at the wrong moment.
-func startPause(dir string, spec runtime.SandboxSpec) (int, process, error) {
+func startPause(dir string, spec runtime.SandboxSpec, userBase uint32) (int, process, error) {
 	pidfd := -1
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = []string{supervisor.PauseName, dir}
+	if spec.SharePID {
+		cmd.Args = append(cmd.Args, supervisor.PauseSeen)
+	}
 	cmd.Env = []string{}
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: pauseFlags(spec), PidFD: &pidfd}
+	if userBase != 0 {
+		ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: int(userBase), Size: rangeSize}}
+		cmd.SysProcAttr.UidMappings, cmd.SysProcAttr.GidMappings, cmd.SysProcAttr.GidMappingsEnableSetgroups = ids, ids, true
+		cmd.SysProcAttr.Credential = &syscall.Credential{} // the namespace's root
+	}
 	if err := cmd.Start(); err != nil {
 		return -1, process{}, fmt.Errorf("starting the pod's pause: %w", err)
 	}
@@ -146,6 +159,12 @@ func pauseFlags(s runtime.SandboxSpec) uintptr {
 	}
 	if !s.HostIPC {
 		f |= unix.CLONE_NEWIPC
+	}
+	if s.SharePID {
+		f |= unix.CLONE_NEWPID | unix.CLONE_NEWNS // of mounts: see roles.c
+	}
+	if s.OwnUsers {
+		f |= unix.CLONE_NEWUSER
 	}
 	return f
 }
@@ -195,6 +214,7 @@ func (e *Executor) RemoveSandbox(ctx context.Context, uid string) error {
 		p.removed = false
 		return fmt.Errorf("removing sandbox %s: %w", uid, err)
 	}
+	e.giveBackRange(uid)
 	e.mu.Lock()
 	delete(e.pods, uid)
 	e.mu.Unlock()

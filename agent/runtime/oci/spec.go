@@ -26,9 +26,11 @@ var (
 
 // frame is what a container takes from its pod.
 type frame struct {
-	spec  runtime.SandboxSpec
-	pause int    // pid that holds the namespaces
-	shm   string // directory for /dev/shm
+	spec     runtime.SandboxSpec
+	pause    int    // pid that holds the namespaces
+	target   int    // pid whose PID namespace is joined; 0 for none
+	userBase uint32 // first id on the node of the pod's user namespace; 0 if it has none of its own
+	shm      string // directory for /dev/shm
 }
 
 // containerConfig says spec in libcontainer's words.
@@ -50,10 +52,11 @@ func (l cgroupLayout) containerConfig(spec runtime.ContainerSpec, f frame, rootf
 	cfg := &configs.Config{
 		Rootfs:          rootfs,
 		Readonlyfs:      spec.ReadOnlyRootfs,
-		RootPropagation: unix.MS_PRIVATE | unix.MS_REC,
+		RootPropagation: rootPropagation(spec.Mounts),
 		Mounts:          mounts,
 		Devices:         devs,
 		Namespaces:      l.namespaces(f),
+		Rlimits:         rlimits(),
 		Capabilities:    &configs.Capabilities{Bounding: names, Effective: names, Permitted: names},
 		NoNewPrivileges: spec.NoNewPrivileges,
 		NoNewKeyring:    true,
@@ -61,8 +64,12 @@ func (l cgroupLayout) containerConfig(spec runtime.ContainerSpec, f frame, rootf
 			Path:      l.container(spec.PodUID, spec.ID),
 			Resources: l.resources(spec.Resources, rules),
 		},
-		Sysctl:  f.spec.Sysctls,
-		Version: "1.2.0",
+		AppArmorProfile: spec.AppArmor,
+		Sysctl:          f.spec.Sysctls,
+		Version:         "1.2.0",
+	}
+	if f.userBase != 0 {
+		cfg.UIDMappings, cfg.GIDMappings = idMappings(f.userBase), idMappings(f.userBase)
 	}
 	if !f.spec.HostNetwork {
 		cfg.Hostname = f.spec.Hostname
@@ -71,7 +78,7 @@ func (l cgroupLayout) containerConfig(spec runtime.ContainerSpec, f frame, rootf
 		adj := spec.Resources.OOMScoreAdj
 		cfg.OomScoreAdj = &adj
 	}
-	if !spec.Privileged {
+	if !spec.Privileged && !spec.UnmaskedProc {
 		cfg.MaskPaths, cfg.ReadonlyPaths = maskedPaths, readonlyPaths
 	}
 	return cfg, nil
@@ -92,7 +99,16 @@ func (l cgroupLayout) namespaces(f frame) configs.Namespaces {
 		join(configs.NEWNET)
 		join(configs.NEWUTS)
 	}
-	if !f.spec.HostPID {
+	if f.userBase != 0 {
+		join(configs.NEWUSER)
+	}
+	switch {
+	case f.target != 0:
+		n := configs.Namespace{Type: configs.NEWPID}
+		ns = append(ns, configs.Namespace{Type: configs.NEWPID, Path: n.GetPath(f.target)})
+	case f.spec.SharePID:
+		join(configs.NEWPID)
+	case !f.spec.HostPID:
 		ns = append(ns, configs.Namespace{Type: configs.NEWPID})
 	}
 	if l.unified {
@@ -126,6 +142,9 @@ func (l cgroupLayout) mounts(spec runtime.ContainerSpec, f frame) ([]*configs.Mo
 		if err != nil {
 			return nil, err
 		}
+		if f.userBase != 0 && c.IsBind() {
+			c.IDMapping = &configs.MountIDMapping{UserNSPath: fmt.Sprintf("/proc/%d/ns/user", f.pause)}
+		}
 		out = append(out, c)
 	}
 	return out, nil
@@ -145,14 +164,7 @@ func userMount(m runtime.Mount) (*configs.Mount, error) {
 	}
 	switch m.FSType {
 	case "":
-		if _, err := os.Stat(m.Source); err != nil {
-			return nil, fmt.Errorf("the source of the mount at %s: %w", m.Target, err)
-		}
-		c := bind(m.Source, m.Target, m.ReadOnly)
-		if m.NoExec {
-			c.Flags |= unix.MS_NOEXEC
-		}
-		return c, nil
+		return userBind(m)
 	case "tmpfs":
 		c := &configs.Mount{Source: "tmpfs", Destination: m.Target, Device: "tmpfs", Flags: unix.MS_NOSUID | unix.MS_NODEV, Data: "mode=1777"}
 		if m.SizeBytes > 0 {
@@ -164,6 +176,26 @@ func userMount(m runtime.Mount) (*configs.Mount, error) {
 		return c, nil
 	}
 	return nil, fmt.Errorf("the mount at %s has the unknown type %q: tmpfs or a bind mount can be made", m.Target, m.FSType)
+}
+
+func userBind(m runtime.Mount) (*configs.Mount, error) {
+	if _, err := os.Stat(m.Source); err != nil {
+		return nil, fmt.Errorf("the source of the mount at %s: %w", m.Target, err)
+	}
+	c := bind(m.Source, m.Target, m.ReadOnly)
+	if m.NoExec {
+		c.Flags |= unix.MS_NOEXEC
+	}
+	if m.RecursiveReadOnly {
+		c.RecAttr = &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+	}
+	if m.Propagation != runtime.PropagateNone {
+		if err := checkShared(m); err != nil {
+			return nil, err
+		}
+		c.PropagationFlags = []int{propagationFlags(m.Propagation)}
+	}
+	return c, nil
 }
 
 func baseDevices() []*devices.Device {

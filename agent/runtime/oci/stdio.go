@@ -55,6 +55,12 @@ func (io *containerIO) openPipes() error {
 			return err
 		}
 		io.outputs = append(io.outputs, w)
+		if r := &io.c.record; r.UserBase != 0 {
+			// The container cannot take it from a user who does not exist in there.
+			if err := w.Chown(int(r.UserBase+r.Spec.UID), int(r.UserBase+r.Spec.GID)); err != nil {
+				return fmt.Errorf("giving the container its output: %w", err)
+			}
+		}
 		io.c.readers = append(io.c.readers, r)
 	}
 	return io.openStdin(dir)

@@ -215,15 +215,15 @@ func TestAgentEndsBesideTheGate(t *testing.T) {
 	}
 	spec := n.spec("p", "waits", "echo begun; exit 8")
 	p := e.pods["p"]
-	c := e.newContainer(containerRecord{Spec: spec, BootID: p.record.BootID}, false)
+	c := e.newContainer(containerRecord{Spec: spec, BootID: p.record.BootID}, runtime.SandboxSpec{})
 	dir := e.containerDir(spec.ID)
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		t.Fatal(err)
 	}
-	if err := mountRootfs(dir, spec.Layers); err != nil {
+	if err := mountRootfs(dir, filepath.Join(dir, "rootfs"), spec.Layers); err != nil {
 		t.Fatal(err)
 	}
-	if err := e.prepare(c, frame{p.record.Spec, p.record.Pause.PID, e.shmFor(p)}); err != nil {
+	if err := e.prepare(c, frame{spec: p.record.Spec, pause: p.record.Pause.PID, shm: e.shmFor(p)}); err != nil {
 		t.Fatal(err)
 	}
 	if err := e.Close(); err != nil {
