@@ -47,6 +47,12 @@ type Config struct {
 	// Version is shown in the Node object; PodsMax is 110 if zero.
 	Version string
 	PodsMax int64
+	// PodPidsMax bounds the processes of a pod; 0 is no bound of its own.
+	PodPidsMax int64
+	// UnsafeSysctls may be set by pods beside the safe ones: names, or prefixes that end in *.
+	UnsafeSysctls []string
+	// RecursiveReadOnly says that the executor can make a mount and all below it read-only.
+	RecursiveReadOnly bool
 	// Quiet records no Normal events (for sim nodes by the thousand).
 	Quiet  bool
 	Logger hclog.Logger

@@ -53,6 +53,10 @@ type container struct {
 	// early is an exit that overtook the result of the start job.
 	early *runtime.Container
 
+	// user and mounts are what the latest start was given.
+	user   *corev1.ContainerUser
+	mounts []corev1.VolumeMountStatus
+
 	started, ready bool // verdicts of the startup and readiness probes; true where there is no probe
 
 	waitReason, waitMessage string

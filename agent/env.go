@@ -107,7 +107,11 @@ func (s *start) environment(ctx context.Context, img *Image) (*environment, erro
 		name, value, _ := strings.Cut(kv, "=")
 		e.set(name, value)
 	}
-	e.set("HOSTNAME", hostname(s.pod))
+	host, err := s.a.kernelHostname(s.pod)
+	if err != nil {
+		return nil, err
+	}
+	e.set("HOSTNAME", host)
 	s.a.serviceVariables(s.pod, e)
 	declared := map[string]string{} // what $(NAME) may refer to: not the image's
 	for _, n := range e.names[len(img.Env):] {

@@ -78,7 +78,11 @@ func (a *Agent) makeSandbox(ctx context.Context, pod *corev1.Pod) (netip.Addr, e
 		return none, err
 	}
 	defer release()
-	sb, err := a.cfg.Executor.StartSandbox(ctx, a.sandboxSpec(pod))
+	spec, err := a.sandboxSpec(pod)
+	if err != nil {
+		return none, fmt.Errorf("Failed to create pod sandbox: %w", err)
+	}
+	sb, err := a.cfg.Executor.StartSandbox(ctx, spec)
 	if err != nil {
 		return none, fmt.Errorf("Failed to create pod sandbox: %w", err)
 	}
@@ -97,19 +101,25 @@ func (a *Agent) makeSandbox(ctx context.Context, pod *corev1.Pod) (netip.Addr, e
 	return ip, nil
 }
 
-func (a *Agent) sandboxSpec(pod *corev1.Pod) runtime.SandboxSpec {
+func (a *Agent) sandboxSpec(pod *corev1.Pod) (runtime.SandboxSpec, error) {
+	host, err := a.kernelHostname(pod)
+	if err != nil {
+		return runtime.SandboxSpec{}, err
+	}
 	spec := runtime.SandboxSpec{
-		PodUID: string(pod.UID), Namespace: pod.Namespace, Name: pod.Name, Hostname: hostname(pod),
+		PodUID: string(pod.UID), Namespace: pod.Namespace, Name: pod.Name, Hostname: host,
 		HostNetwork: pod.Spec.HostNetwork, HostPID: pod.Spec.HostPID, HostIPC: pod.Spec.HostIPC,
+		SharePID: isTrue(pod.Spec.ShareProcessNamespace), OwnUsers: pod.Spec.HostUsers != nil && !*pod.Spec.HostUsers,
 		Resources: podResources(pod),
 	}
+	spec.Resources.PidsMax = a.cfg.PodPidsMax
 	if sc := pod.Spec.SecurityContext; sc != nil && len(sc.Sysctls) > 0 {
 		spec.Sysctls = map[string]string{}
 		for _, s := range sc.Sysctls {
-			spec.Sysctls[s.Name] = s.Value
+			spec.Sysctls[dotted(s.Name)] = s.Value
 		}
 	}
-	return spec
+	return spec, nil
 }
 
 // jobStart has one container's image, configuration and process ready.
@@ -122,6 +132,7 @@ func (w *worker) jobStart(c *container) func(context.Context) any {
 	return func(ctx context.Context) any {
 		ev := evStarted{c: c}
 		ev.image, ev.made, ev.err = s.run(ctx)
+		ev.user, ev.mounts = s.user, s.mounted
 		if ev.err == nil && s.spec.Lifecycle != nil && s.spec.Lifecycle.PostStart != nil {
 			ev.hook = s.a.runHook(ctx, hookTarget{s.pod, s.spec, s.id, s.ip}, s.spec.Lifecycle.PostStart)
 		}
@@ -146,6 +157,10 @@ type start struct {
 	ip      string
 	path    string   // names the container in events
 	stale   []string // ended containers to be removed
+
+	// What the container was given, for its status.
+	user    *corev1.ContainerUser
+	mounted []corev1.VolumeMountStatus
 }
 
 func (s *start) run(ctx context.Context) (*Image, runtime.Container, error) {
@@ -261,7 +276,7 @@ func (s *start) containerSpec(ctx context.Context, img *Image) (runtime.Containe
 	if len(spec.Args) == 0 {
 		return spec, errors.New("no command specified")
 	}
-	if err := applySecurity(&spec, s.pod, s.spec, img); err != nil {
+	if err := s.a.applySecurity(&spec, s.pod, s.spec, img); err != nil {
 		return spec, &configError{err}
 	}
 	if s.a.cfg.DataDir == "" {
@@ -270,6 +285,7 @@ func (s *start) containerSpec(ctx context.Context, img *Image) (runtime.Containe
 	if spec.Mounts, err = s.mounts(env); err != nil {
 		return spec, &configError{err}
 	}
+	s.user, s.mounted = linuxUser(&spec), s.a.volumeMountStatus(s.spec)
 	return spec, s.prepareLog(spec.LogPath)
 }
 

@@ -18,8 +18,11 @@ import (
 	"github.com/peapod-sh/peapod/agent/runtime"
 )
 
-// hostname is the pod's name in its UTS namespace.
+// hostname is the pod's name in the files of its /etc and in its DNS records.
 func hostname(pod *corev1.Pod) string {
+	if o := pod.Spec.HostnameOverride; o != nil {
+		return *o
+	}
 	name := pod.Spec.Hostname
 	if name == "" {
 		name = pod.Name
@@ -30,9 +33,25 @@ func hostname(pod *corev1.Pod) string {
 	return name
 }
 
+// kernelHostname is the name that the pod's processes read: with setHostnameAsFQDN the full one, on the node's
+// network the node's.
+func (a *Agent) kernelHostname(pod *corev1.Pod) (string, error) {
+	const most = 64 // bytes, the kernel's limit
+	switch full := a.fqdn(pod); {
+	case pod.Spec.HostNetwork:
+		return os.Hostname()
+	case !isTrue(pod.Spec.SetHostnameAsFQDN) || full == "":
+		return hostname(pod), nil
+	case len(full) > most:
+		return "", fmt.Errorf("Failed to construct FQDN from Pod hostname and cluster domain, FQDN %s is too long (%d characters is the max, %d characters requested)", full, most, len(full))
+	default:
+		return full, nil
+	}
+}
+
 // fqdn is the pod's full name, or "" if it has no subdomain.
 func (a *Agent) fqdn(pod *corev1.Pod) string {
-	if pod.Spec.Subdomain == "" {
+	if pod.Spec.Subdomain == "" || pod.Spec.HostnameOverride != nil {
 		return ""
 	}
 	return fmt.Sprintf("%s.%s.%s.svc.%s", hostname(pod), pod.Spec.Subdomain, pod.Namespace, a.cfg.ClusterDomain)
@@ -55,7 +74,11 @@ func (a *Agent) writeEtc(pod *corev1.Pod, ip netip.Addr) error {
 	if err != nil {
 		return err
 	}
-	for name, b := range map[string][]byte{"hosts": hosts, "resolv.conf": resolv, "hostname": []byte(hostname(pod) + "\n")} {
+	host, err := a.kernelHostname(pod)
+	if err != nil {
+		return err
+	}
+	for name, b := range map[string][]byte{"hosts": hosts, "resolv.conf": resolv, "hostname": []byte(host + "\n")} {
 		if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
 			return err
 		}
@@ -206,6 +229,9 @@ func (s *start) mounts(env *environment) ([]runtime.Mount, error) {
 		if m == nil {
 			continue
 		}
+		if err := s.a.mountOptions(m, vm); err != nil {
+			return nil, err
+		}
 		out = append(out, *m)
 		taken[path.Clean(vm.MountPath)] = true
 	}
@@ -213,9 +239,6 @@ func (s *start) mounts(env *environment) ([]runtime.Mount, error) {
 		if target := "/etc/" + name; !taken[target] {
 			out = append(out, runtime.Mount{Source: filepath.Join(s.a.etcDir(s.pod), name), Target: target})
 		}
-	}
-	if !taken["/dev/shm"] {
-		out = append(out, runtime.Mount{FSType: "tmpfs", Target: "/dev/shm", SizeBytes: 64 << 20})
 	}
 	term, err := s.terminationLog()
 	if err != nil {

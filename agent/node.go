@@ -152,6 +152,10 @@ func (a *Agent) NodeObject() *corev1.Node {
 			Capacity: a.node.capacity(a.cfg.PodsMax), Allocatable: a.node.allocatable(a.cfg.PodsMax),
 			NodeInfo: nodeSystemInfo(a.cfg.Version), Conditions: a.nodeConditions(),
 			Addresses: []corev1.NodeAddress{},
+			RuntimeHandlers: []corev1.NodeRuntimeHandler{{Features: &corev1.NodeRuntimeHandlerFeatures{
+				RecursiveReadOnlyMounts: &a.cfg.RecursiveReadOnly, UserNamespaces: &[]bool{a.cfg.DataDir != ""}[0],
+			}}},
+			Features: &corev1.NodeFeatures{SupplementalGroupsPolicy: &[]bool{true}[0]},
 		},
 	}
 	if a.cfg.DataDir != "" {

@@ -40,6 +40,8 @@ type savedContainer struct {
 	NotBefore time.Time                        `json:",omitzero"`
 	End       *corev1.ContainerStateTerminated `json:",omitempty"`
 	Last      *corev1.ContainerStateTerminated `json:",omitempty"`
+	User      *corev1.ContainerUser            `json:",omitempty"`
+	Mounts    []corev1.VolumeMountStatus       `json:",omitempty"`
 	Stop      stopStage                        `json:",omitempty"`
 	Hooked    bool                             `json:",omitempty"`
 	Deadline  time.Time                        `json:",omitzero"`
@@ -103,7 +105,7 @@ func (l *life) snapshot() savedPod {
 	for _, c := range l.conts {
 		s.Containers[c.spec.Name] = savedContainer{
 			State: c.state, Starts: c.starts, Base: c.base, Image: c.image, ImageID: c.imageID, Crash: c.crash.Delay, NotBefore: c.notBefore,
-			End: c.end, Last: c.last, Stop: c.stop, Hooked: c.hooked, Deadline: c.deadline,
+			End: c.end, Last: c.last, User: c.user, Mounts: c.mounts, Stop: c.stop, Hooked: c.hooked, Deadline: c.deadline,
 			Allocated: c.allocated, Applied: c.applied,
 		}
 	}
@@ -166,6 +168,7 @@ func (l *life) resume(s savedPod) {
 		}
 		c.state, c.starts, c.base, c.image, c.imageID = sc.State, sc.Starts, sc.Base, sc.Image, sc.ImageID
 		c.crash, c.notBefore, c.end, c.last = backoff{sc.Crash}, sc.NotBefore, sc.End, sc.Last
+		c.user, c.mounts = sc.User, sc.Mounts
 		c.stop, c.hooked, c.deadline = sc.Stop, sc.Hooked, sc.Deadline
 		c.allocated, c.applied = sc.Allocated, sc.Applied
 		if c.starts > 0 {

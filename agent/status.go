@@ -96,6 +96,9 @@ func (l *life) containerStatus(c *container) corev1.ContainerStatus {
 	if c.role == roleEphemeral {
 		cs.Started, cs.Ready = nil, false // nobody asks an ephemeral container whether it is ready
 	}
+	if c.state == cRunning || c.state == cExited {
+		cs.User, cs.VolumeMounts = c.user, c.mounts
+	}
 	if c.id != "" && c.state != cStarting {
 		cs.ContainerID = idPrefix + c.id
 	}

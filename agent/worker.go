@@ -28,11 +28,13 @@ type (
 		err error
 	}
 	evStarted struct { // the result of actStart
-		c     *container
-		image *Image
-		made  runtime.Container
-		hook  error // of postStart; the container runs
-		err   error
+		c      *container
+		image  *Image
+		made   runtime.Container
+		user   *corev1.ContainerUser
+		mounts []corev1.VolumeMountStatus
+		hook   error // of postStart; the container runs
+		err    error
 	}
 	evStopSent struct{ c *container } // the preStop hook is over and TERM was sent
 	evTornDown struct{ err error }
@@ -357,6 +359,7 @@ func (w *worker) started(ctx context.Context, ev evStarted, now time.Time) {
 		w.save()
 		return
 	}
+	c.user, c.mounts = ev.user, ev.mounts
 	c.runs(ev.made.Started)
 	w.event(corev1.EventTypeNormal, "Started", "Container started", c)
 	if c.early != nil {

@@ -69,6 +69,7 @@ func runDev(c *cobra.Command, o boot.Options) error {
 	if o.Bind == "" {
 		o.Bind = boot.LocalIP()
 	}
+	o.PodPidsMax = boot.PodPidsMax
 	o.CgroupRoot = fmt.Sprintf("peapod-dev/%d", os.Getpid())
 	began := time.Now()
 	o.Up = func(kubeconfig string) {

@@ -55,6 +55,10 @@ type Config struct {
 	// Leave removes every pod and all that this process made on the machine when Run ends: for a node
 	// that will not come back.
 	Leave bool
+	// PodPidsMax bounds the processes of a pod, 0 does not; UnsafeSysctls are names, or prefixes ending in *, that pods
+	// may set beside the safe ones.
+	PodPidsMax    int64
+	UnsafeSysctls []string
 	// Up, if not nil, is called once when the node is Ready.
 	Up func()
 }
@@ -197,6 +201,7 @@ func (n *node) openCluster(r *wire.Registered) error {
 		NodeName: n.cfg.Name, NodeIPs: []netip.Addr{n.cfg.Address}, DataDir: n.cfg.DataDir,
 		Eviction: n.cfg.Eviction, ImagesDir: n.images.Dir(), Executor: n.executor, Images: n.pulls, Network: n.network, ControlPlane: n.link,
 		DNS: []netip.Addr{vip}, ClusterDomain: r.ClusterDomain, Services: n.model.OfNamespace,
+		PodPidsMax: n.cfg.PodPidsMax, UnsafeSysctls: n.cfg.UnsafeSysctls, RecursiveReadOnly: oci.CanRecurseReadOnly(),
 		Version: n.cfg.Version, Logger: n.log,
 	})
 	n.handler = nodehttp.New(n.agent)
@@ -248,7 +253,7 @@ func (n *node) object() *corev1.Node {
 		return n.agent.NodeObject()
 	}
 	return agent.New(agent.Config{NodeName: n.cfg.Name, NodeIPs: []netip.Addr{n.cfg.Address}, DataDir: n.cfg.DataDir,
-		Version: n.cfg.Version, Logger: n.log}).NodeObject()
+		RecursiveReadOnly: oci.CanRecurseReadOnly(), Version: n.cfg.Version, Logger: n.log}).NodeObject()
 }
 
 const registerPause = 200 * time.Millisecond

@@ -305,6 +305,7 @@ func (p *process) runNode(ctx context.Context) error {
 			Name: p.o.Name, Address: netip.MustParseAddr(p.o.Bind), DataDir: dir, SupervisorDir: p.o.SupervisorDir, CgroupParent: p.o.CgroupRoot,
 			Identity: identity, Servers: passport.Servers, Mirrors: mirrors, Images: p.o.Images, Eviction: eviction, PeerPort: p.o.PeerPort,
 			Version: version.Version, Labels: p.nodeLabels(), Metrics: p.metrics, Logger: p.log, Leave: p.o.Leave,
+			PodPidsMax: p.o.PodPidsMax, UnsafeSysctls: p.o.UnsafeSysctls,
 			Remember: func(list []wire.ServerAddress) { keep(func(x *server.Passport) { x.Servers = list }) },
 			Renewed:  func(m pki.Material) { keep(func(x *server.Passport) { x.SetMaterial(m) }) },
 			Up: func() {

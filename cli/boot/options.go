@@ -25,6 +25,10 @@ const (
 	PeerPort   = 7442
 )
 
+// PodPidsMax is how many processes and threads a pod may have unless told otherwise: more than programs have, fewer than
+// would hurt the node.
+const PodPidsMax = 8192
+
 // Options of an agent process.
 type Options struct {
 	Name           string
@@ -39,6 +43,8 @@ type Options struct {
 	Token          string
 	Kubeconfig     string // file to write the administrator's kubeconfig to
 	CgroupRoot     string
+	PodPidsMax     int64    // processes of a pod; 0 is no limit
+	UnsafeSysctls  []string // that pods may set
 	Mirrors        []string // REGISTRY=URL
 	Images         node.ImagesConfig
 	EvictionHard   string // thresholds as in pressure.Parse
@@ -86,6 +92,9 @@ func (o *Options) faults() []error {
 	}
 	if o.Client && os.Geteuid() != 0 {
 		add("running pods needs root: start the agent as root (or with sudo), or give --server only")
+	}
+	if o.PodPidsMax < 0 {
+		add("--pod-max-pids %d must be 0, for no limit, or more", o.PodPidsMax)
 	}
 	if hclog.LevelFromString(o.LogLevel) == hclog.NoLevel {
 		add("--log-level %q is none of trace, debug, info, warn, error", o.LogLevel)

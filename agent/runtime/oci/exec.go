@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -48,8 +50,26 @@ func (e *Executor) command(r containerRecord, s *execIO) supervisor.Command {
 		Capabilities: r.CapMask, NoNewPrivs: r.Spec.NoNewPrivileges, OOMScoreAdj: r.Spec.Resources.OOMScoreAdj,
 		Rlimits: execRlimits(), SeccompFile: e.filterFile(&r), AppArmor: r.Spec.AppArmor,
 		TTY: s.spec.TTY, Cwd: r.Spec.Cwd, CgroupV2: into, CgroupProcs: procs,
-		Args: s.spec.Args, Env: r.Spec.Env, Stdin: s.child[0], Out: s.child[1], Err: s.child[2],
+		Args: s.spec.Args, Env: withHome(r.Spec.Env, r.Init.PID), Stdin: s.child[0], Out: s.child[1], Err: s.child[2],
 	}
+}
+
+// withHome adds the home directory that libcontainer has found in the image for the container's user, unless the
+// spec has one. The container's first process shows it.
+func withHome(env []string, pid int) []string {
+	if slices.ContainsFunc(env, func(v string) bool { return strings.HasPrefix(v, "HOME=") }) {
+		return env
+	}
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	if err != nil {
+		return env
+	}
+	for v := range strings.SplitSeq(string(b), "\x00") {
+		if strings.HasPrefix(v, "HOME=/") {
+			return append(slices.Clone(env), v)
+		}
+	}
+	return env
 }
 
 func (e *Executor) exec(ctx context.Context, k supervisor.Command, s *execIO) (int, error) {
