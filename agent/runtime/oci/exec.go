@@ -99,10 +99,23 @@ type execIO struct {
 	stopSize chan struct{}
 }
 
+// open makes the streams for a command that runs as uid, as the node counts.
 func (s *execIO) open(pid, uid int) error {
 	if s.spec.TTY {
 		return s.openTTY(pid, uid)
 	}
+	if err := s.openPipes(); err != nil {
+		return err
+	}
+	for _, f := range s.own { // else the command could not open its /dev/stderr
+		if err := f.Chown(uid, -1); err != nil {
+			return fmt.Errorf("giving a pipe to the command's user: %w", err)
+		}
+	}
+	return nil
+}
+
+func (s *execIO) openPipes() error {
 	s.child = [3]*os.File{s.spec.StdinFile, s.spec.StdoutFile, s.spec.StderrFile}
 	if s.spec.Stdin != nil && s.child[0] == nil {
 		r, w, err := os.Pipe()
