@@ -149,6 +149,9 @@ func (s *state) keys(svc *Service, port *Port, set *endpointSet) map[listenKey]b
 	}
 	if len(set.by[external]) > 0 && port.NodePort != 0 {
 		for _, a := range s.addresses {
+			if port.NodeIP.IsValid() && port.NodeIP != a {
+				continue
+			}
 			keys[listenKey{netip.AddrPortFrom(a, port.NodePort), port.Protocol, external}] = true
 		}
 	}
@@ -237,7 +240,7 @@ func samePorts(a, b []Port) bool {
 		return true // tables are immutable, so a shared slice is an unchanged one
 	}
 	return slices.EqualFunc(a, b, func(x, y Port) bool {
-		return x.Name == y.Name && x.Protocol == y.Protocol && x.Port == y.Port && x.NodePort == y.NodePort &&
+		return x.Name == y.Name && x.Protocol == y.Protocol && x.Port == y.Port && x.NodePort == y.NodePort && x.NodeIP == y.NodeIP &&
 			slices.Equal(x.Endpoints, y.Endpoints)
 	})
 }

@@ -33,10 +33,12 @@ type Service struct {
 
 // Port of a service.
 type Port struct {
-	Name      string
-	Protocol  Protocol
-	Port      uint16
-	NodePort  uint16 // 0 is none
+	Name     string
+	Protocol Protocol
+	Port     uint16
+	NodePort uint16 // 0 is none
+	// NodeIP is the only one of the node's addresses where NodePort listens; the zero value is all.
+	NodeIP    netip.Addr
 	Endpoints []Endpoint
 }
 

@@ -202,7 +202,7 @@ func (n *node) openCluster(r *wire.Registered) error {
 		Eviction: n.cfg.Eviction, ImagesDir: n.images.Dir(), Executor: n.executor, Images: n.pulls, Network: n.network, ControlPlane: n.link,
 		DNS: []netip.Addr{vip}, ClusterDomain: r.ClusterDomain, Services: n.model.OfNamespace,
 		PodPidsMax: n.cfg.PodPidsMax, UnsafeSysctls: n.cfg.UnsafeSysctls, RecursiveReadOnly: oci.CanRecurseReadOnly(),
-		Version: n.cfg.Version, Logger: n.log,
+		HostPortsChanged: n.markDirty, Version: n.cfg.Version, Logger: n.log,
 	})
 	n.handler = nodehttp.New(n.agent)
 	close(n.serving)
@@ -313,8 +313,8 @@ func (n *node) swapTables(ctx context.Context) error {
 			return ctx.Err()
 		}
 		t := n.model.Table()
-		n.proxy.Swap(t)
 		n.dns.Swap(t)
+		n.proxy.Swap(withHostPorts(t, n.agent.Pods()))
 	}
 }
 

@@ -116,3 +116,27 @@ func TestReadOnlyMounts(t *testing.T) {
 	confineField(t, k, "pod/a", ".status.containerStatuses[0].volumeMounts", `[{"mountPath":"/w","name":"v"},{"mountPath":"/r","name":"v","readOnly":true,"recursiveReadOnly":"Disabled"},`+
 		`{"mountPath":"/deep","name":"v","readOnly":true,"recursiveReadOnly":"Enabled"},{"mountPath":"/perhaps","name":"v","readOnly":true,"recursiveReadOnly":"Enabled"}]`)
 }
+
+// A host port of a pod's node leads to the pod as long as it runs.
+func TestHostPort(t *testing.T) {
+	t.Parallel()
+	l, k := confineSpace(t)
+	const manifest = `{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}, "spec": {"terminationGracePeriodSeconds": 0, "containers": [
+  {"name": "c", "image": "peapod/demo", "imagePullPolicy": "IfNotPresent", "ports": [{"containerPort": 8080, "hostPort": 18080}]}]}}`
+	confineRun(t, k, "web", manifest)
+	node := l.Node(t, k.Must(t, "get", "pod", "web", "-o", "jsonpath={.spec.nodeName}"))
+	kit.Eventually(t, confineLimit, "the node answers for the pod", func() error {
+		out, err := l.Exec(t, node.Name, "curl", "-s", "-m", "5", "http://"+node.Address+":18080/")
+		if err == nil && !strings.Contains(out, "web") {
+			err = fmt.Errorf("somebody else answers: %q", out)
+		}
+		return err
+	})
+	k.Must(t, "delete", "pod", "web", "--now")
+	kit.Eventually(t, confineLimit, "the port closes", func() error {
+		if out, err := l.Exec(t, node.Name, "curl", "-s", "-m", "5", "http://"+node.Address+":18080/"); err == nil {
+			return fmt.Errorf("it still answers %q", out)
+		}
+		return nil
+	})
+}

@@ -199,3 +199,50 @@ func TestOwnUsers(t *testing.T) {
 		t.Errorf("a free range is not used again: %d", base)
 	}
 }
+
+// An agent that dies while it mounts the layers for a pod with users of its own leaves no mount behind, and the image
+// loses nothing when the next agent cleans up.
+func TestMappedLayersOfADeadAgent(t *testing.T) {
+	n := newNode(t)
+	e := n.open()
+	n.pod(e, runtime.SandboxSpec{PodUID: "p", OwnUsers: true})
+	p := e.pods["p"]
+	r := containerRecord{Spec: n.spec("p", "c", "true"), BootID: p.record.BootID, UserBase: p.record.UserBase, Rootfs: e.publicRoot("c")}
+	dir := e.containerDir("c")
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.saveContainer(&r); err != nil {
+		t.Fatal(err)
+	}
+	users, err := os.Open("/proc/" + itoa(p.record.Pause.PID) + "/ns/user")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer users.Close()
+	if _, err := attachMapped(dir, []string{n.layer, n.emptyLayer("second")}, users); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(r.Rootfs, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dir+"/lower/0/x", nil, 0o600); err == nil {
+		t.Error("an image's layer can be written through its mount")
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	e = n.open()
+	if _, err := os.Stat(n.layer + "/bin/busybox"); err != nil {
+		t.Errorf("the image has lost a file: %v", err)
+	}
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil || strings.Contains(string(mounts), n.dir+"/state/containers") {
+		t.Errorf("mounts are left: %v\n%s", err, mounts)
+	}
+	for _, d := range []string{dir, r.Rootfs} {
+		if _, err := os.Stat(d); err == nil {
+			t.Errorf("%s is left", d)
+		}
+	}
+}

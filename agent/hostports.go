@@ -1,0 +1,26 @@
+package agent
+
+import corev1 "k8s.io/api/core/v1"
+
+// HasHostPorts tells whether the node is to forward ports of its own to the pod.
+func HasHostPorts(pod *corev1.Pod) bool {
+	if pod.Spec.HostNetwork {
+		return false
+	}
+	for _, list := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
+		for i := range list {
+			for _, p := range list[i].Ports {
+				if p.HostPort > 0 {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+func (w *worker) tellHostPorts() {
+	if f := w.a.cfg.HostPortsChanged; f != nil && HasHostPorts(w.life.pod) {
+		f()
+	}
+}
