@@ -130,6 +130,9 @@ func (s *Store) pullFrom(ctx context.Context, e endpoint, r name.Reference, auth
 		if reg, err = dialRegistry(ctx, ref, a, guarded); err == nil {
 			err = s.pullAs(ctx, reg, r, a, tell)
 		}
+		if errors.Is(err, ErrCorrupt) && ctx.Err() == nil { // a document may have been damaged on its way, as a layer may
+			err = s.pullAs(ctx, reg, r, a, tell)
+		}
 		if err == nil || !refused(err) {
 			break
 		}

@@ -14,6 +14,9 @@ import (
 // childVariable marks the process that runs the tests, and tells it where the lab is.
 const childVariable = "PEAPOD_E2E_LAB"
 
+// registryVariable tells the tests where the registry is.
+const registryVariable = "PEAPOD_E2E_REGISTRY"
+
 // Main starts a lab, runs the package's tests in a child process, ends the lab, and exits.
 func Main(m *testing.M, o Options) {
 	if os.Getenv(childVariable) != "" {
@@ -36,7 +39,7 @@ func guard(o Options) (code int, err error) {
 		return 1, fmt.Errorf("starting the registry: %w", err)
 	}
 	defer reg.Close()
-	o.Mirrors = append(o.Mirrors, "docker.io="+reg.URL, "k8s.gcr.io="+reg.GCR)
+	o.Mirrors = append(o.Mirrors, "docker.io="+reg.URL, "k8s.gcr.io="+reg.GCR, "tokens.example="+reg.Tokens)
 	l, err := Up(o)
 	if err != nil {
 		return 1, fmt.Errorf("starting the lab: %w", err)
@@ -46,14 +49,24 @@ func guard(o Options) (code int, err error) {
 			err = fmt.Errorf("ending the lab: %w", downErr)
 		}
 	}()
-	return runChild(l, signals)
+	return runChild(l, reg, signals)
 }
 
-func runChild(l *Lab, signals <-chan os.Signal) (int, error) {
+// Registry is the registry that stands in for docker.io and others, as the package's tests reach it.
+func Registry(t testing.TB) registry.Client {
+	t.Helper()
+	url := os.Getenv(registryVariable)
+	if url == "" {
+		t.Fatal("this package's TestMain does not call kit.Main")
+	}
+	return registry.Client{URL: url}
+}
+
+func runChild(l *Lab, reg *registry.Registry, signals <-chan os.Signal) (int, error) {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), childVariable+"="+l.Dir)
+	cmd.Env = append(os.Environ(), childVariable+"="+l.Dir, registryVariable+"="+reg.URL)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return 1, err

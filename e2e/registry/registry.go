@@ -11,10 +11,12 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"os/exec"
 	"strings"
+	"sync"
 
 	ggcr "github.com/google/go-containerregistry/pkg/registry"
 
@@ -28,42 +30,61 @@ const Address = "10.203.77.1"
 
 // Registry serves images until it is closed.
 type Registry struct {
-	URL string // stands in for docker.io
-	GCR string // stands in for k8s.gcr.io
+	URL    string // stands in for docker.io
+	GCR    string // stands in for k8s.gcr.io
+	Tokens string // the same images for who has a token; stands in for tokens.example
 
-	server  *http.Server
-	done    chan error
+	servers []*http.Server
+	serving sync.WaitGroup
 	address bool // we have given the host the address
 }
 
 // Start makes the images and serves them.
 func Start() (*Registry, error) {
-	r := &Registry{done: make(chan error, 1)}
+	r := &Registry{}
 	out, err := exec.Command("ip", "address", "add", Address+"/32", "dev", "lo").CombinedOutput()
 	r.address = err == nil // else another test's registry has it, and takes it away
 	if err != nil && !strings.Contains(string(out), "exists") && !strings.Contains(string(out), "already assigned") {
 		return nil, fmt.Errorf("giving the host the address %s: %w: %s", Address, err, out)
 	}
-	l, err := net.Listen("tcp", net.JoinHostPort(Address, "0"))
-	if err != nil {
-		return nil, errors.Join(err, r.Close())
+	open := &control{inner: ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0))), mu: &sync.Mutex{}, counts: map[string]int{}, faults: &[]Fault{}}
+	guarded := *open
+	guarded.token = true
+	if r.URL, err = r.serve(open); err == nil {
+		r.Tokens, err = r.serve(&guarded)
 	}
-	r.URL = "http://" + l.Addr().String()
 	r.GCR = r.URL
-	r.server = &http.Server{Handler: ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0)))}
-	go func() { r.done <- r.server.Serve(l) }()
-	if err := r.fill(l.Addr().String()); err != nil {
+	back := "" // where nothing is guarded or counted
+	if err == nil {
+		back, err = r.serve(open.inner)
+	}
+	if err == nil {
+		err = r.fill(strings.TrimPrefix(back, "http://"))
+	}
+	if err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
 }
 
+// serve listens at a port of its own.
+func (r *Registry) serve(handler http.Handler) (url string, err error) {
+	l, err := net.Listen("tcp", net.JoinHostPort(Address, "0"))
+	if err != nil {
+		return "", err
+	}
+	s := &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0)}
+	r.servers = append(r.servers, s)
+	r.serving.Go(func() { _ = s.Serve(l) }) // ends with Close
+	return "http://" + l.Addr().String(), nil
+}
+
 // Close stops the registry and takes its address from the host.
 func (r *Registry) Close() error {
-	if r.server != nil {
-		r.server.Close()
-		<-r.done
+	for _, s := range r.servers {
+		s.Close()
 	}
+	r.serving.Wait()
 	if r.address {
 		return exec.Command("ip", "address", "del", Address+"/32", "dev", "lo").Run()
 	}
@@ -75,8 +96,22 @@ func (r *Registry) fill(host string) error {
 	if err != nil {
 		return fmt.Errorf("making images: %w", err)
 	}
+	odd, indexes, err := oddImages(images["library/busybox:latest"])
+	if err != nil {
+		return fmt.Errorf("making odd images: %w", err)
+	}
+	maps.Copy(images, odd)
 	for ref, img := range images {
 		if err := push(host, ref, img); err != nil {
+			return fmt.Errorf("pushing %s: %w", ref, err)
+		}
+	}
+	for ref, index := range indexes {
+		tag, err := name.NewTag(host+"/"+ref, name.Insecure)
+		if err == nil {
+			err = remote.WriteIndex(tag, index)
+		}
+		if err != nil {
 			return fmt.Errorf("pushing %s: %w", ref, err)
 		}
 	}
