@@ -14,7 +14,9 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -25,8 +27,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// Address is the host's address that the registry listens on.
-const Address = "10.203.77.1"
+// network is where a registry finds an address of its own: two test runs at once must not take one another's away.
+const network = "10.203.77."
 
 // Registry serves images until it is closed.
 type Registry struct {
@@ -36,17 +38,16 @@ type Registry struct {
 
 	servers []*http.Server
 	serving sync.WaitGroup
-	address bool // we have given the host the address
+	address string // that we have given the host
 }
 
 // Start makes the images and serves them.
 func Start() (*Registry, error) {
 	r := &Registry{}
-	out, err := exec.Command("ip", "address", "add", Address+"/32", "dev", "lo").CombinedOutput()
-	r.address = err == nil // else another test's registry has it, and takes it away
-	if err != nil && !strings.Contains(string(out), "exists") && !strings.Contains(string(out), "already assigned") {
-		return nil, fmt.Errorf("giving the host the address %s: %w: %s", Address, err, out)
+	if err := r.takeAddress(); err != nil {
+		return nil, err
 	}
+	var err error
 	open := &control{inner: ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0))), mu: &sync.Mutex{}, counts: map[string]int{}, faults: &[]Fault{}}
 	guarded := *open
 	guarded.token = true
@@ -67,9 +68,25 @@ func Start() (*Registry, error) {
 	return r, nil
 }
 
+// takeAddress gives the host an address that it does not have.
+func (r *Registry) takeAddress() error {
+	for tries := range 254 {
+		address := network + strconv.Itoa(1+(os.Getpid()+tries)%254)
+		out, err := exec.Command("ip", "address", "add", address+"/32", "dev", "lo").CombinedOutput()
+		if err == nil {
+			r.address = address
+			return nil
+		}
+		if !strings.Contains(string(out), "exists") && !strings.Contains(string(out), "already assigned") {
+			return fmt.Errorf("giving the host the address %s: %w: %s", address, err, out)
+		}
+	}
+	return fmt.Errorf("all addresses of %s0/24 are taken: remove those that tests have left on lo", network)
+}
+
 // serve listens at a port of its own.
 func (r *Registry) serve(handler http.Handler) (url string, err error) {
-	l, err := net.Listen("tcp", net.JoinHostPort(Address, "0"))
+	l, err := net.Listen("tcp", net.JoinHostPort(r.address, "0"))
 	if err != nil {
 		return "", err
 	}
@@ -85,8 +102,8 @@ func (r *Registry) Close() error {
 		s.Close()
 	}
 	r.serving.Wait()
-	if r.address {
-		return exec.Command("ip", "address", "del", Address+"/32", "dev", "lo").Run()
+	if r.address != "" {
+		return exec.Command("ip", "address", "del", r.address+"/32", "dev", "lo").Run()
 	}
 	return nil
 }
