@@ -17,13 +17,13 @@ import (
 // benchmark makes some rows of the table on a lab that it may share with the next.
 type benchmark struct {
 	name string
-	lab  []string // arguments of lab up; benchmarks with equal ones share a lab
+	lab  []string // arguments of lab up; benchmarks with equal ones share a lab, and nil needs none
 	run  func(ctx context.Context, l *rig.Lab, t *table) error
 }
 
 var (
 	labName = flag.String("lab", "bench", "name of the lab to start")
-	only    = flag.String("run", "", "rows to make, separated by commas: idle, apply, writes, nodes, leaders, bulk, pods, api, reads, watches, lists, memory; all if empty")
+	only    = flag.String("run", "", "rows to make, separated by commas: idle, apply, writes, nodes, leaders, bulk, pods, api, reads, watches, lists, memory, pull; all if empty")
 	kills   = flag.Int("kills", 20, "how often a node is killed or cut off")
 	shots   = flag.Int("leaders", 10, "how often the leader is killed")
 	writing = flag.Duration("writing", writingDefault, "how long the writers write")
@@ -51,6 +51,7 @@ func benchmarks() []benchmark {
 		{"bulk", []string{"--servers", "3", "--clients", "0", "--sim-nodes", "100"}, benchBulk},
 		{"lists", []string{"--servers", "3", "--clients", "0", "--sim-nodes", "100", "--sim-pods", "1100"}, benchLists},
 		{"memory", []string{"--servers", "3", "--clients", "0", "--sim-nodes", "100", "--sim-pods", "1100"}, benchMemory},
+		{"pull", nil, benchPull},
 	}
 }
 
@@ -91,11 +92,13 @@ func run(ctx context.Context) error {
 }
 
 func onLab(ctx context.Context, list []benchmark, t *table) (err error) {
-	l, err := rig.Up(ctx, *labName, list[0].lab...)
-	if err != nil {
-		return err
+	var l *rig.Lab
+	if list[0].lab != nil {
+		if l, err = rig.Up(ctx, *labName, list[0].lab...); err != nil {
+			return err
+		}
 	}
-	if !*keep {
+	if l != nil && !*keep {
 		defer func() { err = errors.Join(err, l.Down()) }()
 	}
 	for _, b := range list {
