@@ -37,7 +37,7 @@ type hub struct {
 	cut    int64 // the blob request, counted from 1, that breaks off in the middle
 }
 
-func newHub(t *testing.T) *hub {
+func newHub(t testing.TB) *hub {
 	h := &hub{}
 	inner := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
 	h.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -75,7 +75,7 @@ func (s *severed) Write(b []byte) (int, error) {
 	return n, err
 }
 
-func (h *hub) push(t *testing.T, repo string, img v1.Image) {
+func (h *hub) push(t testing.TB, repo string, img v1.Image) {
 	t.Helper()
 	ref, err := name.ParseReference(strings.TrimPrefix(h.URL, "http://")+"/"+repo, name.Insecure)
 	if err != nil {
