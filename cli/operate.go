@@ -138,6 +138,12 @@ type imageRow struct {
 	Created    time.Time
 }
 
+// layerRow is a layer that is being downloaded.
+type layerRow struct {
+	Layer        string
+	Bytes, Total int64
+}
+
 func imageCommand() *cobra.Command {
 	o := &onMachine{}
 	c := &cobra.Command{Use: "image", Short: "Load, list and remove the images of this machine's node"}
@@ -184,6 +190,13 @@ func imageCommand() *cobra.Command {
 				name = i.Names[0]
 			}
 			rows = append(rows, []string{name, shortID(i.ID), fmt.Sprintf("%.1f MB", float64(i.Size)/1e6), age(i.Created)})
+		}
+		var coming []layerRow
+		if err := o.node(c.Context(), http.MethodGet, "/images/pulls", nil, &coming); err != nil {
+			return err
+		}
+		for _, l := range coming {
+			rows = append(rows, []string{"<layer on its way>", shortID(l.Layer), fmt.Sprintf("%.1f of %.1f MB", float64(l.Bytes)/1e6, float64(l.Total)/1e6), ""})
 		}
 		table(c.OutOrStdout(), rows...)
 		return nil

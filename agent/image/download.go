@@ -9,6 +9,8 @@ import (
 	"hash"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -248,6 +250,18 @@ func (r *follower) Read(p []byte) (int, error) {
 }
 
 func (r *follower) Close() error { return r.f.Close() }
+
+// Downloads tells of the layers that are on their way now, ordered by digest.
+func (s *Store) Downloads() []Progress {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	out := make([]Progress, 0, len(s.downloads))
+	for _, d := range s.downloads {
+		out = append(out, Progress{Layer: d.desc.Digest.String(), Phase: Downloading, Bytes: d.size(), Total: d.desc.Size})
+	}
+	slices.SortFunc(out, func(a, b Progress) int { return strings.Compare(a.Layer, b.Layer) })
+	return out
+}
 
 // OpenBlob reads a blob that is here, or that is on its way, from offset on: for other nodes. They verify it
 // themselves. It returns ErrNotFound if the blob is neither.

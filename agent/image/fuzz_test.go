@@ -48,6 +48,13 @@ func FuzzUnpack(f *testing.F) {
 	sparse := file("s", "x")
 	sparse.PAXRecords = map[string]string{"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "1000000000000"}
 	f.Add(stream(f, sparse).Bytes())
+	capable := file("c", "x")
+	capable.Uid, capable.Gid, capable.Mode = 100_000, 1<<30, 0o6755
+	capable.PAXRecords = map[string]string{xattrPrefix + "security.capability": "\x01\x00\x00\x02", xattrPrefix + "trusted.overlay.redirect": "/"}
+	f.Add(stream(f, capable, file("c", "again"), file(".wh.c", ""), dir("c"), file("c/.wh.x", ""), file(strings.Repeat("n", 300), "long")).Bytes())
+	f.Add(stream(f, dir("./"), file("a/b/c/d", ""), symlink("a/b/up", "../../../.."), file("a/b/up/victim", "evil"), hardlink("a/h", "a/b/c/d")).Bytes())
+	f.Add(stream(f).Bytes()) // an empty layer
+	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		in, check := enclosure(t)
 		_ = unpack(in, bytes.NewReader(b), fuzzLimits) // may refuse

@@ -132,7 +132,7 @@ func TestUnsupportedMediaIsRefusedByName(t *testing.T) {
 	}
 }
 
-// TestRights: an image goes to who has shown the registry a good credential, and to nobody else without asking it.
+// TestRights: Invariant 29. An image goes to who has shown the registry a good credential, and to nobody else without asking it.
 func TestRights(t *testing.T) {
 	h := newHub(t)
 	img := forHere(t, randomImage(t, 1))

@@ -18,6 +18,7 @@ func (n *node) serveAdmin(ctx context.Context) error {
 		list, err := n.images.Load(r.Context(), r.Body)
 		adminsock.Reply(w, list, err)
 	})
+	m.HandleFunc("GET /images/pulls", func(w http.ResponseWriter, _ *http.Request) { adminsock.Reply(w, n.images.Downloads(), nil) })
 	m.HandleFunc("POST /images/pull", func(w http.ResponseWriter, r *http.Request) {
 		i, err := n.images.Pull(r.Context(), r.URL.Query().Get("ref"), nil, nil)
 		adminsock.Reply(w, []*image.Image{i}, err)

@@ -147,6 +147,7 @@ func dockerConfig(t *testing.T, k kit.Kubectl, name, server, user, password stri
 	k.Must(t, "create", "secret", "docker-registry", name, "--docker-server="+server, "--docker-username="+user, "--docker-password="+password)
 }
 
+// TestPullSecrets: Invariant 29, on one node.
 func TestPullSecrets(t *testing.T) {
 	t.Parallel()
 	_, k := imageSpace(t)
