@@ -204,6 +204,17 @@ func imageCommand() *cobra.Command {
 	rm := &cobra.Command{Use: "rm IMAGE", Short: "Remove an image that no pod uses", Args: cobra.ExactArgs(1), RunE: func(c *cobra.Command, args []string) error {
 		return o.node(c.Context(), http.MethodDelete, "/images?ref="+url.QueryEscape(args[0]), nil, nil)
 	}}
+	prune := &cobra.Command{Use: "prune", Short: "Remove all images that no pod uses", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+		var done struct {
+			Bytes  int64
+			Images []string
+		}
+		if err := o.node(c.Context(), http.MethodPost, "/images/prune", nil, &done); err != nil {
+			return err
+		}
+		fmt.Fprintf(c.OutOrStdout(), "removed %d images, %.1f MB\n", len(done.Images), float64(done.Bytes)/1e6)
+		return nil
+	}}
 	imp := &cobra.Command{Use: "import PATH IMAGE", Short: "Make an image of a root file system (a directory or a tar)", Args: cobra.ExactArgs(2), RunE: func(c *cobra.Command, args []string) error {
 		path, err := filepath.Abs(args[0])
 		if err != nil {
@@ -216,7 +227,7 @@ func imageCommand() *cobra.Command {
 		show(c, "imported", list)
 		return nil
 	}}
-	c.AddCommand(load, pull, list, rm, imp)
+	c.AddCommand(load, pull, list, rm, prune, imp)
 	return c
 }
 

@@ -129,5 +129,8 @@ func explainStatus(t *transport.Error, e endpoint, r name.Reference) error {
 	case t.StatusCode == http.StatusTooManyRequests:
 		return fmt.Errorf("%s limits how often it may be asked (429): wait, give credentials, or configure a mirror for %s", e, registryOf(r))
 	}
+	if t.StatusCode >= http.StatusInternalServerError {
+		return fmt.Errorf("%w: %s answers %d: its operator has to see to that, or configure a mirror for %s: %w", ErrUnreachable, e, t.StatusCode, registryOf(r), t)
+	}
 	return fmt.Errorf("%s answers %d: %w", e, t.StatusCode, t)
 }

@@ -149,9 +149,10 @@ func (s *Store) pullAs(ctx context.Context, reg *repo, r name.Reference, a authn
 	names := []string{canonical(r)}
 	if _, ok := s.Get(canonical(r)); ok {
 		digest, err := reg.digest(ctx)
-		if err != nil {
+		if refused(err) || ctx.Err() != nil {
 			return err
 		}
+		// A registry that cannot say it this way is asked for the whole manifest below.
 		if have, ok := s.Get(repository(r) + "@" + digest); ok && slices.Contains(have.Names, repository(r)+"@"+digest) {
 			if err := s.grant(have.ID, repository(r), a); err != nil {
 				return err

@@ -64,6 +64,34 @@ func TestBusyRegistryIsWaitedFor(t *testing.T) {
 	}
 }
 
+func TestRegistryWithoutHEADIsAskedInFull(t *testing.T) {
+	h := newHub(t)
+	img := forHere(t, randomImage(t, 1))
+	h.push(t, "library/a:1", img)
+	h.refuse = func(r *http.Request) int {
+		if r.Method == http.MethodHead {
+			return http.StatusMethodNotAllowed
+		}
+		return 0
+	}
+	s := open(t, t.TempDir(), h.options())
+	for range 2 {
+		must[*Image](t)(s.Pull(context.Background(), "a:1", nil, nil))
+	}
+	if n := h.blobs.Load(); n != 3 { // the layer once, the configuration each time
+		t.Errorf("%d blobs were fetched", n)
+	}
+}
+
+func TestFaultOfARegistryIsNotTheImages(t *testing.T) {
+	h := newHub(t)
+	h.refuse = func(*http.Request) int { return http.StatusInsufficientStorage }
+	s := open(t, t.TempDir(), Options{})
+	if _, err := s.Pull(context.Background(), strings.TrimPrefix(h.URL, "http://")+"/a:1", nil, nil); !errors.Is(err, ErrUnreachable) {
+		t.Errorf("507: %v", err)
+	}
+}
+
 func TestAgain(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	with := func(code int, after string) *http.Response {

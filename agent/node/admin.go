@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"path/filepath"
 
@@ -22,6 +23,15 @@ func (n *node) serveAdmin(ctx context.Context) error {
 	m.HandleFunc("POST /images/pull", func(w http.ResponseWriter, r *http.Request) {
 		i, err := n.images.Pull(r.Context(), r.URL.Query().Get("ref"), nil, nil)
 		adminsock.Reply(w, []*image.Image{i}, err)
+	})
+	m.HandleFunc("POST /images/prune", func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-n.agent.Knowing(): // before, no image is known to be unused
+			done, err := n.pulls.prune(r.Context())
+			adminsock.Reply(w, done, err)
+		default:
+			adminsock.Reply(w, nil, errors.New("this node does not know its pods yet: try again when it has reached a server"))
+		}
 	})
 	m.HandleFunc("POST /images/import", func(w http.ResponseWriter, r *http.Request) {
 		list, err := n.images.ImportRootfs(r.Context(), r.URL.Query().Get("path"), r.URL.Query().Get("ref"), image.Config{})

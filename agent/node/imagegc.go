@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,13 @@ func (s *images) GC(ctx context.Context, bytesToFree int64) (int64, error) {
 		s.log.Info("removed images that no pod uses", "images", len(done.Images), "bytes", done.Bytes)
 	}
 	return done.Bytes, err
+}
+
+// prune removes every image that no pod uses, for a person who asks for it.
+func (s *images) prune(ctx context.Context) (image.Reclaimed, error) {
+	s.gc.Lock()
+	defer s.gc.Unlock()
+	return s.store.GC(ctx, image.Reclaim{Bytes: math.MaxInt64, Used: s.used()})
 }
 
 // collect keeps the disk below the high threshold until ctx ends. knowing is closed once the node knows its pods: before

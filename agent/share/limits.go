@@ -8,6 +8,8 @@ const (
 	childrenMax = 3
 	// digestsMax bounds what a keeper remembers; the longest unasked goes first.
 	digestsMax = 10_000
+	// digestBytesMax is more than any digest has.
+	digestBytesMax = 256
 	// fetchMax is after how long without a word a node counts as no longer fetching.
 	fetchMax = 10 * time.Minute
 	// keptFor is how long a keeper believes that a node still has a blob.
@@ -19,7 +21,7 @@ const (
 	keepersAsked = 2
 	// openTimeout bounds how long a node may take to begin to give a blob.
 	openTimeout = 2 * time.Second
-	// givers is how many nodes are tried for one stretch of a blob before the registry is.
+	// giversTried is how many nodes are tried for one stretch of a blob before the registry is.
 	giversTried = 2
 
 	// uploadsMax is how many blobs a node gives at once; others are sent away and go to the registry.

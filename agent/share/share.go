@@ -80,6 +80,9 @@ func (s *Share) Run(ctx context.Context, listener net.Listener) error {
 }
 
 func (s *Share) where(digest, asker, failed string) string {
+	if len(digest) > digestBytesMax {
+		return ""
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.table.ask(time.Now(), digest, asker, failed)

@@ -1,9 +1,13 @@
 package podtest
 
 import (
+	"bufio"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -288,10 +292,21 @@ spec:
 	kit.Eventually(t, imageLimit, "what the container prints", func() error {
 		return kit.Matches(k.Try("logs", "against").Out, `^red in /tmp as 5$`)
 	})
-	logs := make(chan string, 1)
-	go func() { logs <- k.Try("logs", "-f", "config").Out }()
+	follow := k.Command(t.Context(), "logs", "-f", "config")
+	logs, err := follow.StdoutPipe()
+	if err == nil {
+		err = follow.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewReader(logs)
+	if first, err := lines.ReadString('\n'); err != nil {
+		t.Fatalf("following the log: %q %v", first, err)
+	}
 	k.Must(t, "delete", "pod", "config")
-	if got := <-logs; !strings.Contains(got, "stopped by USR1") {
+	got, _ := io.ReadAll(lines) // what is missing shows below
+	if _ = follow.Wait(); !strings.Contains(string(got), "stopped by USR1") {
 		t.Errorf("the image's stop signal did not arrive: %q", got)
 	}
 }
@@ -347,14 +362,71 @@ func TestOnePullServesTheLab(t *testing.T) {
 	}
 }
 
-func TestNodeListsItsImages(t *testing.T) {
+// TestAgentKilledWhilePulling: the next agent goes on with the layers where the killed one was.
+// It runs before the parallel tests, whose counts of requests it would spoil.
+func TestAgentKilledWhilePulling(t *testing.T) {
+	l, k := imageSpace(t)
+	reg := kit.Registry(t)
+	if err := reg.Break(registry.Fault{Path: "/faulty/slow/blobs/", Skip: 1, Times: 30, Cut: 300_000}); err != nil {
+		t.Fatal(err)
+	}
+	k.In(imagePod("slow", "faulty/slow:1", "nodeName: client2", "")).Must(t, "apply", "-f", "-")
+	kit.Eventually(t, imageLimit, "the pull is under way", func() error {
+		counts, err := reg.Counts("RANGE", "/faulty/slow/blobs/")
+		if err == nil && imageCount(counts) < 3 {
+			err = fmt.Errorf("%v", counts)
+		}
+		return err
+	})
+	l.Do(t, "kill-agent", "client2")
+	before, err := reg.Counts("GET", "/faulty/slow/blobs/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	imageReady(t, k, "slow")
+	after, err := reg.Counts("GET", "/faulty/slow/blobs/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ranges, _ := reg.Counts("RANGE", "/faulty/slow/blobs/")
+	t.Logf("requests: %v before the kill, %v in all, of which with a range %v", before, after, ranges)
+	if whole := imageCount(after) - imageCount(ranges); whole > 3+2+3 { // each layer once, the configuration twice; layers that had not begun
+		t.Errorf("%d requests asked for a whole blob", whole)
+	}
+}
+
+func TestPruneAndRemoveKeepWhatPodsUse(t *testing.T) {
 	t.Parallel()
 	l, k := imageSpace(t)
+	image := func(args ...string) (string, error) {
+		out, err := exec.Command(kit.Peapod(), append(append([]string{"image"}, args...), "--data-dir", filepath.Join(l.Dir, "client3", "data"))...).CombinedOutput()
+		return string(out), err
+	}
+	k.In(imagePod("user", "faulty/app:1", "nodeName: client3", "")).Must(t, "apply", "-f", "-")
+	imageReady(t, k, "user")
+	if out, err := image("pull", "faulty/unused:1"); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	id := k.Must(t, "get", "pod", "user", "-o", "jsonpath={.status.containerStatuses[0].imageID}")
+	if out, err := image("rm", id[strings.Index(id, "sha256:"):]); err == nil || !strings.Contains(out, "in use") {
+		t.Errorf("removing an image in use: %v: %s", err, out)
+	}
+	if out, err := image("prune"); err != nil || !strings.HasPrefix(out, "removed ") {
+		t.Errorf("prune: %v: %s", err, out)
+	}
+	out, err := image("list")
+	if err != nil || strings.Contains(out, "faulty/unused") || !strings.Contains(out, "faulty/app") || !strings.Contains(out, "peapod/demo") {
+		t.Errorf("after prune there are (%v):\n%s", err, out)
+	}
+}
+
+func TestNodeListsItsImages(t *testing.T) {
+	t.Parallel()
+	_, k := imageSpace(t)
 	k.In(imagePod("one", "odd/big:1", "nodeName: client1", "")).Must(t, "apply", "-f", "-")
 	imageReady(t, k, "one")
 	kit.Eventually(t, imageLimit, "the Node object lists the image", func() error {
 		out := k.Must(t, "get", "node", "client1", "-o", `jsonpath={range .status.images[*]}{.names} {.sizeBytes}{"\n"}{end}`)
 		return kit.Matches(out, `\["docker.io/odd/big@sha256:[0-9a-f]{64}","docker.io/odd/big:1"\] 1[0-9]{7}`)
 	})
-	_ = l
 }

@@ -84,6 +84,9 @@ func (c *control) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	c.mu.Lock()
 	c.counts[r.Method+" "+r.URL.Path]++
+	if r.Header.Get("Range") != "" {
+		c.counts["RANGE "+r.URL.Path]++
+	}
 	fault := c.takeFault(r)
 	c.mu.Unlock()
 	switch {

@@ -54,7 +54,7 @@ func oddImages(base v1.Image) (images map[string]v1.Image, indexes map[string]v1
 	images, indexes = map[string]v1.Image{"private/app:1": base, "private/app:2": base, "faulty/app:1": base}, map[string]v1.ImageIndex{}
 	for ref, make := range map[string]func(v1.Image) (v1.Image, error){
 		"odd/config:1": withConfig, "odd/files:1": withFiles, "odd/layers:127": withLayers, "odd/zstd:1": withZstd, "odd/foreign:1": withForeign, "odd/big:1": withBulk(1), "odd/big:2": withBulk(2),
-		"faulty/cut:1": withBulk(3), "faulty/flip:1": withBulk(4), "faulty/busy:1": withBulk(5),
+		"faulty/cut:1": withBulk(3), "faulty/flip:1": withBulk(4), "faulty/busy:1": withBulk(5), "faulty/slow:1": withBulk(6), "faulty/unused:1": withBulk(7),
 	} {
 		if images[ref], err = make(base); err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", ref, err)
