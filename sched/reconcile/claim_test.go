@@ -329,6 +329,34 @@ func TestForeignProvisioner(t *testing.T) {
 	}
 }
 
+// A pod that was put on a node by its maker finds its volume there.
+func TestClaimFollowsAPodThatWasPutSomewhere(t *testing.T) {
+	w := storageWorld(t, 3)
+	w.put(Claims, testClaim("data", "local-path", "1Gi"))
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"}, Spec: testPodSpec("v1")}
+	p.Spec.NodeName = "n3"
+	p.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data"}}}}
+	w.put(Pods, p)
+	w.settle()
+	if got := api.LocalPathNode(w.wantBound("data", "")); got != "n3" {
+		t.Errorf("the pod is on n3, its volume on %s", got)
+	}
+}
+
+// A controller's pods that share a claim are placed together.
+func TestDeploymentSharesAClaim(t *testing.T) {
+	w := storageWorld(t, 3)
+	w.put(Claims, testClaim("data", "local-path", "1Gi"))
+	d := testDeployment("web", 3)
+	d.Spec.Template.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data"}}}}
+	w.put(Deployments, d)
+	w.converge()
+	node := api.LocalPathNode(w.wantBound("data", ""))
+	if on := w.podsOn(); len(on) != 1 || on[node] != 3 {
+		t.Errorf("pods %v, the volume on %s", on, node)
+	}
+}
+
 func TestOnePodAtATime(t *testing.T) {
 	w := storageWorld(t, 1)
 	w.put(Claims, testClaim("data", "local-path", "1Gi", corev1.ReadWriteOncePod))
