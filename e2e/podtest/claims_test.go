@@ -224,3 +224,32 @@ func TestRetainedAndEager(t *testing.T) {
 		t.Errorf("a retained file: %v", err)
 	}
 }
+
+// TestStatusesAndCollections: ST044, ST045.
+func TestStatusesAndCollections(t *testing.T) {
+	t.Parallel()
+	l := kit.Shared(t)
+	k := l.Kubectl(l.MakeNamespace(t))
+	name := k.Namespace + "-pv"
+	t.Cleanup(func() { k.Try("delete", "pv", "-l", "test="+name, "--wait=false") })
+	k.In(fmt.Sprintf("apiVersion: v1\nkind: PersistentVolume\nmetadata: {name: %s, labels: {test: %s}}\nspec: {capacity: {storage: 2Gi}, accessModes: [ReadWriteOnce], "+
+		"hostPath: {path: /tmp/data}, storageClassName: %s}\n", name, name, name)+claim("data", ", storageClassName: "+name)).Must(t, "apply", "-f", "-")
+	k.Must(t, "wait", "--for=jsonpath={.status.phase}=Bound", "pvc/data", "--timeout=60s")
+	k.Want(t, "2Gi", "get", "pvc", "data", "-o", "jsonpath={.status.capacity.storage}")
+	condition := `{"status":{"conditions":[{"type":"Said","status":"True","reason":"E2E","message":"by a test"}]}}`
+	k.Must(t, "patch", "pvc", "data", "--subresource=status", "-p", condition)
+	k.Want(t, "E2E", "get", "pvc", "data", "--subresource=status", "-o", "jsonpath={.status.conditions[0].reason}")
+	k.Must(t, "patch", "pv", name, "--subresource=status", "-p", `{"status":{"message":"said","reason":"E2E"}}`)
+	k.Must(t, "label", "pv", name, "round=2")
+	k.Want(t, "E2E said", "get", "pv", name, "--subresource=status", "-o", "jsonpath={.status.reason} {.status.message}")
+	k.Must(t, "label", "pvc", "data", "a=b")
+	k.Must(t, "delete", "pvc", "-l", "a=b")
+	kit.Eventually(t, volumeLimit, "released", func() error { return kit.Matches(k.Must(t, "get", "pv", name), `Retain +Released +`+k.Namespace+`/data`) })
+	// Freed by hand, it serves the next claim.
+	k.Must(t, "patch", "pv", name, "--type=json", "-p", `[{"op":"remove","path":"/spec/claimRef"}]`)
+	kit.Eventually(t, volumeLimit, "available", func() error { return kit.Matches(k.Must(t, "get", "pv", name), `Retain +Available`) })
+	k.In(claim("next", ", storageClassName: "+name)).Must(t, "apply", "-f", "-")
+	k.Must(t, "wait", "--for=jsonpath={.status.phase}=Bound", "pvc/next", "--timeout=60s")
+	k.Must(t, "delete", "pvc", "--all")
+	k.Must(t, "delete", "pv", "-l", "test="+name)
+}

@@ -497,3 +497,25 @@ func TestMountsEndWithTheirPod(t *testing.T) {
 		})
 	}
 }
+
+// TestImmutableObjects: ST014, ST082.
+func TestImmutableObjects(t *testing.T) {
+	t.Parallel()
+	l := kit.Shared(t)
+	k := l.Kubectl(l.MakeNamespace(t))
+	for _, kind := range []string{"ConfigMap", "Secret"} {
+		field := map[string]string{"ConfigMap": "data", "Secret": "stringData"}[kind]
+		k.In("apiVersion: v1\nkind: "+kind+"\nmetadata: {name: fixed}\n"+field+": {k: v}\n").Must(t, "apply", "-f", "-")
+		k.Must(t, "patch", kind, "fixed", "-p", `{"`+field+`":{"k":"w"}}`)
+		k.Must(t, "patch", kind, "fixed", "-p", `{"immutable":true}`)
+		kit.WantMatch(t, k.Fail(t, "patch", kind, "fixed", "-p", `{"`+field+`":{"k":"x"}}`), `data: Forbidden: field is immutable when .immutable. is set`)
+		kit.WantMatch(t, k.Fail(t, "patch", kind, "fixed", "-p", `{"immutable":false}`), `immutable: Forbidden`)
+		k.Must(t, "label", kind, "fixed", "a=b")
+		k.In(strings.Replace(sleeper("of-"+strings.ToLower(kind), map[string]string{"ConfigMap": "configMap: {name: fixed}", "Secret": "secret: {secretName: fixed}"}[kind]),
+			`"1000"`, `"0"`, 1)).Must(t, "apply", "-f", "-")
+		kit.Eventually(t, volumeLimit, "a pod has used it", func() error {
+			return kit.Matches(k.Must(t, "get", "pod", "of-"+strings.ToLower(kind)), `(Completed|CrashLoopBackOff|Running)`)
+		})
+		k.Must(t, "delete", kind, "fixed")
+	}
+}

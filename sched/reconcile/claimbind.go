@@ -55,15 +55,13 @@ func (e *Engine) bind(o *object, c *corev1.PersistentVolumeClaim, v *corev1.Pers
 	e.put(Claims, c, o.rev)
 }
 
-// setPhase changes a volume's phase and says since when; it reports whether that is new.
+// setPhase changes a volume's phase and says since when; it reports whether that is new. What others say in the status of a volume whose
+// phase stays is theirs.
 func (e *Engine) setPhase(v *corev1.PersistentVolume, p corev1.PersistentVolumePhase, message string) bool {
-	if v.Status.Phase == p && v.Status.Message == message {
+	if v.Status.Phase == p {
 		return false
 	}
-	if v.Status.Phase != p {
-		now := metav1.NewTime(e.now.Truncate(time.Second))
-		v.Status.LastPhaseTransitionTime = &now
-	}
-	v.Status.Phase, v.Status.Message = p, message
+	now := metav1.NewTime(e.now.Truncate(time.Second))
+	v.Status.Phase, v.Status.Message, v.Status.LastPhaseTransitionTime = p, message, &now
 	return true
 }

@@ -23,11 +23,7 @@ func (e *Engine) syncVolume(k key) {
 	if unbind {
 		freeVolume(next)
 	}
-	message := ""
-	if phase == corev1.VolumeFailed {
-		message = v.Status.Message
-	}
-	if e.setPhase(next, phase, message) || unbind {
+	if e.setPhase(next, phase, "") || unbind {
 		e.put(Volumes, next, o.rev)
 		return
 	}
