@@ -108,6 +108,7 @@ func (e *Engine) Step(now time.Time) (out []ops.Op, next time.Time) {
 	e.schedule()
 	e.run(areaService, e.syncService)
 	e.run(areaAddress, e.syncAddress)
+	e.run(areaProtection, e.syncProtection)
 	return e.flush(now), e.agenda.next()
 }
 
@@ -127,12 +128,15 @@ var (
 	ConfigMaps             = core("configmaps")
 	Accounts               = core("serviceaccounts")
 	Events                 = core("events")
+	Claims                 = core("persistentvolumeclaims")
+	Volumes                = core("persistentvolumes")
 	ReplicationControllers = core("replicationcontrollers")
 	ReplicaSets            = schema.GroupResource{Group: "apps", Resource: "replicasets"}
 	Deployments            = schema.GroupResource{Group: "apps", Resource: "deployments"}
 	Jobs                   = schema.GroupResource{Group: "batch", Resource: "jobs"}
 	EndpointSlices         = schema.GroupResource{Group: "discovery.k8s.io", Resource: "endpointslices"}
 	IPAddresses            = schema.GroupResource{Group: "networking.k8s.io", Resource: "ipaddresses"}
+	AttributesClasses      = schema.GroupResource{Group: "storage.k8s.io", Resource: "volumeattributesclasses"}
 
 	// Resources that admission reads.
 	LimitRanges     = core("limitranges")

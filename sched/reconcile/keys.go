@@ -24,14 +24,15 @@ const (
 	areaReplicationController
 	areaJob
 	areaService
-	areaAddress // name is the address
+	areaAddress    // name is the address
+	areaProtection // a storage object: resource, ns, name
 	areas
 )
 
 // key is a unit of work.
 type key struct {
 	area     area
-	resource string // for areaItem: the group resource
+	resource string // for areaItem and areaProtection: the group resource
 	ns, name string
 }
 

@@ -119,6 +119,7 @@ type model struct {
 	ended      map[types.UID]*pod // that have ended, if they are counted
 	holders    map[string]ref     // services by address
 	refused    map[ref]string     // why admission does not let a workload's pods in
+	storage    storageUsers
 }
 
 func newModel() model {
@@ -127,7 +128,7 @@ func newModel() model {
 		dependents: map[types.UID]map[ref]struct{}{}, pods: map[types.NamespacedName]*pod{},
 		flocks: map[types.UID]*flock{}, spaces: map[string]*space{},
 		onNode: map[string]map[types.UID]*pod{}, services: map[types.NamespacedName]*service{},
-		ended: map[types.UID]*pod{}, holders: map[string]ref{}, refused: map[ref]string{},
+		ended: map[types.UID]*pod{}, holders: map[string]ref{}, refused: map[ref]string{}, storage: newStorageUsers(),
 	}
 }
 
@@ -285,6 +286,8 @@ func (e *Engine) noticed(old, o *object) {
 		if any.gr == Accounts && old == nil {
 			e.markWaiting(any.ns)
 		}
+	case Claims, Volumes, AttributesClasses:
+		e.noticedStorage(old, o)
 	case LimitRanges, PriorityClasses, RuntimeClasses:
 		e.markRefused()
 	}
@@ -360,6 +363,8 @@ func (e *Engine) failedObject(r ref, o runtime.Object) {
 	case EndpointSlices:
 		e.failedSlice(r, o)
 		return
+	case Claims, Volumes, AttributesClasses:
+		e.retry(protectionKey(r), e.now)
 	case Events:
 		return
 	case ConfigMaps, Accounts:

@@ -62,6 +62,7 @@ func (e *Engine) indexPod(p *pod) {
 		e.podOnNode(p)
 	}
 	e.indexMember(p)
+	e.indexClaims(p)
 	e.accountPod(p)
 	e.recount(p)
 	e.pendingChanged(p)
@@ -109,6 +110,7 @@ func (e *Engine) unindexPod(p *pod) {
 		}
 	}
 	e.unindexMember(p)
+	e.unindexClaims(p)
 	e.pending.drop(p.rec.UID)
 	e.noticedPod(p)
 }
@@ -138,6 +140,9 @@ func (e *Engine) changePod(p *pod, rec *api.PodRecord) {
 	}
 	if old.Deleting() != rec.Deleting() || old.Phase != rec.Phase {
 		e.noticedPod(p)
+	}
+	if old.Deleting() != rec.Deleting() || old.DeletionGrace != rec.DeletionGrace {
+		e.claimsChanged(p)
 	}
 }
 

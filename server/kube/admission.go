@@ -37,8 +37,8 @@ func newAdmission(store Store) admission.Interface {
 	s := state{store}
 	return chain{
 		mutators: []mutator{
-			namespaceRule{s}, limitRule{s}, accountRule{s}, nodeRule{}, priorityRule{s}, tolerationRule{}, storageClassRule{s}, runtimeClassRule{s},
-			certificateRule{}, ingressClassRule{s},
+			namespaceRule{s}, limitRule{s}, accountRule{s}, nodeRule{}, priorityRule{s}, tolerationRule{}, storageClassRule{s},
+			storageProtectionRule{}, runtimeClassRule{s}, certificateRule{}, ingressClassRule{s},
 		},
 		// A quota would come last of all, so that it never counts what another rule refuses.
 		validators: []validator{namespaceRule{s}, limitRule{s}, priorityRule{s}, claimResizeRule{s}, runtimeClassRule{s}},

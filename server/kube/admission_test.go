@@ -461,3 +461,25 @@ func TestTolerationsOfRuntimeClassesAreMerged(t *testing.T) {
 		})
 	}
 }
+
+func TestNewStorageObjectsAreProtected(t *testing.T) {
+	h, ctx := start(t), context.Background()
+	c, err := h.client.CoreV1().PersistentVolumeClaims("default").Create(ctx, &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Name: "c", Finalizers: []string{"example.com/mine"}},
+		Spec: corev1.PersistentVolumeClaimSpec{AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+			Resources: corev1.VolumeResourceRequirements{Requests: list("storage", "1Gi")}}}, metav1.CreateOptions{})
+	if err != nil || !slices.Equal(c.Finalizers, []string{"example.com/mine", api.ClaimProtectionFinalizer}) {
+		t.Errorf("%v, %q", err, c.Finalizers)
+	}
+	v, err := h.client.CoreV1().PersistentVolumes().Create(ctx, &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "v"},
+		Spec: corev1.PersistentVolumeSpec{AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}, Capacity: list("storage", "1Gi"),
+			PersistentVolumeSource: corev1.PersistentVolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/v"}}}}, metav1.CreateOptions{})
+	if err != nil || !slices.Equal(v.Finalizers, []string{api.VolumeProtectionFinalizer}) {
+		t.Errorf("%v, %q", err, v.Finalizers)
+	}
+	a, err := h.client.StorageV1().VolumeAttributesClasses().Create(ctx, &storagev1.VolumeAttributesClass{ObjectMeta: metav1.ObjectMeta{Name: "a"},
+		DriverName: "csi.example.com", Parameters: map[string]string{"iops": "100"}}, metav1.CreateOptions{})
+	if err != nil || !slices.Equal(a.Finalizers, []string{api.AttributesProtectionFinalizer}) {
+		t.Errorf("%v, %q", err, a.Finalizers)
+	}
+}
