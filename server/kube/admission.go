@@ -37,7 +37,7 @@ func newAdmission(store Store) admission.Interface {
 	s := state{store}
 	return chain{
 		mutators: []mutator{
-			namespaceRule{s}, limitRule{s}, accountRule{s}, nodeRule{}, priorityRule{s}, tolerationRule{}, storageClassRule{s},
+			namespaceRule{s}, limitRule{s}, accountRule{s}, kubeletRule{s}, nodeRule{}, priorityRule{s}, tolerationRule{}, storageClassRule{s},
 			storageProtectionRule{}, runtimeClassRule{s}, certificateRule{}, ingressClassRule{s},
 		},
 		// A quota would come last of all, so that it never counts what another rule refuses.
