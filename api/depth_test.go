@@ -387,7 +387,8 @@ func TestServiceStatus(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := load(t, "services", edit(t, goodService, "  selector", "  type: "+c.kind+"\n  selector")+"status: {loadBalancer: {ingress: "+c.status+"}}")
-			sameFaults(t, k.ValidateStatusUpdate(s, s), c.want...)
+			old := load(t, "services", edit(t, goodService, "  selector", "  type: "+c.kind+"\n  selector"))
+			sameFaults(t, k.ValidateStatusUpdate(s, old), c.want...)
 		})
 	}
 }
