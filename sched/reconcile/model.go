@@ -272,6 +272,7 @@ func (e *Engine) noticed(old, o *object) {
 		e.noticedNode(old, o)
 	case Namespaces:
 		e.mark(key{area: areaNamespace, name: any.name})
+		e.markRefused() // its labels may let pods in
 	case Services:
 		e.noticedService(o, any.ns, any.name)
 		e.noticedAddresses(old, o)

@@ -41,7 +41,7 @@ func newAdmission(store Store) admission.Interface {
 			storageProtectionRule{}, runtimeClassRule{s}, certificateRule{}, ingressClassRule{s},
 		},
 		// A quota would come last of all, so that it never counts what another rule refuses.
-		validators: []validator{namespaceRule{s}, limitRule{s}, priorityRule{s}, claimResizeRule{s}, runtimeClassRule{s}},
+		validators: []validator{namespaceRule{s}, limitRule{s}, newPodSecurityRule(s), priorityRule{s}, claimResizeRule{s}, runtimeClassRule{s}},
 	}
 }
 
@@ -119,6 +119,9 @@ func admitPod(p *corev1.Pod, account *corev1.ServiceAccount, facts Facts) error 
 		return err
 	}
 	if err := checkPodLimits(p, facts); err != nil {
+		return err
+	}
+	if err := checkPodSecurity(p, facts); err != nil {
 		return err
 	}
 	return checkOverhead(p, facts)
