@@ -109,6 +109,7 @@ func (e *Engine) Step(now time.Time) (out []ops.Op, next time.Time) {
 	e.run(areaService, e.syncService)
 	e.run(areaAddress, e.syncAddress)
 	e.run(areaProtection, e.syncProtection)
+	e.run(areaRange, e.syncRange)
 	return e.flush(now), e.agenda.next()
 }
 
@@ -136,6 +137,7 @@ var (
 	Jobs                   = schema.GroupResource{Group: "batch", Resource: "jobs"}
 	EndpointSlices         = schema.GroupResource{Group: "discovery.k8s.io", Resource: "endpointslices"}
 	IPAddresses            = schema.GroupResource{Group: "networking.k8s.io", Resource: "ipaddresses"}
+	ServiceCIDRs           = schema.GroupResource{Group: "networking.k8s.io", Resource: "servicecidrs"}
 	AttributesClasses      = schema.GroupResource{Group: "storage.k8s.io", Resource: "volumeattributesclasses"}
 
 	// Resources that admission reads.

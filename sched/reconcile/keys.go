@@ -26,6 +26,7 @@ const (
 	areaService
 	areaAddress    // name is the address
 	areaProtection // a storage object: resource, ns, name
+	areaRange      // a ServiceCIDR
 	areas
 )
 

@@ -276,6 +276,7 @@ func (e *Engine) noticed(old, o *object) {
 	case Services:
 		e.noticedService(o, any.ns, any.name)
 		e.noticedAddresses(old, o)
+		e.markLeavingRanges()
 	case EndpointSlices:
 		e.noticedSlice(old, o)
 	case ReplicaSets, ReplicationControllers, Jobs:
@@ -289,6 +290,8 @@ func (e *Engine) noticed(old, o *object) {
 		}
 	case Claims, Volumes, AttributesClasses:
 		e.noticedStorage(old, o)
+	case ServiceCIDRs:
+		e.markRanges()
 	case LimitRanges, PriorityClasses, RuntimeClasses:
 		e.markRefused()
 	}
@@ -366,6 +369,8 @@ func (e *Engine) failedObject(r ref, o runtime.Object) {
 		return
 	case Claims, Volumes, AttributesClasses:
 		e.retry(protectionKey(r), e.now)
+	case ServiceCIDRs:
+		e.retry(key{area: areaRange, name: r.name}, e.now)
 	case Events:
 		return
 	case ConfigMaps, Accounts:
