@@ -120,6 +120,7 @@ type model struct {
 	holders    map[string]ref     // services by address
 	refused    map[ref]string     // why admission does not let a workload's pods in
 	storage    storageUsers
+	turned     map[string][]turn // conditions of nodes that changed and of which nobody has been told yet
 }
 
 func newModel() model {
@@ -128,7 +129,7 @@ func newModel() model {
 		dependents: map[types.UID]map[ref]struct{}{}, pods: map[types.NamespacedName]*pod{},
 		flocks: map[types.UID]*flock{}, spaces: map[string]*space{},
 		onNode: map[string]map[types.UID]*pod{}, services: map[types.NamespacedName]*service{},
-		ended: map[types.UID]*pod{}, holders: map[string]ref{}, refused: map[ref]string{}, storage: newStorageUsers(),
+		ended: map[types.UID]*pod{}, holders: map[string]ref{}, refused: map[ref]string{}, storage: newStorageUsers(), turned: map[string][]turn{},
 	}
 }
 
