@@ -48,7 +48,7 @@ func (e *Engine) syncJob(k key) {
 	}
 	c := countJob(f, &j.Status)
 	s := j.Status.DeepCopy()
-	e.suspendJob(j, s)
+	turned := e.suspendJob(j, s)
 	e.startJob(j, s)
 	verdict := e.judgeJob(j, s, c)
 	acted := false
@@ -63,7 +63,7 @@ func (e *Engine) syncJob(k key) {
 	if verdict != nil {
 		e.endJob(j, s, verdict)
 	}
-	if acted && verdict == nil && !deref(j.Spec.Suspend) || equality.Semantic.DeepEqual(s, &j.Status) {
+	if acted && verdict == nil && !turned || equality.Semantic.DeepEqual(s, &j.Status) {
 		return
 	}
 	out := *j
@@ -114,12 +114,12 @@ func finished(p *pod) (at time.Time) {
 }
 
 // suspendJob says that the job is suspended, and that it goes on. Its time is counted anew then.
-func (e *Engine) suspendJob(j *batchv1.Job, s *batchv1.JobStatus) {
+func (e *Engine) suspendJob(j *batchv1.Job, s *batchv1.JobStatus) (turned bool) {
 	i := slices.IndexFunc(s.Conditions, func(c batchv1.JobCondition) bool { return c.Type == batchv1.JobSuspended })
 	was := i >= 0 && s.Conditions[i].Status == corev1.ConditionTrue
 	suspended := deref(j.Spec.Suspend)
 	if suspended == was {
-		return
+		return false
 	}
 	c := e.jobCondition(batchv1.JobSuspended, "JobSuspended", "Job suspended")
 	if !suspended {
@@ -132,6 +132,7 @@ func (e *Engine) suspendJob(j *batchv1.Job, s *batchv1.JobStatus) {
 		s.Conditions = append(s.Conditions, *c)
 	}
 	e.event(j, jobKind, corev1.EventTypeNormal, strings.TrimPrefix(c.Reason, "Job"), "job-controller", c.Message)
+	return true
 }
 
 func (e *Engine) startJob(j *batchv1.Job, s *batchv1.JobStatus) {

@@ -111,11 +111,11 @@ func TestJobIsSuspendedAndResumed(t *testing.T) {
 	var reasons []string
 	for _, o := range w.list(Events) {
 		if ev := o.obj.(*corev1.Event); ev.InvolvedObject.Kind == "Job" && ev.Reason != "SuccessfulCreate" && ev.Reason != "SuccessfulDelete" {
-			reasons = append(reasons, ev.Reason+": "+ev.Message)
+			reasons = append(reasons, fmt.Sprintf("%s: %s x%d", ev.Reason, ev.Message, ev.Count))
 		}
 	}
 	slices.Sort(reasons)
-	if !slices.Equal(reasons, []string{"Resumed: Job resumed", "Suspended: Job suspended"}) {
+	if !slices.Equal(reasons, []string{"Resumed: Job resumed x1", "Suspended: Job suspended x1"}) {
 		t.Fatalf("events %q", reasons)
 	}
 }

@@ -33,6 +33,9 @@ func (e *Engine) noteConditions(old *object, n *corev1.Node) {
 				before = o.Status
 			}
 		}
+		if c.Type == corev1.NodeReady && before == "" && c.Status == corev1.ConditionFalse {
+			continue // a node is not ready before it has begun
+		}
 		if c.Status != before && turnReasons[turn{c.Type, c.Status}] != "" {
 			e.turned[n.Name] = append(e.turned[n.Name], turn{c.Type, c.Status})
 		}
