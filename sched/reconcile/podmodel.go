@@ -355,6 +355,11 @@ func (e *Engine) failedPodPut(r ref) {
 		return
 	}
 	e.retry(key{area: areaItem, resource: r.gr.String(), ns: r.ns, name: r.name}, e.now)
+	if p.rec.Node == "" { // it may have been a binding
+		e.table.RemovePod(p.rec.UID)
+		e.accountPod(p)
+		e.pendingChanged(p)
+	}
 	if p.rec.Node != "" {
 		e.retry(key{area: areaNode, name: p.rec.Node}, e.now)
 		e.retry(key{area: areaEviction, ns: r.ns, name: r.name}, e.now)

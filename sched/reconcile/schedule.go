@@ -104,7 +104,7 @@ func (e *Engine) placeGroup(g []*pod) {
 	d := e.table.Place(sched.Group{Template: g[0].rec.Template, UIDs: uids})
 	for i, p := range g {
 		if d.Nodes[i] != "" {
-			e.binds = append(e.binds, ops.BindRow{Namespace: p.ns(), Name: p.name(), UID: p.rec.UID, Node: d.Nodes[i]})
+			e.bind(p, d.Nodes[i])
 			if d.Placed <= eventsPerStepMax {
 				e.podEvent(p.ns(), p.name(), p.rec.UID, corev1.EventTypeNormal, "Scheduled",
 					fmt.Sprintf("Successfully assigned %s/%s to %s", p.ns(), p.name(), d.Nodes[i]))

@@ -38,7 +38,7 @@ func newAdmission(store Store) admission.Interface {
 	return chain{
 		mutators: []mutator{
 			namespaceRule{s}, limitRule{s}, accountRule{s}, kubeletRule{s}, nodeRule{}, priorityRule{s}, tolerationRule{}, storageClassRule{s},
-			storageProtectionRule{}, runtimeClassRule{s}, certificateRule{}, ingressClassRule{s},
+			storageProtectionRule{}, runtimeClassRule{s}, certificateRule{}, ingressClassRule{s}, topologyRule{s},
 		},
 		// A quota would come last of all, so that it never counts what another rule refuses.
 		validators: []validator{namespaceRule{s}, limitRule{s}, newPodSecurityRule(s), priorityRule{s}, claimResizeRule{s}, runtimeClassRule{s}},

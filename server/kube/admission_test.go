@@ -483,3 +483,26 @@ func TestNewStorageObjectsAreProtected(t *testing.T) {
 		t.Errorf("%v, %q", err, a.Finalizers)
 	}
 }
+
+func TestPodsAreToldTheirPlace(t *testing.T) {
+	h, ctx := start(t), context.Background()
+	h.have("", "nodes", &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", Labels: map[string]string{
+		corev1.LabelTopologyZone: "a", corev1.LabelTopologyRegion: "r", "other": "x"}}})
+	at, err := h.createPod("at", func(s *corev1.PodSpec) { s.NodeName = "n1" })
+	if err != nil || at.Labels[corev1.LabelTopologyZone] != "a" || at.Labels[corev1.LabelTopologyRegion] != "r" || len(at.Labels) != 2 {
+		t.Errorf("made for a node: %v, %v", at.Labels, err)
+	}
+	p := pod("later", "")
+	p.Labels = map[string]string{"app": "x", corev1.LabelTopologyZone: "claimed"}
+	if p, err = h.client.CoreV1().Pods("default").Create(ctx, p, metav1.CreateOptions{}); err != nil || p.Labels[corev1.LabelTopologyZone] != "claimed" {
+		t.Fatalf("without a node: %v, %v", p.Labels, err)
+	}
+	bind := &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Name: "later"}, Target: corev1.ObjectReference{Kind: "Node", Name: "n1"}}
+	if err := h.client.CoreV1().Pods("default").Bind(ctx, bind, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	p, err = h.client.CoreV1().Pods("default").Get(ctx, "later", metav1.GetOptions{})
+	if err != nil || p.Spec.NodeName != "n1" || p.Labels[corev1.LabelTopologyZone] != "a" || p.Labels["app"] != "x" {
+		t.Errorf("bound: %v, %v", p.Labels, err)
+	}
+}
