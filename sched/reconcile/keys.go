@@ -27,6 +27,7 @@ const (
 	areaAddress    // name is the address
 	areaProtection // a storage object: resource, ns, name
 	areaRange      // a ServiceCIDR
+	areaMigration
 	areas
 )
 

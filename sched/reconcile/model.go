@@ -325,6 +325,8 @@ func (e *Engine) markObject(o *object) {
 		e.mark(key{area: areaService, ns: o.ns, name: o.name})
 	case IPAddresses:
 		e.mark(key{area: areaAddress, name: o.name})
+	case Migrations:
+		e.mark(key{area: areaMigration, name: o.name})
 	}
 }
 
@@ -372,6 +374,8 @@ func (e *Engine) failedObject(r ref, o runtime.Object) {
 		e.retry(protectionKey(r), e.now)
 	case ServiceCIDRs:
 		e.retry(key{area: areaRange, name: r.name}, e.now)
+	case Migrations:
+		e.retry(key{area: areaMigration, name: r.name}, e.now)
 	case Events:
 		return
 	case ConfigMaps, Accounts:
