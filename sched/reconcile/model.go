@@ -119,7 +119,7 @@ type model struct {
 	ended      map[types.UID]*pod // that have ended, if they are counted
 	holders    map[string]ref     // services by address
 	refused    map[ref]string     // why admission does not let a workload's pods in
-	storage    storageUsers
+	uses       uses
 	turned     map[string][]turn // conditions of nodes that changed and of which nobody has been told yet
 }
 
@@ -129,7 +129,7 @@ func newModel() model {
 		dependents: map[types.UID]map[ref]struct{}{}, pods: map[types.NamespacedName]*pod{},
 		flocks: map[types.UID]*flock{}, spaces: map[string]*space{},
 		onNode: map[string]map[types.UID]*pod{}, services: map[types.NamespacedName]*service{},
-		ended: map[types.UID]*pod{}, holders: map[string]ref{}, refused: map[ref]string{}, storage: newStorageUsers(), turned: map[string][]turn{},
+		ended: map[types.UID]*pod{}, holders: map[string]ref{}, refused: map[ref]string{}, uses: newUses(), turned: map[string][]turn{},
 	}
 }
 

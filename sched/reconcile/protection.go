@@ -20,14 +20,14 @@ var protections = map[schema.GroupResource]string{
 	AttributesClasses: api.AttributesProtectionFinalizer,
 }
 
-// storageUsers is who uses storage objects.
-type storageUsers struct {
+// uses are those of storage objects.
+type uses struct {
 	claims     map[types.NamespacedName]map[types.UID]*pod // pods with a node, by the claims that their volumes name
 	attributes map[string]int                              // how many claims and volumes want a class of attributes
 }
 
-func newStorageUsers() storageUsers {
-	return storageUsers{claims: map[types.NamespacedName]map[types.UID]*pod{}, attributes: map[string]int{}}
+func newUses() uses {
+	return uses{claims: map[types.NamespacedName]map[types.UID]*pod{}, attributes: map[string]int{}}
 }
 
 // noticedStorage counts who wants which attributes, and marks what protects the object and what it has let go of.
@@ -50,9 +50,9 @@ func protectionKey(r ref) key {
 
 func (e *Engine) countAttributes(o runtime.Object, by int) {
 	for _, class := range attributesOf(o) {
-		e.storage.attributes[class] += by
-		if e.storage.attributes[class] == 0 {
-			delete(e.storage.attributes, class)
+		e.uses.attributes[class] += by
+		if e.uses.attributes[class] == 0 {
+			delete(e.uses.attributes, class)
 		}
 		e.markProtection(ref{gr: AttributesClasses, name: class})
 	}
@@ -85,19 +85,19 @@ func (e *Engine) indexClaims(p *pod) {
 	}
 	for name := range claimsOf(p) {
 		k := types.NamespacedName{Namespace: p.ns(), Name: name}
-		if e.storage.claims[k] == nil {
-			e.storage.claims[k] = map[types.UID]*pod{}
+		if e.uses.claims[k] == nil {
+			e.uses.claims[k] = map[types.UID]*pod{}
 		}
-		e.storage.claims[k][p.rec.UID] = p
+		e.uses.claims[k][p.rec.UID] = p
 	}
 }
 
 func (e *Engine) unindexClaims(p *pod) {
 	for name := range claimsOf(p) {
 		k := types.NamespacedName{Namespace: p.ns(), Name: name}
-		delete(e.storage.claims[k], p.rec.UID)
-		if len(e.storage.claims[k]) == 0 {
-			delete(e.storage.claims, k)
+		delete(e.uses.claims[k], p.rec.UID)
+		if len(e.uses.claims[k]) == 0 {
+			delete(e.uses.claims, k)
 		}
 	}
 	e.claimsChanged(p)
@@ -159,13 +159,13 @@ func (e *Engine) inUse(o *object) bool {
 	case *corev1.PersistentVolume:
 		return t.Status.Phase == corev1.VolumeBound
 	}
-	return e.storage.attributes[o.name] > 0
+	return e.uses.attributes[o.name] > 0
 }
 
 // claimInUse looks at the pods that name the claim, also at those that have ended, as Kubernetes does. A claim that was made for a
 // pod waits only for that pod, and not once nothing is left of it but finalizers, which may wait for the claim.
 func (e *Engine) claimInUse(c *corev1.PersistentVolumeClaim) bool {
-	for _, p := range e.storage.claims[types.NamespacedName{Namespace: c.Namespace, Name: c.Name}] {
+	for _, p := range e.uses.claims[types.NamespacedName{Namespace: c.Namespace, Name: c.Name}] {
 		own := claimsOf(p)[c.Name]
 		if !own || controls(p, c) && !(p.rec.Deleting() && p.rec.DeletionGrace == 0) {
 			return true

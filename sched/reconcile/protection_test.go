@@ -186,7 +186,7 @@ func TestAttributesWaitForWhoWantsThem(t *testing.T) {
 		t.Fatal("the class went while a volume had it")
 	}
 	w.change(Volumes, "", "v", func(o runtime.Object) { o.(*corev1.PersistentVolume).Spec.VolumeAttributesClassName = nil })
-	if w.there(AttributesClasses, "", class) || len(w.e.storage.attributes) != 0 {
-		t.Fatalf("the class is still there, wanted by %v", w.e.storage.attributes)
+	if w.there(AttributesClasses, "", class) || len(w.e.uses.attributes) != 0 {
+		t.Fatalf("the class is still there, wanted by %v", w.e.uses.attributes)
 	}
 }
