@@ -255,6 +255,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := a.adopt(ctx); err != nil {
 		return err
 	}
+	a.events.started()
 	var loops sync.WaitGroup
 	loops.Go(func() { a.writer.run(ctx) })
 	loops.Go(func() { a.prober.Run(ctx) })

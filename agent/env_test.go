@@ -12,6 +12,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/peapod-sh/peapod/api/ops"
 )
 
 func TestExpand(t *testing.T) {
@@ -200,6 +202,40 @@ func TestNodeObject(t *testing.T) {
 			t.Errorf("%s: capacity %s, allocatable %s", r, c.String(), al.String())
 		}
 	}
+}
+
+func TestHugePages(t *testing.T) {
+	dir := t.TempDir()
+	for name, n := range map[string]string{"hugepages-2048kB": "3\n", "hugepages-1048576kB": "0\n", "something": "9\n"} {
+		if err := os.MkdirAll(dir+"/"+name, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(dir+"/"+name+"/nr_hugepages", []byte(n), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := nodeFacts{memory: 1 << 30, hugePages: hugePages(dir)}
+	capacity, allocatable := f.capacity(1), f.allocatable(1)
+	pages, giant := capacity["hugepages-2Mi"], capacity["hugepages-1Gi"]
+	want(t, "pages", pages.String(), "6Mi")
+	want(t, "giant pages", giant.String(), "0")
+	want(t, "resources", len(capacity), 6)
+	want(t, "memory for others", allocatable.Memory().Value(), int64(1<<30-100<<20-6<<20))
+}
+
+// TestStartIsTold: people see in an event when an agent has started.
+func TestStartIsTold(t *testing.T) {
+	r := newRecorder("n1", nil, false)
+	r.started()
+	list := r.flush()
+	want(t, "events", len(list), 1)
+	e := list[0].(*ops.Put).Object.(*corev1.Event)
+	if e.InvolvedObject.Kind != "Node" || e.InvolvedObject.Name != "n1" || e.Namespace != "default" || e.Reason != "Starting" || e.Source.Component != "kubelet" {
+		t.Errorf("%+v", e)
+	}
+	quiet := newRecorder("n1", nil, true)
+	quiet.started()
+	want(t, "events of a quiet node", len(quiet.flush()), 0)
 }
 
 func TestRotate(t *testing.T) {

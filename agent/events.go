@@ -66,6 +66,25 @@ func (r *recorder) record(pod *corev1.Pod, fieldPath, kind, reason, message stri
 	r.poke()
 }
 
+// started says of the node that its agent has started. What the node says of itself later the cluster's leader tells, which sees it change.
+func (r *recorder) started() {
+	if r.quiet {
+		return
+	}
+	const reason, message = "Starting", "Starting kubelet."
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	// Events about nodes are in the default namespace, and by an old custom those of an agent have the node's name for its UID.
+	node := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: r.node, UID: types.UID(r.node)}}
+	name := eventName(node, "", corev1.EventTypeNormal, reason, now.String())
+	e := r.event(node, "", corev1.EventTypeNormal, reason, message, name, now)
+	e.InvolvedObject.Kind = "Node"
+	e.InvolvedObject.Namespace = ""
+	r.dirty[name] = e
+	r.poke()
+}
+
 func (r *recorder) poke() {
 	select {
 	case r.signal <- struct{}{}:

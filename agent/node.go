@@ -24,10 +24,12 @@ type nodeFacts struct {
 	milliCPU int64
 	memory   int64 // bytes
 	disk     int64 // bytes
+	// hugePages are the bytes set apart for pages of each size that the machine has, by the resource's name.
+	hugePages map[corev1.ResourceName]int64
 }
 
 func newNodeFacts(dataDir string) *nodeFacts {
-	f := &nodeFacts{milliCPU: int64(goruntime.NumCPU()) * 1000, memory: memTotal()}
+	f := &nodeFacts{milliCPU: int64(goruntime.NumCPU()) * 1000, memory: memTotal(), hugePages: hugePages("/sys/kernel/mm/hugepages")}
 	if q := cgroupCPU(); q > 0 {
 		f.milliCPU = min(f.milliCPU, q)
 	}
@@ -124,19 +126,46 @@ func readInt(file string) int64 {
 	return n
 }
 
+// hugePages reads what the kernel has set apart: a folder a size, named after its kibibytes.
+func hugePages(dir string) map[corev1.ResourceName]int64 {
+	out := map[corev1.ResourceName]int64{}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return out // a kernel without them
+	}
+	for _, e := range entries {
+		text := strings.TrimSuffix(strings.TrimPrefix(e.Name(), "hugepages-"), "kB")
+		kibibytes, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			continue
+		}
+		size := resource.NewQuantity(kibibytes<<10, resource.BinarySI)
+		out[corev1.ResourceName(corev1.ResourceHugePagesPrefix+size.String())] = readInt(filepath.Join(dir, e.Name(), "nr_hugepages")) * size.Value()
+	}
+	return out
+}
+
 func (f *nodeFacts) capacity(pods int64) corev1.ResourceList {
-	return corev1.ResourceList{
+	out := corev1.ResourceList{
 		corev1.ResourceCPU:              *resource.NewMilliQuantity(f.milliCPU, resource.DecimalSI),
 		corev1.ResourceMemory:           *resource.NewQuantity(f.memory, resource.BinarySI),
 		corev1.ResourceEphemeralStorage: *resource.NewQuantity(f.disk, resource.BinarySI),
 		corev1.ResourcePods:             *resource.NewQuantity(pods, resource.DecimalSI),
 	}
+	for name, bytes := range f.hugePages {
+		out[name] = *resource.NewQuantity(bytes, resource.BinarySI)
+	}
+	return out
 }
 
-// allocatable keeps a tenth of the disk and 100 MiB of memory back for the node itself.
+// allocatable keeps a tenth of the disk and 100 MiB of memory back for the node itself. Huge pages are no memory for others.
 func (f *nodeFacts) allocatable(pods int64) corev1.ResourceList {
 	reserved := *f
-	reserved.memory = max(0, f.memory-min(100<<20, f.memory/10))
+	reserved.memory = f.memory - min(100<<20, f.memory/10)
+	for _, bytes := range f.hugePages {
+		reserved.memory -= bytes
+	}
+	reserved.memory = max(0, reserved.memory)
 	reserved.disk = f.disk - f.disk/10
 	return reserved.capacity(pods)
 }
@@ -147,6 +176,7 @@ func (a *Agent) NodeObject() *corev1.Node {
 	n := &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: a.cfg.NodeName, Labels: map[string]string{
 			corev1.LabelHostname: a.cfg.NodeName, corev1.LabelOSStable: goruntime.GOOS, corev1.LabelArchStable: goruntime.GOARCH,
+			"beta.kubernetes.io/os": goruntime.GOOS, "beta.kubernetes.io/arch": goruntime.GOARCH, // which old manifests select by
 		}},
 		Status: corev1.NodeStatus{
 			Capacity: a.node.capacity(a.cfg.PodsMax), Allocatable: a.node.allocatable(a.cfg.PodsMax),

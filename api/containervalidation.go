@@ -185,9 +185,6 @@ func validateContainerPorts(ports []corev1.ContainerPort, hostNetwork bool, path
 			errs = append(errs, field.Invalid(at.Child("containerPort"), p.ContainerPort, "must match `hostPort` when `hostNetwork` is true"))
 		}
 		errs = append(errs, requiredOneOf(p.Protocol, at.Child("protocol"), sets.List(protocols)...)...)
-		if p.HostIP != "" {
-			errs = append(errs, utilvalidation.IsValidIPForLegacyField(at.Child("hostIP"), p.HostIP, false, nil)...)
-		}
 	}
 	return errs
 }

@@ -21,7 +21,7 @@ func init() {
 		PrepareForCreate: with(func(c *batchv1.CronJob) { dropAlphaJob(&c.Spec.JobTemplate.Spec) }),
 		PrepareForUpdate: withOld(func(c, _ *batchv1.CronJob) { dropAlphaJob(&c.Spec.JobTemplate.Spec) }),
 		Validate:         check(validateCronJob),
-		ValidateUpdate:   checkOld(validateCronJobUpdate),
+		ValidateUpdate:   checkOld(keepAddresses(validateCronJobUpdate)),
 		Warnings:         warnings(cronJobWarnings),
 		Columns: append([]metav1.TableColumnDefinition{
 			nameColumn,

@@ -24,7 +24,7 @@ func init() {
 		PrepareForUpdate:       withOld(countDaemonSetTemplate),
 		PrepareForStatusUpdate: withOld(func(d, old *appsv1.DaemonSet) { setTemplateGeneration(d, templateGeneration(old)) }),
 		Validate:               check(validateDaemonSet),
-		ValidateUpdate:         checkOld(validateDaemonSetUpdate),
+		ValidateUpdate:         checkOld(keepAddresses(validateDaemonSetUpdate)),
 		ValidateStatusUpdate:   checkOld(validateDaemonSetStatus),
 		Warnings: warnings(func(d *appsv1.DaemonSet, _ bool) []string {
 			return podWarnings(&d.Spec.Template.Spec, field.NewPath("spec", "template", "spec"))

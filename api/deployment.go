@@ -21,7 +21,7 @@ func init() {
 		PrepareForCreate:     with(func(d *appsv1.Deployment) { dropDisabledPodFields(&d.Spec.Template.Spec, nil) }),
 		PrepareForUpdate:     withOld(prepareDeploymentUpdate),
 		Validate:             check(validateDeployment),
-		ValidateUpdate:       checkOld(validateDeploymentUpdate),
+		ValidateUpdate:       checkOld(keepAddresses(validateDeploymentUpdate)),
 		ValidateStatusUpdate: checkOld(validateDeploymentStatus),
 		Warnings: warnings(func(d *appsv1.Deployment, isNew bool) []string {
 			return templateWarnings(d.Name, &d.Spec.Template, isNew)

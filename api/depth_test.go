@@ -1,6 +1,8 @@
 package api
 
 import (
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -144,7 +146,8 @@ func TestPodsInDepth(t *testing.T) {
 		}},
 		{"negative grace is old", []string{"  os:", "  terminationGracePeriodSeconds: -1\n  os:", ", lifecycle: {preStop: {sleep: {seconds: 3}}}", ""}, nil},
 		{"preemption", []string{"  os:", "  preemptionPolicy: Often\n  os:"}, []string{`spec.preemptionPolicy: Unsupported value: "Often": supported values: "PreemptLowerPriority", "Never"`}},
-		{"overhead", []string{"  os:", "  overhead: {x: 1}\n  os:"}, []string{`spec.overhead.limits[x]: Invalid value: "x": must be a standard resource for containers`}},
+		{"overhead", []string{"  os:", "  overhead: {x: 1}\n  os:"}, []string{
+			`spec.overhead.limits[x]: Invalid value: "x": must be a standard resource type or fully qualified`, `spec.overhead.limits[x]: Invalid value: "x": must be a standard resource for containers`}},
 		// Operating systems.
 		{"no system", []string{"os: {name: linux}", "os: {name: ''}"}, []string{"spec.os.name: Required value: cannot be empty", c + ".lifecycle.stopSignal: Forbidden"}},
 		{"unknown system", []string{"os: {name: linux}", "os: {name: plan9}"}, []string{`spec.os: Unsupported value: "plan9": supported values: "linux", "windows"`}},
@@ -387,7 +390,8 @@ func TestServiceStatus(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := load(t, "services", edit(t, goodService, "  selector", "  type: "+c.kind+"\n  selector")+"status: {loadBalancer: {ingress: "+c.status+"}}")
-			sameFaults(t, k.ValidateStatusUpdate(s, s), c.want...)
+			old := load(t, "services", edit(t, goodService, "  selector", "  type: "+c.kind+"\n  selector"))
+			sameFaults(t, k.ValidateStatusUpdate(s, old), c.want...)
 		})
 	}
 }
@@ -416,6 +420,7 @@ func TestJobStatus(t *testing.T) {
 		{"nothing new", "active: 1, ready: 2", "active: 1, ready: 2", nil},
 		{"below zero", "", "active: -1, succeeded: -2, failed: -3, ready: -4, terminating: -5", []string{
 			"status.active: Invalid value: -1", "status.succeeded: Invalid value: -2", "status.failed: Invalid value: -3", "status.ready: Invalid value: -4", "status.terminating: Invalid value: -5",
+			"status.failed: Invalid value: -3: cannot decrease the failed counter", "status.succeeded: Invalid value: -2: cannot decrease the succeeded counter",
 		}},
 		{"ready and not active", "", "active: 1, ready: 2", []string{"status.ready: Invalid value: 2: cannot set more ready pods than active"}},
 		{"done and active", "", done + ", active: 1, terminating: 1", []string{"status.active: Invalid value: 1: active>0 is invalid for finished job", "status.terminating: Invalid value: 1: terminating>0 is invalid for finished job"}},
@@ -428,14 +433,19 @@ func TestJobStatus(t *testing.T) {
 		{"failed without a word before", "", "startTime: '2026-01-01T00:00:00Z', conditions: [{type: Failed, status: 'True'}]", []string{"status.conditions: Invalid value: cannot set Failed=True condition without the FailureTarget=true condition"}},
 		{"done and failed", "", strings.Replace(done, "[", "[{type: FailureTarget, status: 'True'}, {type: Failed, status: 'True'}, ", 1), []string{
 			"status.conditions: Invalid value: cannot set Complete=True and Failed=true conditions", "status.conditions: Invalid value: cannot set Complete=True and FailureTarget=true conditions",
-			"status.conditions: Invalid value: cannot set Failed=True and SuccessCriteriaMet=true conditions", "status.conditions: Invalid value: cannot set FailureTarget=true and SuccessCriteriaMet=true conditions",
+			"status.conditions: Invalid value: cannot set SuccessCriteriaMet=True and Failed=true conditions", "status.conditions: Invalid value: cannot set SuccessCriteriaMet=True and FailureTarget=true conditions",
 		}},
 		{"undone", done, "startTime: '2026-01-01T00:00:00Z'", []string{
-			"status.conditions: Invalid value: cannot disable the terminal Complete=True condition", "status.conditions: Invalid value: cannot disable the terminal SuccessCriteriaMet=True condition",
+			"status.conditions: Invalid value: cannot disable the terminal Complete=True condition", "status.conditions: Invalid value: cannot disable the SuccessCriteriaMet=True condition",
 		}},
-		{"begun again", "startTime: '2026-01-01T00:00:00Z'", "startTime: '2026-01-02T00:00:00Z'", []string{"status.startTime: Invalid value: \"2026-01-02T00:00:00Z\": startTime cannot be modified for unsuspended job"}},
+		{"begun again", "startTime: '2026-01-01T00:00:00Z'", "startTime: '2026-01-02T00:00:00Z'", []string{"status.startTime: Required value: startTime cannot be removed for unsuspended job"}},
 		{"not begun", "startTime: '2026-01-01T00:00:00Z'", "active: 1", []string{"status.startTime: Required value: startTime cannot be removed for unsuspended job"}},
-		{"suspended", "startTime: '2026-01-01T00:00:00Z'", "conditions: [{type: Suspended, status: 'True'}]", nil},
+		{"fewer have failed", "failed: 2, succeeded: 3", "failed: 1, succeeded: 2", []string{
+			"status.failed: Invalid value: 1: cannot decrease the failed counter", "status.succeeded: Invalid value: 2: cannot decrease the succeeded counter"}},
+		{"completed at another time", done, strings.Replace(done, "T01:00", "T02:00", 1), []string{`status.completionTime: Invalid value: "2026-01-01T02:00:00Z": completionTime cannot be mutated`}},
+		{"old faults stay", "active: 1, " + done, "active: 1, terminating: 0, " + done, nil},
+		{"succeeds after its end", "startTime: '2026-01-01T00:00:00Z', completionTime: '2026-01-01T01:00:00Z', conditions: [{type: Complete, status: 'True'}]", done, []string{
+			"status.conditions: Invalid value: cannot set SuccessCriteriaMet=True for Job already has Complete=true conditions"}},
 		{"indexes out of order", "", "completedIndexes: '3,1'", []string{`status.completedIndexes: Invalid value: "3,1": error parsing completedIndexes: non-increasing order, previous: 3, current: 1`}},
 		{"index too large", "", "completedIndexes: '5-10'", []string{`status.completedIndexes: Invalid value: "5-10": error parsing completedIndexes: too large index: "10"`}},
 		{"no index", "", "failedIndexes: x", []string{`status.failedIndexes: Invalid value: "x": error parsing failedIndexes: cannot convert string to integer for index: "x"`}},
@@ -450,6 +460,10 @@ func TestJobStatus(t *testing.T) {
 			sameFaults(t, k.ValidateStatusUpdate(now, old), c.want...)
 		})
 	}
+	suspended := strings.Replace(spec, "spec:\n", "spec:\n  suspend: true\n", 1)
+	sameFaults(t, k.ValidateStatusUpdate(load(t, "jobs.batch", suspended), load(t, "jobs.batch", suspended+"status: {startTime: '2026-01-01T00:00:00Z'}")))
+	elastic := strings.Replace(spec, "completions: 10", "completions: 1\n  parallelism: 1", 1)
+	sameFaults(t, k.ValidateStatusUpdate(load(t, "jobs.batch", elastic+"status: {succeeded: 1}"), load(t, "jobs.batch", elastic+"status: {succeeded: 3}")))
 	plain := "metadata: {name: a}\nspec: {template: {spec: {restartPolicy: Never, containers: [{name: a, image: b}]}}}\n"
 	sameFaults(t, k.ValidateStatusUpdate(load(t, "jobs.batch", plain+"status: {completedIndexes: '0', failedIndexes: ''}"), load(t, "jobs.batch", plain)),
 		`status.completedIndexes: Invalid value: "0": cannot set non-empty completedIndexes when non-indexed completion mode`,
@@ -518,4 +532,18 @@ func TestSuspendedJobsCanBeDirected(t *testing.T) {
 	running.Status.StartTime = &metav1.Time{}
 	sameFaults(t, validateJobUpdate(prepared("cpu: 1", "cpu: 2"), running), "spec.template: Invalid value")
 	sameFaults(t, validateJobUpdate(prepared(), prepared("restartPolicy: Never", affinity)))
+}
+
+// TestVolumeOrder: no source is forgotten, since one that is would be checked before all others.
+func TestVolumeOrder(t *testing.T) {
+	source := reflect.TypeFor[corev1.VolumeSource]()
+	for i := range source.NumField() {
+		name, _, _ := strings.Cut(source.Field(i).Tag.Get("json"), ",")
+		if !slices.Contains(volumeOrder, name) {
+			t.Errorf("%s is not in the order of volumes", name)
+		}
+	}
+	if source.NumField() != len(volumeOrder) {
+		t.Errorf("%d sources, %d in their order", source.NumField(), len(volumeOrder))
+	}
 }

@@ -3,10 +3,12 @@ package api
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -28,9 +30,16 @@ func init() {
 				}
 			}
 		}),
-		Validate:       check(validateEndpoints),
-		ValidateUpdate: checkOld(func(e, _ *corev1.Endpoints) field.ErrorList { return validateEndpoints(e) }),
-		ValidateName:   validation.NameIsDNSSubdomain,
+		Validate: check(validateEndpoints),
+		ValidateUpdate: checkOld(func(e, old *corev1.Endpoints) field.ErrorList {
+			errs := validateEndpoints(e)
+			if equality.Semantic.DeepEqual(e.Subsets, old.Subsets) { // addresses move between subsets, so all of them are new or none is
+				return withoutAddressFaults(errs)
+			}
+			return errs
+		}),
+		Warnings:     warnings(func(e *corev1.Endpoints, _ bool) []string { return endpointsWarnings(e) }),
+		ValidateName: validation.NameIsDNSSubdomain,
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn, textColumn("Endpoints", "Addresses and ports that are ready."), ageColumn,
 		},
@@ -77,6 +86,18 @@ func hostPort(ip string, port int32) string {
 	return fmt.Sprintf("%s:%d", ip, port)
 }
 
+func endpointsWarnings(e *corev1.Endpoints) (out []string) {
+	for i := range e.Subsets {
+		for name, list := range map[string][]corev1.EndpointAddress{"addresses": e.Subsets[i].Addresses, "notReadyAddresses": e.Subsets[i].NotReadyAddresses} {
+			for j := range list {
+				out = append(out, ipWarnings(field.NewPath("subsets").Index(i).Child(name).Index(j).Child("ip"), list[j].IP)...)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 func validateEndpoints(e *corev1.Endpoints) (errs field.ErrorList) {
 	for i := range e.Subsets {
 		s, path := &e.Subsets[i], field.NewPath("subsets").Index(i)
@@ -97,7 +118,7 @@ func validateEndpoints(e *corev1.Endpoints) (errs field.ErrorList) {
 }
 
 func validateEndpointAddress(a *corev1.EndpointAddress, path *field.Path) field.ErrorList {
-	errs := utilvalidation.IsValidIPForLegacyField(path.Child("ip"), a.IP, false, nil)
+	errs := validateIP(path.Child("ip"), a.IP)
 	if a.Hostname != "" {
 		errs = append(errs, faults(path.Child("hostname"), a.Hostname, utilvalidation.IsDNS1123Label(a.Hostname))...)
 	}
@@ -130,7 +151,7 @@ func validateRoutable(text string, path *field.Path) (errs field.ErrorList) {
 
 // validateOuterIP checks an address at which traffic from outside arrives.
 func validateOuterIP(ip string, path *field.Path) field.ErrorList {
-	if errs := utilvalidation.IsValidIPForLegacyField(path, ip, false, nil); len(errs) > 0 {
+	if errs := validateIP(path, ip); len(errs) > 0 {
 		return errs
 	}
 	return validateRoutable(ip, path)

@@ -35,7 +35,11 @@ func init() {
 		}),
 		Validate: check(validateEndpointSlice),
 		ValidateUpdate: checkOld(func(s, old *discoveryv1.EndpointSlice) field.ErrorList {
-			return append(validateEndpointSlice(s),
+			errs := validateEndpointSlice(s)
+			if equality.Semantic.DeepEqual(s.Endpoints, old.Endpoints) {
+				errs = withoutAddressFaults(errs)
+			}
+			return append(errs,
 				validation.ValidateImmutableField(s.AddressType, old.AddressType, field.NewPath("addressType"))...)
 		}),
 		Warnings: warnings(func(s *discoveryv1.EndpointSlice, _ bool) []string { return sliceWarnings(s) }),

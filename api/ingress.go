@@ -19,7 +19,7 @@ func init() {
 		NewList:              func() runtime.Object { return &networkingv1.IngressList{} },
 		Validate:             check(validateNewIngress),
 		ValidateUpdate:       checkOld(validateIngressUpdate),
-		ValidateStatusUpdate: checkOld(validateIngressStatus),
+		ValidateStatusUpdate: checkOld(keepAddresses(validateIngressStatus)),
 		Warnings:             warnings(ingressWarnings),
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn,

@@ -28,7 +28,7 @@ func init() {
 			dropDisabledPodFields(&j.Spec.Template.Spec, &old.Spec.Template.Spec)
 		}),
 		Validate:             check(validateJob),
-		ValidateUpdate:       checkOld(validateJobUpdate),
+		ValidateUpdate:       checkOld(keepAddresses(validateJobUpdate)),
 		ValidateStatusUpdate: checkOld(validateJobStatus),
 		Warnings: warnings(func(j *batchv1.Job, isNew bool) []string {
 			return append(nameWarning(j.Name, "this is used in Pod names and hostnames", isNew), jobWarnings(&j.Spec, field.NewPath("spec"))...)

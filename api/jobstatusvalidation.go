@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,24 +13,31 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// validateJobStatus checks what a controller writes of a job. What was wrong already may stay, so that a job can be repaired in steps;
-// what changes must make sense.
+// jobStatusChange is a job before and after a write of its status. A rule about what did not change is not asked: what was wrong already
+// may stay, so that a job can be repaired in steps, and its controller may be behind its spec.
+type jobStatusChange struct {
+	job      *batchv1.Job
+	now, was *batchv1.JobStatus
+	path     *field.Path
+	errs     field.ErrorList
+}
+
+// validateJobStatus checks what a controller writes of a job: a job ends once, and counts go up (KEP-4368, KEP-3998).
 func validateJobStatus(j, old *batchv1.Job) field.ErrorList {
-	s, path := &j.Status, field.NewPath("status")
-	c := counts{path: path}
-	c.add("active", s.Active)
-	c.add("succeeded", s.Succeeded)
-	c.add("failed", s.Failed)
-	c.add("ready", valueOf(s.Ready))
-	c.add("terminating", valueOf(s.Terminating))
-	errs := append(c.errs, validateUncounted(s.UncountedTerminatedPods, path.Child("uncountedTerminatedPods"))...)
-	if equality.Semantic.DeepEqual(*s, old.Status) {
-		return errs
-	}
-	errs = append(errs, validateJobConditions(s, &old.Status, path)...)
-	errs = append(errs, validateJobTimes(s, &old.Status, path)...)
-	errs = append(errs, validateFinished(s, path)...)
-	return append(errs, validateJobIndexes(j, &old.Status, path)...)
+	c := &jobStatusChange{job: j, now: &j.Status, was: &old.Status, path: field.NewPath("status")}
+	n := counts{path: c.path}
+	n.add("active", c.now.Active)
+	n.add("succeeded", c.now.Succeeded)
+	n.add("failed", c.now.Failed)
+	n.add("ready", valueOf(c.now.Ready))
+	n.add("terminating", valueOf(c.now.Terminating))
+	c.errs = append(n.errs, validateUncounted(c.now.UncountedTerminatedPods, c.path.Child("uncountedTerminatedPods"))...)
+	c.conditions()
+	c.times()
+	c.finished()
+	c.indexes()
+	c.counters()
+	return c.errs
 }
 
 func validateUncounted(u *batchv1.UncountedTerminatedPods, path *field.Path) (errs field.ErrorList) {
@@ -63,101 +71,113 @@ func jobIs(s *batchv1.JobStatus, t batchv1.JobConditionType) bool {
 	return false
 }
 
-// validateJobConditions: a job ends once, in one way, and says beforehand that it will.
-func validateJobConditions(s, old *batchv1.JobStatus, path *field.Path) (errs field.ErrorList) {
-	conditions := path.Child("conditions")
-	refuse := func(is bool, what string) {
-		if is {
-			errs = append(errs, field.Invalid(conditions, field.OmitValueType{}, what))
+// turned says whether one of the conditions came or went.
+func (c *jobStatusChange) turned(list ...batchv1.JobConditionType) bool {
+	return slices.ContainsFunc(list, func(t batchv1.JobConditionType) bool { return jobIs(c.now, t) != jobIs(c.was, t) })
+}
+
+func ended(s *batchv1.JobStatus) bool {
+	return jobIs(s, batchv1.JobComplete) || jobIs(s, batchv1.JobFailed)
+}
+
+func (c *jobStatusChange) invalid(is bool, child string, value any, what string) {
+	if is {
+		c.errs = append(c.errs, field.Invalid(c.path.Child(child), value, what))
+	}
+}
+
+// conditions: a job ends in one way, says beforehand that it will, and stays ended.
+func (c *jobStatusChange) conditions() {
+	refuse := func(is bool, what string) { c.invalid(is, "conditions", field.OmitValueType{}, what) }
+	complete, failed := jobIs(c.now, batchv1.JobComplete), jobIs(c.now, batchv1.JobFailed)
+	willFail, willSucceed := jobIs(c.now, batchv1.JobFailureTarget), jobIs(c.now, batchv1.JobSuccessCriteriaMet)
+	refuse(c.turned(batchv1.JobComplete, batchv1.JobFailed) && complete && failed, "cannot set Complete=True and Failed=true conditions")
+	refuse(c.turned(batchv1.JobComplete, batchv1.JobFailureTarget) && complete && willFail, "cannot set Complete=True and FailureTarget=true conditions")
+	refuse(c.turned(batchv1.JobFailed, batchv1.JobFailureTarget) && failed && !willFail, "cannot set Failed=True condition without the FailureTarget=true condition")
+	refuse(c.turned(batchv1.JobComplete, batchv1.JobSuccessCriteriaMet) && complete && !willSucceed, "cannot set Complete=True condition without the SuccessCriteriaMet=true condition")
+	refuse(willSucceed && failed, "cannot set SuccessCriteriaMet=True and Failed=true conditions")
+	refuse(willSucceed && willFail, "cannot set SuccessCriteriaMet=True and FailureTarget=true conditions")
+	refuse(c.job.Spec.SuccessPolicy != nil && complete && !willSucceed, "cannot set Complete=True for Job with SuccessPolicy unless SuccessCriteriaMet=True")
+	for _, t := range []batchv1.JobConditionType{batchv1.JobFailed, batchv1.JobComplete, batchv1.JobFailureTarget} {
+		refuse(jobIs(c.was, t) && !jobIs(c.now, t), fmt.Sprintf("cannot disable the terminal %s=True condition", t))
+	}
+	refuse(jobIs(c.was, batchv1.JobSuccessCriteriaMet) && !willSucceed, "cannot disable the SuccessCriteriaMet=True condition")
+	refuse(jobIs(c.was, batchv1.JobComplete) && !jobIs(c.was, batchv1.JobSuccessCriteriaMet) && willSucceed,
+		"cannot set SuccessCriteriaMet=True for Job already has Complete=true conditions")
+}
+
+// times: a job starts before it is complete, and nothing of this changes afterwards, but for a job that is suspended and begins anew.
+func (c *jobStatusChange) times() {
+	now, was, complete := c.now, c.was, jobIs(c.now, batchv1.JobComplete)
+	done, begun := c.path.Child("completionTime"), !now.StartTime.Equal(was.StartTime)
+	if completed := !now.CompletionTime.Equal(was.CompletionTime); completed || c.turned(batchv1.JobComplete) {
+		c.invalid(now.CompletionTime != nil && !complete, "completionTime", now.CompletionTime, "cannot set completionTime when there is no Complete=True condition")
+		if now.CompletionTime == nil && complete {
+			c.errs = append(c.errs, field.Required(done, "completionTime is required for Complete jobs"))
 		}
+		c.invalid(completed && now.CompletionTime != nil && was.CompletionTime != nil, "completionTime", now.CompletionTime, "completionTime cannot be mutated")
 	}
-	complete, failed := jobIs(s, batchv1.JobComplete), jobIs(s, batchv1.JobFailed)
-	willFail, willSucceed := jobIs(s, batchv1.JobFailureTarget), jobIs(s, batchv1.JobSuccessCriteriaMet)
-	refuse(complete && failed, "cannot set Complete=True and Failed=true conditions")
-	refuse(complete && willFail, "cannot set Complete=True and FailureTarget=true conditions")
-	refuse(failed && willSucceed, "cannot set Failed=True and SuccessCriteriaMet=true conditions")
-	refuse(willFail && willSucceed, "cannot set FailureTarget=true and SuccessCriteriaMet=true conditions")
-	refuse(failed && !jobIs(old, batchv1.JobFailed) && !willFail, "cannot set Failed=True condition without the FailureTarget=true condition")
-	refuse(complete && !jobIs(old, batchv1.JobComplete) && !willSucceed, "cannot set Complete=True condition without the SuccessCriteriaMet=true condition")
-	for _, t := range []batchv1.JobConditionType{batchv1.JobComplete, batchv1.JobFailed, batchv1.JobFailureTarget, batchv1.JobSuccessCriteriaMet} {
-		refuse(jobIs(old, t) && !jobIs(s, t), fmt.Sprintf("cannot disable the terminal %s=True condition", t))
+	if begun || !now.CompletionTime.Equal(was.CompletionTime) {
+		c.invalid(now.StartTime != nil && now.CompletionTime != nil && now.CompletionTime.Before(now.StartTime), "completionTime", now.CompletionTime,
+			"completionTime cannot be set before startTime")
 	}
-	return errs
+	if begun && was.StartTime != nil && !valueOf(c.job.Spec.Suspend) {
+		c.errs = append(c.errs, field.Required(c.path.Child("startTime"), "startTime cannot be removed for unsuspended job"))
+	}
 }
 
-// validateJobTimes: a job starts before it is complete, and nothing of this changes afterwards.
-func validateJobTimes(s, old *batchv1.JobStatus, path *field.Path) (errs field.ErrorList) {
-	done, complete := path.Child("completionTime"), jobIs(s, batchv1.JobComplete)
-	switch {
-	case complete && s.CompletionTime == nil:
-		errs = append(errs, field.Required(done, "completionTime is required for Complete jobs"))
-	case !complete && s.CompletionTime != nil:
-		errs = append(errs, field.Invalid(done, s.CompletionTime, "cannot set completionTime when there is no Complete=True condition"))
-	case complete && s.StartTime != nil && s.CompletionTime.Before(s.StartTime):
-		errs = append(errs, field.Invalid(done, s.CompletionTime, "completionTime cannot be set before startTime"))
+// finished: when a job has ended, its pods have.
+func (c *jobStatusChange) finished() {
+	now, was := c.now, c.was
+	if ready := valueOf(now.Ready); ready != valueOf(was.Ready) || now.Active != was.Active {
+		c.invalid(ready > now.Active, "ready", ready, "cannot set more ready pods than active")
 	}
-	if old.CompletionTime != nil && s.CompletionTime != nil && !s.CompletionTime.Equal(old.CompletionTime) {
-		errs = append(errs, field.Invalid(done, s.CompletionTime, "field is immutable"))
+	if !ended(now) {
+		return
 	}
-	if old.StartTime != nil && !jobIs(s, batchv1.JobSuspended) && !jobIs(old, batchv1.JobSuspended) {
-		switch {
-		case s.StartTime == nil:
-			errs = append(errs, field.Required(path.Child("startTime"), "startTime cannot be removed for unsuspended job"))
-		case !s.StartTime.Equal(old.StartTime):
-			errs = append(errs, field.Invalid(path.Child("startTime"), s.StartTime, "startTime cannot be modified for unsuspended job"))
-		}
+	just := !ended(was)
+	c.invalid((just || now.Active != was.Active) && now.Active > 0, "active", now.Active, "active>0 is invalid for finished job")
+	if now.StartTime == nil && (just || was.StartTime != nil) {
+		c.errs = append(c.errs, field.Required(c.path.Child("startTime"), "startTime is required for finished job"))
 	}
-	return errs
+	n := valueOf(now.Terminating)
+	c.invalid((just || n != valueOf(was.Terminating)) && n > 0, "terminating", n, "terminating>0 is invalid for finished job")
+	u := now.UncountedTerminatedPods
+	c.invalid((just || !equality.Semantic.DeepEqual(u, was.UncountedTerminatedPods)) && u != nil && len(u.Succeeded)+len(u.Failed) > 0,
+		"uncountedTerminatedPods", u, "uncountedTerminatedPods needs to be empty for finished job")
 }
 
-// validateFinished: when a job has ended, its pods have.
-func validateFinished(s *batchv1.JobStatus, path *field.Path) (errs field.ErrorList) {
-	if ready := valueOf(s.Ready); ready > s.Active {
-		errs = append(errs, field.Invalid(path.Child("ready"), ready, "cannot set more ready pods than active"))
-	}
-	if !jobIs(s, batchv1.JobComplete) && !jobIs(s, batchv1.JobFailed) {
-		return errs
-	}
-	if s.StartTime == nil {
-		errs = append(errs, field.Required(path.Child("startTime"), "startTime is required for finished job"))
-	}
-	if s.Active > 0 {
-		errs = append(errs, field.Invalid(path.Child("active"), s.Active, "active>0 is invalid for finished job"))
-	}
-	if n := valueOf(s.Terminating); n > 0 {
-		errs = append(errs, field.Invalid(path.Child("terminating"), n, "terminating>0 is invalid for finished job"))
-	}
-	if u := s.UncountedTerminatedPods; u != nil && len(u.Succeeded)+len(u.Failed) > 0 {
-		errs = append(errs, field.Invalid(path.Child("uncountedTerminatedPods"), u, "uncountedTerminatedPods needs to be empty for finished job"))
-	}
-	return errs
+// counters: pods that have ended stay so. Only an indexed job of which all pods run at once may shrink below what has succeeded.
+func (c *jobStatusChange) counters() {
+	spec := &c.job.Spec
+	elastic := valueOf(spec.CompletionMode) == batchv1.IndexedCompletion && equality.Semantic.DeepEqual(spec.Completions, spec.Parallelism)
+	c.invalid(c.now.Failed < c.was.Failed, "failed", c.now.Failed, "cannot decrease the failed counter")
+	c.invalid(!elastic && c.now.Succeeded < c.was.Succeeded, "succeeded", c.now.Succeeded, "cannot decrease the succeeded counter")
 }
 
-// validateJobIndexes: indexes are those of an indexed job; each succeeds or fails.
-func validateJobIndexes(j *batchv1.Job, old *batchv1.JobStatus, path *field.Path) (errs field.ErrorList) {
-	s := &j.Status
-	completed, failed := path.Child("completedIndexes"), path.Child("failedIndexes")
-	if s.CompletedIndexes != "" && valueOf(j.Spec.CompletionMode) != batchv1.IndexedCompletion {
-		errs = append(errs, field.Invalid(completed, s.CompletedIndexes, "cannot set non-empty completedIndexes when non-indexed completion mode"))
+// indexes are those of an indexed job; each succeeds or fails.
+func (c *jobStatusChange) indexes() {
+	spec, now := &c.job.Spec, c.now
+	well, badly := now.CompletedIndexes != c.was.CompletedIndexes, !equality.Semantic.DeepEqual(now.FailedIndexes, c.was.FailedIndexes)
+	c.invalid(well && now.CompletedIndexes != "" && valueOf(spec.CompletionMode) != batchv1.IndexedCompletion, "completedIndexes", now.CompletedIndexes,
+		"cannot set non-empty completedIndexes when non-indexed completion mode")
+	if badly && now.FailedIndexes != nil && spec.BackoffLimitPerIndex == nil {
+		c.invalid(true, "failedIndexes", *now.FailedIndexes, "cannot set non-null failedIndexes when backoffLimitPerIndex is null")
 	}
-	if s.FailedIndexes != nil && j.Spec.BackoffLimitPerIndex == nil {
-		errs = append(errs, field.Invalid(failed, *s.FailedIndexes, "cannot set non-null failedIndexes when backoffLimitPerIndex is null"))
+	if spec.Completions == nil || !well && !badly {
+		return
 	}
-	if j.Spec.Completions == nil || s.CompletedIndexes == old.CompletedIndexes && valueOf(s.FailedIndexes) == valueOf(old.FailedIndexes) {
-		return errs
+	completed, err := indexIntervals(now.CompletedIndexes, *spec.Completions)
+	if well && err != nil {
+		c.invalid(true, "completedIndexes", now.CompletedIndexes, fmt.Sprintf("error parsing completedIndexes: %s", err))
 	}
-	well, err := indexIntervals(s.CompletedIndexes, *j.Spec.Completions)
-	if err != nil {
-		errs = append(errs, field.Invalid(completed, s.CompletedIndexes, fmt.Sprintf("error parsing completedIndexes: %s", err)))
+	failed, failedErr := indexIntervals(valueOf(now.FailedIndexes), *spec.Completions)
+	if badly && failedErr != nil && spec.BackoffLimitPerIndex != nil {
+		c.invalid(true, "failedIndexes", *now.FailedIndexes, fmt.Sprintf("error parsing failedIndexes: %s", failedErr))
 	}
-	badly, err := indexIntervals(valueOf(s.FailedIndexes), *j.Spec.Completions)
-	if err != nil {
-		errs = append(errs, field.Invalid(failed, s.FailedIndexes, fmt.Sprintf("error parsing failedIndexes: %s", err)))
+	if err == nil && failedErr == nil && overlap(completed, failed) {
+		c.invalid(true, "failedIndexes", *now.FailedIndexes, "failedIndexes and completedIndexes overlap")
 	}
-	if overlap(well, badly) {
-		errs = append(errs, field.Invalid(failed, s.FailedIndexes, "failedIndexes and completedIndexes overlap"))
-	}
-	return errs
 }
 
 // interval is a row of indexes, first <= last.

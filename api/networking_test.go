@@ -308,7 +308,8 @@ func TestRuntimeClassValidation(t *testing.T) {
 		{"no handler", []string{"handler: runsc\n", ""}, []string{"handler: Required value"}},
 		{"handler", []string{"runsc", "run.sc"}, []string{`handler: Invalid value: "run.sc": must not contain dots`}},
 		{"overhead", []string{"cpu: 250m", "cpu: -1"}, []string{limits + `[cpu]: Invalid value: "-1": must be greater than or equal to 0`}},
-		{"overhead of what", []string{"cpu: 250m", "unobtainium: 1"}, []string{limits + `[unobtainium]: Invalid value: "unobtainium": must be a standard resource for containers`}},
+		{"overhead of what", []string{"cpu: 250m", "unobtainium: 1"}, []string{
+			limits + `[unobtainium]: Invalid value: "unobtainium": must be a standard resource type or fully qualified`, limits + `[unobtainium]: Invalid value: "unobtainium": must be a standard resource for containers`}},
 		{"selector", []string{"{runtime: gvisor}", "{runtime: 'not ok'}"}, []string{`scheduling.nodeSelector: Invalid value: "not ok"`}},
 		{"toleration", []string{"NoSchedule", "NoFun"}, []string{`scheduling.tolerations[0].effect: Unsupported value: "NoFun"`}},
 		{"toleration twice", []string{"effect: NoSchedule}", "effect: NoSchedule}, {key: a, operator: Exists, effect: NoSchedule}"}, []string{"scheduling.tolerations[1]: Duplicate value: {\"key\":\"a\",\"operator\":\"Exists\",\"effect\":\"NoSchedule\"}"}},

@@ -18,7 +18,7 @@ func init() {
 		NewList:        func() runtime.Object { return &networkingv1.NetworkPolicyList{} },
 		Default:        with(defaultNetworkPolicy),
 		Validate:       check(validateNetworkPolicy),
-		ValidateUpdate: checkOld(func(p, _ *networkingv1.NetworkPolicy) field.ErrorList { return validateNetworkPolicy(p) }),
+		ValidateUpdate: checkOld(keepAddresses(func(p, _ *networkingv1.NetworkPolicy) field.ErrorList { return validateNetworkPolicy(p) })),
 		Warnings:       warnings(func(p *networkingv1.NetworkPolicy, _ bool) []string { return networkPolicyWarnings(p) }),
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn, textColumn("Pod-Selector", "Which pods of the namespace the policy is about."), ageColumn,

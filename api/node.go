@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 func init() {
@@ -22,9 +23,15 @@ func init() {
 		NewList:              func() runtime.Object { return &corev1.NodeList{} },
 		Default:              with(defaultNode),
 		Validate:             check(validateNode),
-		ValidateUpdate:       checkOld(validateNodeUpdate),
-		ValidateStatusUpdate: checkOld(validateNodeUpdate),
+		ValidateUpdate:       checkOld(keepAddresses(validateNodeUpdate)),
+		ValidateStatusUpdate: checkOld(keepAddresses(validateNodeUpdate)),
 		ValidateName:         validation.NameIsDNSSubdomain,
+		Warnings: warnings(func(n *corev1.Node, _ bool) (out []string) {
+			for i, cidr := range n.Spec.PodCIDRs {
+				out = append(out, cidrWarnings(field.NewPath("spec", "podCIDRs").Index(i), cidr)...)
+			}
+			return out
+		}),
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn,
 			textColumn("Status", "Whether the node is ready for pods."),

@@ -43,7 +43,7 @@ func validateTaints(taints []corev1.Taint, path *field.Path) (errs field.ErrorLi
 func validatePodCIDRs(s *corev1.NodeSpec, spec *field.Path) (errs field.ErrorList) {
 	path := spec.Child("podCIDRs")
 	for i, c := range s.PodCIDRs {
-		errs = append(errs, utilvalidation.IsValidCIDRForLegacyField(path.Index(i), c, false, nil)...)
+		errs = append(errs, validateCIDR(path.Index(i), c)...)
 		if slices.Contains(s.PodCIDRs[:i], c) {
 			errs = append(errs, field.Duplicate(path.Index(i), c))
 		}

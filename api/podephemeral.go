@@ -41,7 +41,7 @@ func ValidateEphemeralContainersUpdate(p, old *corev1.Pod) field.ErrorList {
 		return field.ErrorList{field.Forbidden(field.NewPath(""), "static pods do not support ephemeral containers")}
 	}
 	path := field.NewPath("spec", "ephemeralContainers")
-	errs := validatePodBody(p)
+	errs := validatePodAgain(p, old)
 	errs = append(errs, validatePodAnnotationsUpdate(p, old)...)
 	for _, b := range old.Spec.EphemeralContainers {
 		i := slices.IndexFunc(p.Spec.EphemeralContainers, func(n corev1.EphemeralContainer) bool { return n.Name == b.Name })

@@ -52,7 +52,7 @@ func ValidatePodResize(p, old *corev1.Pod) field.ErrorList {
 		return field.ErrorList{field.Forbidden(root, "windows pods cannot be resized")}
 	}
 	spec := field.NewPath("spec")
-	errs := validatePodBody(p)
+	errs := validatePodAgain(p, old)
 	if qos := QOSClass(p); qos != givenClass(old) {
 		errs = append(errs, field.Invalid(spec, qos, "Pod QOS Class may not change as a result of resizing"))
 	}

@@ -130,7 +130,7 @@ func validatePodAddresses(s *corev1.PodStatus, status *field.Path) field.ErrorLi
 func onePerFamily(ips []string, path *field.Path) (errs field.ErrorList) {
 	families := map[bool]int{}
 	for i, ip := range ips {
-		errs = append(errs, utilvalidation.IsValidIPForLegacyField(path.Index(i).Child("ip"), ip, false, nil)...)
+		errs = append(errs, validateIP(path.Index(i).Child("ip"), ip)...)
 		if slices.Contains(ips[:i], ip) {
 			errs = append(errs, field.Duplicate(path.Index(i), ip))
 		}

@@ -25,6 +25,11 @@ func validatePod(p *corev1.Pod) field.ErrorList {
 	return errs
 }
 
+// validatePodAgain is for changes through a subresource.
+func validatePodAgain(p, old *corev1.Pod) field.ErrorList {
+	return keepAddresses(func(p, _ *corev1.Pod) field.ErrorList { return validatePodBody(p) })(p, old)
+}
+
 // validatePodBody checks what holds of a pod all its life.
 func validatePodBody(p *corev1.Pod) field.ErrorList {
 	spec := field.NewPath("spec")
@@ -199,7 +204,7 @@ func validateGates(s *corev1.PodSpec, path *field.Path) (errs field.ErrorList) {
 func validateHostAliases(aliases []corev1.HostAlias, path *field.Path) (errs field.ErrorList) {
 	for i, a := range aliases {
 		at := path.Index(i)
-		errs = append(errs, utilvalidation.IsValidIPForLegacyField(at.Child("ip"), a.IP, false, nil)...)
+		errs = append(errs, validateIP(at.Child("ip"), a.IP)...)
 		for j, h := range a.Hostnames {
 			errs = append(errs, faults(at.Child("hostnames").Index(j), h, utilvalidation.IsDNS1123Subdomain(h))...)
 		}
@@ -231,7 +236,7 @@ func validateDNSConfig(s *corev1.PodSpec, path *field.Path) (errs field.ErrorLis
 		errs = append(errs, field.Invalid(path.Child("nameservers"), c.Nameservers, fmt.Sprintf("must not have more than %v nameservers", dnsNameserversMax)))
 	}
 	for i, ip := range c.Nameservers {
-		errs = append(errs, utilvalidation.IsValidIPForLegacyField(path.Child("nameservers").Index(i), ip, false, nil)...)
+		errs = append(errs, validateIP(path.Child("nameservers").Index(i), ip)...)
 	}
 	if len(c.Searches) > dnsSearchPathsMax {
 		errs = append(errs, field.Invalid(path.Child("searches"), c.Searches, fmt.Sprintf("must not have more than %v search paths", dnsSearchPathsMax)))

@@ -45,6 +45,14 @@ func podWarnings(s *corev1.PodSpec, path *field.Path) (out []string) {
 			out = append(out, fmt.Sprintf("%s: invalid empty name %q", path.Child("imagePullSecrets").Index(i).Child("name"), ""))
 		}
 	}
+	for i, a := range s.HostAliases {
+		out = append(out, ipWarnings(path.Child("hostAliases").Index(i).Child("ip"), a.IP)...)
+	}
+	if s.DNSConfig != nil {
+		for i, ip := range s.DNSConfig.Nameservers {
+			out = append(out, ipWarnings(path.Child("dnsConfig", "nameservers").Index(i), ip)...)
+		}
+	}
 	for i, v := range s.Volumes {
 		if v.Ephemeral != nil && v.Ephemeral.VolumeClaimTemplate != nil {
 			at := path.Child("volumes").Index(i).Child("ephemeral", "volumeClaimTemplate", "spec")

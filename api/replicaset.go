@@ -26,7 +26,7 @@ func init() {
 			dropDisabledPodFields(&r.Spec.Template.Spec, &old.Spec.Template.Spec)
 		}),
 		Validate:             check(validateReplicaSet),
-		ValidateUpdate:       checkOld(validateReplicaSetUpdate),
+		ValidateUpdate:       checkOld(keepAddresses(validateReplicaSetUpdate)),
 		ValidateStatusUpdate: checkOld(validateReplicaSetStatus),
 		Warnings: warnings(func(r *appsv1.ReplicaSet, isNew bool) []string {
 			return templateWarnings(r.Name, &r.Spec.Template, isNew)

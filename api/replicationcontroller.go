@@ -23,7 +23,7 @@ func init() {
 		NewList:        func() runtime.Object { return &corev1.ReplicationControllerList{} },
 		Default:        with(defaultReplicationController),
 		Validate:       check(validateReplicationController),
-		ValidateUpdate: checkOld(func(r, _ *corev1.ReplicationController) field.ErrorList { return validateReplicationController(r) }),
+		ValidateUpdate: checkOld(keepAddresses(func(r, _ *corev1.ReplicationController) field.ErrorList { return validateReplicationController(r) })),
 		ValidateStatusUpdate: checkOld(func(r, _ *corev1.ReplicationController) field.ErrorList {
 			s := &r.Status
 			return validateReplicaCounts(&appsv1.ReplicaSetStatus{

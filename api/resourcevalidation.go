@@ -54,7 +54,8 @@ func native(name corev1.ResourceName) bool {
 
 // extended resources are those of devices and the like: quota asks for them by a prefix, which they may not have themselves.
 func extended(name corev1.ResourceName) bool {
-	return !native(name) && !strings.HasPrefix(string(name), corev1.DefaultResourceRequestsPrefix)
+	return !native(name) && !strings.HasPrefix(string(name), corev1.DefaultResourceRequestsPrefix) &&
+		len(utilvalidation.IsQualifiedName(corev1.DefaultResourceRequestsPrefix+string(name))) == 0
 }
 
 func hugePages(name corev1.ResourceName) bool {
@@ -74,18 +75,25 @@ func validateQuantity(name corev1.ResourceName, q resource.Quantity, path *field
 	return errs
 }
 
-// validateContainerResourceName says whether a container may ask for the resource.
+// validateContainerResourceName says whether a container may ask for the resource: one of Kubernetes' own for containers, or one with a
+// domain whose name leaves room for the prefix by which quota asks for it.
 func validateContainerResourceName(name corev1.ResourceName, path *field.Path) field.ErrorList {
-	if errs := validateResourceName(name, path); len(errs) > 0 {
-		return errs
-	}
+	errs := validateStandardResource(name, path)
 	switch {
-	case name == corev1.ResourceCPU, name == corev1.ResourceMemory, name == corev1.ResourceEphemeralStorage, hugePages(name):
-		return nil
-	case native(name):
-		return field.ErrorList{field.Invalid(path, name, "must be a standard resource for containers")}
+	case !qualified(name) && !containerResource(name):
+		errs = append(errs, field.Invalid(path, name, "must be a standard resource for containers"))
+	case !native(name) && !extended(name):
+		errs = append(errs, field.Invalid(path, name, "doesn't follow extended resource name standard"))
 	}
-	return nil
+	return errs
+}
+
+func containerResource(name corev1.ResourceName) bool {
+	switch name {
+	case corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage:
+		return true
+	}
+	return hugePages(name)
 }
 
 func validateResources(r *corev1.ResourceRequirements, path *field.Path) (errs field.ErrorList) {

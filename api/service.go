@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 func init() {
@@ -24,8 +25,8 @@ func init() {
 		PrepareForCreate:     with(prepareService),
 		PrepareForUpdate:     withOld(prepareServiceUpdate),
 		Validate:             check(validateService),
-		ValidateUpdate:       checkOld(validateServiceUpdate),
-		ValidateStatusUpdate: checkOld(validateServiceStatus),
+		ValidateUpdate:       checkOld(keepAddresses(validateServiceUpdate)),
+		ValidateStatusUpdate: checkOld(keepAddresses(validateServiceStatus)),
 		ValidateName:         validation.NameIsDNSLabel,
 		Warnings:             warnings(func(s *corev1.Service, _ bool) []string { return serviceWarnings(&s.Spec) }),
 		Columns: []metav1.TableColumnDefinition{
@@ -64,6 +65,24 @@ func serviceWarnings(s *corev1.ServiceSpec) (out []string) {
 	}
 	if valueOf(s.TrafficDistribution) == corev1.ServiceTrafficDistributionPreferClose {
 		out = append(out, "spec.trafficDistribution: PreferClose is deprecated; use PreferSameZone instead")
+	}
+	return append(out, serviceAddressWarnings(s, field.NewPath("spec"))...)
+}
+
+func serviceAddressWarnings(s *corev1.ServiceSpec, spec *field.Path) (out []string) {
+	if s.Type != corev1.ServiceTypeExternalName && !headless(s) {
+		for i, ip := range s.ClusterIPs {
+			out = append(out, ipWarnings(spec.Child("clusterIPs").Index(i), ip)...)
+		}
+	}
+	for i, ip := range s.ExternalIPs {
+		out = append(out, ipWarnings(spec.Child("externalIPs").Index(i), ip)...)
+	}
+	if s.LoadBalancerIP != "" {
+		out = append(out, ipWarnings(spec.Child("loadBalancerIP"), s.LoadBalancerIP)...)
+	}
+	for i, cidr := range s.LoadBalancerSourceRanges {
+		out = append(out, cidrWarnings(spec.Child("loadBalancerSourceRanges").Index(i), strings.TrimSpace(cidr))...)
 	}
 	return out
 }

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	netutils "k8s.io/utils/net"
 )
 
 var protocols = sets.New(corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP)
@@ -207,7 +208,7 @@ func validateLoadBalancer(s *corev1.ServiceSpec, spec *field.Path) (errs field.E
 		errs = append(errs, field.Forbidden(spec.Child("LoadBalancerSourceRanges"), only))
 	}
 	for i, cidr := range s.LoadBalancerSourceRanges {
-		errs = append(errs, validation.IsValidCIDRForLegacyField(spec.Child("LoadBalancerSourceRanges").Index(i), strings.TrimSpace(cidr), false, nil)...)
+		errs = append(errs, validateCIDR(spec.Child("LoadBalancerSourceRanges").Index(i), strings.TrimSpace(cidr))...)
 	}
 	allocate := spec.Child("allocateLoadBalancerNodePorts")
 	switch {
@@ -240,8 +241,8 @@ func validateSourceRangesAnnotation(svc *corev1.Service) (errs field.ErrorList) 
 		return errs
 	}
 	for _, cidr := range strings.Split(text, ",") {
-		if len(validation.IsValidCIDRForLegacyField(path, strings.TrimSpace(cidr), false, nil)) > 0 {
-			return append(errs, field.Invalid(path, text, "must be a list of IP ranges. For example, 10.240.0.0/24,10.250.0.0/24"))
+		if len(validateCIDR(path, strings.TrimSpace(cidr))) > 0 {
+			return append(errs, field.Invalid(path, text, "must be a list of IP ranges. For example, 10.240.0.0/24,10.250.0.0/24").WithOrigin(addressOrigin))
 		}
 	}
 	return errs
@@ -300,7 +301,7 @@ func validateFamilies(s *corev1.ServiceSpec, spec *field.Path) (errs field.Error
 func validateAddresses(ips []string, path *field.Path) (errs field.ErrorList) {
 	for i, ip := range ips {
 		if i > 0 || ip != corev1.ClusterIPNone {
-			errs = append(errs, validation.IsValidIPForLegacyField(path.Index(i), ip, false, nil)...)
+			errs = append(errs, validateIP(path.Index(i), ip)...)
 		} else if len(ips) > 1 {
 			errs = append(errs, field.Invalid(path, ips, "'None' must be the first and only value"))
 		}
@@ -364,7 +365,7 @@ func validateServiceStatus(svc, _ *corev1.Service) (errs field.ErrorList) {
 func validateLoadBalancerIngress(in *corev1.LoadBalancerIngress, path *field.Path) (errs field.ErrorList) {
 	mode := path.Child("ipMode")
 	if in.IP != "" {
-		errs = append(errs, validation.IsValidIPForLegacyField(path.Child("ip"), in.IP, false, nil)...)
+		errs = append(errs, validateIP(path.Child("ip"), in.IP)...)
 	}
 	switch {
 	case in.IPMode == nil && in.IP != "":
@@ -376,7 +377,7 @@ func validateLoadBalancerIngress(in *corev1.LoadBalancerIngress, path *field.Pat
 	}
 	if h := in.Hostname; h != "" {
 		errs = append(errs, faults(path.Child("hostname"), h, validation.IsDNS1123Subdomain(h))...)
-		if len(validation.IsValidIPForLegacyField(path, h, false, nil)) == 0 {
+		if netutils.ParseIPSloppy(h) != nil {
 			errs = append(errs, field.Invalid(path.Child("hostname"), h, "must be a DNS name, not an IP address"))
 		}
 	}

@@ -26,7 +26,7 @@ func init() {
 			}
 		}),
 		Validate:             check(validateStatefulSet),
-		ValidateUpdate:       checkOld(validateStatefulSetUpdate),
+		ValidateUpdate:       checkOld(keepAddresses(validateStatefulSetUpdate)),
 		ValidateStatusUpdate: checkOld(validateStatefulSetStatus),
 		// The set's name begins the host names of its pods, so it is a label.
 		ValidateName: validation.NameIsDNSLabel,

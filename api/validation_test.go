@@ -145,7 +145,13 @@ func TestPodValidation(t *testing.T) {
 		{"env from unknown field", []string{"status.podIP", "status.nonsense"}, []string{c + `.env[1].valueFrom.fieldRef.fieldPath: Invalid value: "status.nonsense": error converting fieldPath: field label not supported: status.nonsense`}},
 		{"request above limit", []string{"cpu: 100m", "cpu: 2"}, []string{c + `.resources.requests: Invalid value: "2": must be less than or equal to cpu limit of 1`}},
 		{"negative quantity", []string{"cpu: 100m", "cpu: -1"}, []string{c + `.resources.requests[cpu]: Invalid value: "-1": must be greater than or equal to 0`}},
-		{"unknown resource", []string{"cpu: 100m", "unobtainium: 1"}, []string{c + `.resources.requests[unobtainium]: Invalid value: "unobtainium": must be a standard resource for containers`}},
+		{"unknown resource", []string{"cpu: 100m", "unobtainium: 1"}, []string{
+			c + `.resources.requests[unobtainium]: Invalid value: "unobtainium": must be a standard resource type or fully qualified`,
+			c + `.resources.requests[unobtainium]: Invalid value: "unobtainium": must be a standard resource for containers`}},
+		{"resource of Kubernetes' own domain", []string{"cpu: 100m", "kubernetes.io/anything: 1"}, nil},
+		{"resource as quota names it", []string{"cpu: 100m", "requests.example.com/gpu: 1"}, []string{
+			c + `.resources.requests[requests.example.com/gpu]: Invalid value: "requests.example.com/gpu": doesn't follow extended resource name standard`,
+			"spec.containers[0].resources.limits: Required value: Limit must be set for non overcommitable resources"}},
 		{"extended resource without limit", []string{"cpu: 100m", "example.com/gpu: 1"}, []string{c + `.resources.limits: Required value: Limit must be set for non overcommitable resources`}},
 		{"mount of no volume", []string{"{name: data, mountPath", "{name: nowhere, mountPath"}, []string{c + `.volumeMounts[0].name: Not found: "nowhere"`}},
 		{"mount path twice", []string{"/etc/web", "/data"}, []string{c + `.volumeMounts[1].mountPath: Invalid value: "/data": must be unique`}},
@@ -156,7 +162,7 @@ func TestPodValidation(t *testing.T) {
 		{"negative period", []string{"periodSeconds: 5", "periodSeconds: -5"}, []string{c + ".livenessProbe.periodSeconds: Invalid value: -5: must be greater than or equal to 0"}},
 		{"probe of init container", []string{"command: [sh]", "livenessProbe: {exec: {command: [a]}}"}, []string{"spec.initContainers[0].livenessProbe: Forbidden: may not be set for init containers without restartPolicy=Always"}},
 		{"volume twice", []string{"{name: conf, configMap", "{name: data, configMap"}, []string{`spec.volumes[1].name: Duplicate value: "data"`, c + `.volumeMounts[1].name: Not found: "conf"`}},
-		{"volume of two kinds", []string{"emptyDir: {}", "emptyDir: {}, hostPath: {path: /}"}, []string{`spec.volumes[0].emptyDir: Forbidden: may not specify more than 1 volume type`}},
+		{"volume of two kinds", []string{"emptyDir: {}", "emptyDir: {}, hostPath: {path: /}"}, []string{`spec.volumes[0].hostPath: Forbidden: may not specify more than 1 volume type`}},
 		{"config map without name", []string{"configMap: {name: web}", "configMap: {defaultMode: 511}"}, []string{"spec.volumes[1].configMap.name: Required value"}},
 		{"mode", []string{"configMap: {name: web}", "configMap: {name: web, defaultMode: 512}"}, []string{"spec.volumes[1].configMap.defaultMode: Invalid value: 512: must be a number between 0 and 0777 (octal), both inclusive"}},
 		{"restart policy", []string{"terminationGracePeriodSeconds: 7", "restartPolicy: Sometimes"}, []string{`spec.restartPolicy: Unsupported value: "Sometimes": supported values: "Always", "OnFailure", "Never"`}},
@@ -219,7 +225,8 @@ spec:
 func TestDeploymentValidation(t *testing.T) {
 	runBad(t, "deployments.apps", goodDeployment, []badObject{
 		{"replicas", []string{"replicas: 2", "replicas: -1"}, []string{"spec.replicas: Invalid value: -1: must be greater than or equal to 0"}},
-		{"no selector", []string{"selector: {matchLabels: {app: web}}", "paused: false"}, []string{"spec.selector: Required value"}},
+		{"no selector", []string{"selector: {matchLabels: {app: web}}", "paused: false"}, []string{
+			"spec.selector: Required value", "spec.template.metadata.labels: Invalid value: {\"app\":\"web\"}: `selector` does not match template `labels`"}},
 		{"empty selector", []string{"selector: {matchLabels: {app: web}}", "selector: {}"}, []string{"spec.selector: Invalid value: {}: empty selector is invalid for deployment"}},
 		{"labels do not match", []string{"labels: {app: web}", "labels: {app: other}"}, []string{"spec.template.metadata.labels: Invalid value: {\"app\":\"other\"}: `selector` does not match template `labels`"}},
 		{"restart policy", []string{"      containers", "      restartPolicy: Never\n      containers"}, []string{`spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always"`}},

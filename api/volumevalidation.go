@@ -2,6 +2,7 @@ package api
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -38,6 +39,7 @@ func validateVolumeSource(s *corev1.VolumeSource, path *field.Path) (errs field.
 	if len(set) == 0 {
 		return field.ErrorList{field.Required(path, "must specify a volume type")}
 	}
+	slices.SortStableFunc(set, func(a, b string) int { return slices.Index(volumeOrder, a) - slices.Index(volumeOrder, b) })
 	for _, name := range set[1:] {
 		errs = append(errs, field.Forbidden(path.Child(name), "may not specify more than 1 volume type"))
 	}
@@ -50,6 +52,11 @@ func validateVolumeSource(s *corev1.VolumeSource, path *field.Path) (errs field.
 	}
 	return errs
 }
+
+// volumeOrder is the order in which Kubernetes looks at the sources. Of several, the first is checked and the others are too many.
+var volumeOrder = []string{"emptyDir", "hostPath", "gitRepo", "gcePersistentDisk", "awsElasticBlockStore", "secret", "nfs", "iscsi", "glusterfs",
+	"flocker", "persistentVolumeClaim", "rbd", "cinder", "cephfs", "quobyte", "downwardAPI", "fc", "flexVolume", "configMap", "azureFile",
+	"vsphereVolume", "photonPersistentDisk", "portworxVolume", "azureDisk", "storageos", "projected", "scaleIO", "csi", "ephemeral", "image"}
 
 // setFields lists the JSON names of the fields of a struct that are not zero.
 func setFields(structPointer any) (names []string) {

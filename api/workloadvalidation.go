@@ -20,8 +20,8 @@ func validateStamp(replicas *int32, selector *metav1.LabelSelector, t *corev1.Po
 		errs = append(errs, field.Required(spec.Child("selector"), ""))
 	} else {
 		errs = append(errs, validateStampSelector(selector, "deployment", spec.Child("selector"))...)
-		errs = append(errs, templateMatches(selector, t, spec)...)
 	}
+	errs = append(errs, templateMatches(selector, t, spec)...) // no selector selects nothing
 	return append(errs, validateLastingTemplate(t, "ReplicaSet", spec.Child("template"))...)
 }
 

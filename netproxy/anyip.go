@@ -90,3 +90,58 @@ func (a *anyIP) remove() error {
 	}
 	return nil
 }
+
+// outside are the virtual addresses in other ranges than the one that is local as a whole. Each has a route of its own, since a cluster
+// has few of them and this host has addresses in such ranges that are not to be hidden.
+type outside struct {
+	whole  netip.Prefix
+	source netip.Addr
+	routes map[netip.Addr]*anyIP
+}
+
+// follow adds the routes that a table needs, and removes those that it no longer does. What cannot be added is tried again.
+func (o *outside) follow(t *Table) (failed []error) {
+	if !o.whole.IsValid() {
+		return nil
+	}
+	wanted := map[netip.Addr]bool{}
+	for i := range t.Services {
+		for _, ip := range t.Services[i].VIPs {
+			if o.whole.Contains(ip) {
+				continue
+			}
+			wanted[ip] = true
+			if o.routes[ip] == nil {
+				failed = append(failed, o.add(ip)...)
+			}
+		}
+	}
+	for ip, route := range o.routes {
+		if !wanted[ip] {
+			delete(o.routes, ip)
+			if err := route.remove(); err != nil {
+				failed = append(failed, err)
+			}
+		}
+	}
+	return failed
+}
+
+// add leaves an address alone that is local already, whoever made it so.
+func (o *outside) add(ip netip.Addr) []error {
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return []error{fmt.Errorf("finding the loopback device: %w", err)}
+	}
+	a := &anyIP{route: localRoute(lo.Attrs().Index, netip.PrefixFrom(ip, ip.BitLen()), o.source), ours: true}
+	switch err := netlink.RouteAdd(&a.route); {
+	case errors.Is(err, unix.EEXIST):
+		a.ours = false
+	case err != nil:
+		return []error{fmt.Errorf("adding a local route to the service address %s: %w", ip, err)}
+	}
+	o.routes[ip] = a
+	return nil
+}
+
+func (o *outside) clear() error { return errors.Join(o.follow(&Table{})...) }

@@ -34,6 +34,7 @@ type Config struct {
 type Proxy struct {
 	log        hclog.Logger
 	route      *anyIP
+	outside    outside
 	loops      []*loop
 	generation atomic.Uint64
 
@@ -80,7 +81,7 @@ func New(c Config) (*Proxy, error) {
 		p.releaseLoops()
 		return nil, err
 	}
-	p.route = route
+	p.route, p.outside = route, outside{c.ServiceCIDR, c.SourceAddress, map[netip.Addr]*anyIP{}}
 	return p, nil
 }
 
@@ -119,6 +120,9 @@ func (p *Proxy) Swap(t *Table) {
 	if p.closed {
 		return
 	}
+	for _, err := range p.outside.follow(t) {
+		p.log.Warn("a service address cannot be made local", "error", err)
+	}
 	u := p.state.diff(t, len(p.loops))
 	add, failed := p.state.open(u.want, len(p.loops))
 	barrier(p.loops, p.running, func(id int) *change {
@@ -144,7 +148,7 @@ func column(groups [][]*listener, id int) []*listener {
 // Generation is that of the table in force.
 func (p *Proxy) Generation() uint64 { return p.generation.Load() }
 
-// Close ends Run if it is running, closes every socket, and removes the route if New added it.
+// Close ends Run if it is running, closes every socket, and removes the routes that the proxy added.
 func (p *Proxy) Close() error {
 	p.mu.Lock()
 	if p.running {
@@ -161,7 +165,7 @@ func (p *Proxy) Close() error {
 	}
 	route := p.route
 	p.route = nil
-	return route.remove()
+	return errors.Join(route.remove(), p.outside.clear())
 }
 
 func (p *Proxy) releaseLoops() {

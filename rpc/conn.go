@@ -150,20 +150,24 @@ func (c *Conn) dispatch(raw *yamux.Stream, payload []byte) error {
 		defer stop()
 	}
 	if m.call != nil {
-		reply, err := m.call(ctx, Caller{Peer: c.peer, Conn: c}, request)
+		var reply any
+		err := guard(c.logger, o.Method, c.peer, func() (err error) {
+			reply, err = m.call(ctx, Caller{Peer: c.peer, Conn: c}, request)
+			return err
+		})
 		if err != nil {
 			return err
 		}
 		return writeFrame(raw, frameData, MaxMessageBytes, reply)
 	}
-	return c.converse(ctx, cancel, raw, m, request)
+	return c.converse(ctx, cancel, raw, o.Method, m, request)
 }
 
 // converse runs the handler of a stream beside its pump.
-func (c *Conn) converse(ctx context.Context, cancel context.CancelCauseFunc, raw *yamux.Stream, m method, request []byte) error {
+func (c *Conn) converse(ctx context.Context, cancel context.CancelCauseFunc, raw *yamux.Stream, name string, m method, request []byte) error {
 	s := &Stream{raw: raw, ctx: ctx, inbound: make(chan []byte), pumped: make(chan struct{})}
 	go s.pump(cancel)
-	err := m.stream(ctx, Caller{Peer: c.peer, Conn: c}, request, s)
+	err := guard(c.logger, name, c.peer, func() error { return m.stream(ctx, Caller{Peer: c.peer, Conn: c}, request, s) })
 	if err != nil {
 		err = s.finish(frameError, toWire(err))
 	} else {

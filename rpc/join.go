@@ -93,7 +93,11 @@ func (s *Server) serveJoin(ctx context.Context, conn *tls.Conn) {
 	case <-ctx.Done():
 		return
 	}
-	reply, err := s.join(ctx, conn)
+	var reply *JoinReply
+	err := guard(s.Logger, "join", conn.RemoteAddr(), func() (err error) {
+		reply, err = s.join(ctx, conn)
+		return err
+	})
 	if err != nil {
 		s.Logger.Warn("refused to let somebody join", "from", conn.RemoteAddr().String(), "error", err)
 		told := toWire(err)

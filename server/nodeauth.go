@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 
@@ -12,7 +13,17 @@ import (
 
 	"github.com/peapod-sh/peapod/api/ops"
 	"github.com/peapod-sh/peapod/fsm"
+	"github.com/peapod-sh/peapod/server/nodeauth"
 )
+
+// nodeState is what decides what kubelets may do that are clients of the API.
+type nodeState struct {
+	*fsm.FSM
+	store interface{ Barrier(context.Context) error }
+}
+
+// Barrier implements nodeauth.State.
+func (s nodeState) Barrier(ctx context.Context) error { return s.store.Barrier(ctx) }
 
 // nodeMayRead says whether a pod of the node names the object: the node authorizer's rule.
 func (s *Server) nodeMayRead(node string, gr schema.GroupResource, namespace, name string) bool {
@@ -27,106 +38,7 @@ func (s *Server) nodeMayRead(node string, gr schema.GroupResource, namespace, na
 		return s.volumeOfNode(node, name)
 	}
 	for _, p := range s.state.PodsOfNode(node) {
-		if p.Namespace() == namespace && (podNames(p.Spec(), gr, name) || gr == claimsResource && namesClaim(p.Name, p.Spec(), name)) {
-			return true
-		}
-	}
-	return false
-}
-
-// podNames says whether a pod's spec refers to the ConfigMap, Secret or ServiceAccount.
-func podNames(spec *corev1.PodSpec, gr schema.GroupResource, name string) bool {
-	switch gr.String() {
-	case "configmaps":
-		return name == "kube-root-ca.crt" || namesConfigMap(spec, name)
-	case "secrets":
-		return namesSecret(spec, name)
-	case "serviceaccounts":
-		return spec.ServiceAccountName == name
-	}
-	return false
-}
-
-func namesConfigMap(spec *corev1.PodSpec, name string) bool {
-	for i := range spec.Volumes {
-		v := &spec.Volumes[i]
-		if v.ConfigMap != nil && v.ConfigMap.Name == name {
-			return true
-		}
-		for _, p := range projections(v) {
-			if p.ConfigMap != nil && p.ConfigMap.Name == name {
-				return true
-			}
-		}
-	}
-	return anyContainer(spec, func(c *corev1.Container) bool {
-		for _, f := range c.EnvFrom {
-			if f.ConfigMapRef != nil && f.ConfigMapRef.Name == name {
-				return true
-			}
-		}
-		for _, e := range c.Env {
-			if e.ValueFrom != nil && e.ValueFrom.ConfigMapKeyRef != nil && e.ValueFrom.ConfigMapKeyRef.Name == name {
-				return true
-			}
-		}
-		return false
-	})
-}
-
-func namesSecret(spec *corev1.PodSpec, name string) bool {
-	for _, r := range spec.ImagePullSecrets {
-		if r.Name == name {
-			return true
-		}
-	}
-	for i := range spec.Volumes {
-		v := &spec.Volumes[i]
-		if v.Secret != nil && v.Secret.SecretName == name {
-			return true
-		}
-		for _, p := range projections(v) {
-			if p.Secret != nil && p.Secret.Name == name {
-				return true
-			}
-		}
-	}
-	return anyContainer(spec, func(c *corev1.Container) bool {
-		for _, f := range c.EnvFrom {
-			if f.SecretRef != nil && f.SecretRef.Name == name {
-				return true
-			}
-		}
-		for _, e := range c.Env {
-			if e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil && e.ValueFrom.SecretKeyRef.Name == name {
-				return true
-			}
-		}
-		return false
-	})
-}
-
-func projections(v *corev1.Volume) []corev1.VolumeProjection {
-	if v.Projected == nil {
-		return nil
-	}
-	return v.Projected.Sources
-}
-
-func anyContainer(spec *corev1.PodSpec, is func(*corev1.Container) bool) bool {
-	for i := range spec.InitContainers {
-		if is(&spec.InitContainers[i]) {
-			return true
-		}
-	}
-	for i := range spec.Containers {
-		if is(&spec.Containers[i]) {
-			return true
-		}
-	}
-	for i := range spec.EphemeralContainers {
-		c := corev1.Container(spec.EphemeralContainers[i].EphemeralContainerCommon)
-		if is(&c) {
+		if p.Namespace() == namespace && (nodeauth.Names(p.Spec(), gr, name) || gr == claimsResource && namesClaim(p.Name, p.Spec(), name)) {
 			return true
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/peapod-sh/peapod/rpc"
 	"github.com/peapod-sh/peapod/rpc/wire"
 	"github.com/peapod-sh/peapod/server/kube"
+	"github.com/peapod-sh/peapod/server/nodeauth"
 	"github.com/peapod-sh/peapod/server/tokens"
 )
 
@@ -107,7 +108,7 @@ func (s *Server) tokenForNode(ctx context.Context, from rpc.Caller, q *wire.Toke
 // projectsToken says whether the pod has a volume with such a token: for whom and how long is the spec's word, not the node's.
 func projectsToken(spec *corev1.PodSpec, audience string, seconds int64) bool {
 	for i := range spec.Volumes {
-		if slices.ContainsFunc(projections(&spec.Volumes[i]), func(p corev1.VolumeProjection) bool {
+		if slices.ContainsFunc(nodeauth.Projections(&spec.Volumes[i]), func(p corev1.VolumeProjection) bool {
 			t := p.ServiceAccountToken
 			return t != nil && t.Audience == audience && t.ExpirationSeconds != nil && *t.ExpirationSeconds == seconds
 		}) {

@@ -78,6 +78,7 @@ func (e *Engine) unindexUser(p *pod) {
 		}
 		e.markOpen(k)
 		e.markReserved(k) // a volume may have waited for its last user
+		e.markClaimProtection(k)
 	})
 }
 

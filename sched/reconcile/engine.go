@@ -112,6 +112,9 @@ func (e *Engine) Step(now time.Time) (out []ops.Op, next time.Time) {
 	e.schedule()
 	e.run(areaService, e.syncService)
 	e.run(areaAddress, e.syncAddress)
+	e.run(areaProtection, e.syncProtection)
+	e.run(areaRange, e.syncRange)
+	e.run(areaMigration, e.syncMigration)
 	return e.flush(now), e.agenda.next()
 }
 
@@ -137,6 +140,9 @@ var (
 	Jobs                   = schema.GroupResource{Group: "batch", Resource: "jobs"}
 	EndpointSlices         = schema.GroupResource{Group: "discovery.k8s.io", Resource: "endpointslices"}
 	IPAddresses            = schema.GroupResource{Group: "networking.k8s.io", Resource: "ipaddresses"}
+	ServiceCIDRs           = schema.GroupResource{Group: "networking.k8s.io", Resource: "servicecidrs"}
+	Migrations             = schema.GroupResource{Group: "storagemigration.k8s.io", Resource: "storageversionmigrations"}
+	AttributesClasses      = schema.GroupResource{Group: "storage.k8s.io", Resource: "volumeattributesclasses"}
 
 	Claims         = core("persistentvolumeclaims")
 	Volumes        = core("persistentvolumes")

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -21,8 +22,8 @@ const (
 
 // jobCount is what a job's pods have come to.
 type jobCount struct {
-	active, ready, succeeded, failed int32
-	lastFailure                      time.Time
+	active, ready, terminating, succeeded, failed int32
+	lastFailure                                   time.Time
 }
 
 // syncJob starts pods until enough have succeeded or too many have failed.
@@ -45,23 +46,24 @@ func (e *Engine) syncJob(k key) {
 	if e.adopt(w, f) || e.release(f) {
 		return
 	}
-	c := countJob(f)
-	c.failed = max(c.failed, j.Status.Failed)
-	c.succeeded = max(c.succeeded, j.Status.Succeeded)
+	c := countJob(f, &j.Status)
 	s := j.Status.DeepCopy()
+	turned := e.suspendJob(j, s)
 	e.startJob(j, s)
 	verdict := e.judgeJob(j, s, c)
 	acted := false
 	if verdict != nil || deref(j.Spec.Suspend) {
 		acted = e.stopJobPods(f)
+		c = countJob(f, &j.Status)
 	} else {
 		acted = e.runJobPods(w, j, c)
 	}
-	s.Active, s.Succeeded, s.Failed, s.Ready = c.active, c.succeeded, c.failed, &c.ready
+	s.Active, s.Succeeded, s.Failed, s.Ready, s.Terminating = c.active, c.succeeded, c.failed, &c.ready, &c.terminating
+	s.UncountedTerminatedPods = &batchv1.UncountedTerminatedPods{} // pods are counted in the step in which they have ended
 	if verdict != nil {
-		e.endJob(j, s, verdict, acted)
+		e.endJob(j, s, verdict)
 	}
-	if acted && verdict == nil || equality.Semantic.DeepEqual(s, &j.Status) {
+	if acted && verdict == nil && !turned || equality.Semantic.DeepEqual(s, &j.Status) {
 		return
 	}
 	out := *j
@@ -77,7 +79,8 @@ func endsJob(c batchv1.JobCondition) bool {
 	return (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue
 }
 
-func countJob(f *flock) (c jobCount) {
+// countJob never counts back what its status says has ended: the pods may be gone.
+func countJob(f *flock, s *batchv1.JobStatus) (c jobCount) {
 	for _, p := range f.pods {
 		switch {
 		case !p.counted.controlled:
@@ -91,8 +94,11 @@ func countJob(f *flock) (c jobCount) {
 			if p.counted.ready {
 				c.ready++
 			}
+		case p.counted.terminating:
+			c.terminating++
 		}
 	}
+	c.failed, c.succeeded = max(c.failed, s.Failed), max(c.succeeded, s.Succeeded)
 	return c
 }
 
@@ -107,6 +113,28 @@ func finished(p *pod) (at time.Time) {
 	return at
 }
 
+// suspendJob says that the job is suspended, and that it goes on. Its time is counted anew then.
+func (e *Engine) suspendJob(j *batchv1.Job, s *batchv1.JobStatus) (turned bool) {
+	i := slices.IndexFunc(s.Conditions, func(c batchv1.JobCondition) bool { return c.Type == batchv1.JobSuspended })
+	was := i >= 0 && s.Conditions[i].Status == corev1.ConditionTrue
+	suspended := deref(j.Spec.Suspend)
+	if suspended == was {
+		return false
+	}
+	c := e.jobCondition(batchv1.JobSuspended, "JobSuspended", "Job suspended")
+	if !suspended {
+		c.Status, c.Reason, c.Message = corev1.ConditionFalse, "JobResumed", "Job resumed"
+		s.StartTime = nil
+	}
+	if i >= 0 {
+		s.Conditions[i] = *c
+	} else {
+		s.Conditions = append(s.Conditions, *c)
+	}
+	e.event(j, jobKind, corev1.EventTypeNormal, strings.TrimPrefix(c.Reason, "Job"), "job-controller", c.Message)
+	return true
+}
+
 func (e *Engine) startJob(j *batchv1.Job, s *batchv1.JobStatus) {
 	if s.StartTime == nil && !deref(j.Spec.Suspend) {
 		now := metav1.NewTime(e.now.Truncate(time.Second))
@@ -114,11 +142,31 @@ func (e *Engine) startJob(j *batchv1.Job, s *batchv1.JobStatus) {
 	}
 }
 
+// announcements are the conditions that say how a job will end once its pods have ended.
+var announcements = map[batchv1.JobConditionType]batchv1.JobConditionType{
+	batchv1.JobComplete: batchv1.JobSuccessCriteriaMet, batchv1.JobFailed: batchv1.JobFailureTarget,
+}
+
+// announced is the end that was announced; nil if none was.
+func (e *Engine) announced(s *batchv1.JobStatus) *batchv1.JobCondition {
+	for _, c := range s.Conditions {
+		for _, end := range []batchv1.JobConditionType{batchv1.JobComplete, batchv1.JobFailed} {
+			if c.Type == announcements[end] && c.Status == corev1.ConditionTrue {
+				return e.jobCondition(end, c.Reason, c.Message)
+			}
+		}
+	}
+	return nil
+}
+
 // judgeJob is the condition that ends the job; nil while it goes on.
 func (e *Engine) judgeJob(j *batchv1.Job, s *batchv1.JobStatus, c jobCount) *batchv1.JobCondition {
 	limit := int32(6)
 	if j.Spec.BackoffLimit != nil {
 		limit = *j.Spec.BackoffLimit
+	}
+	if verdict := e.announced(s); verdict != nil {
+		return verdict
 	}
 	switch {
 	case c.failed > limit:
@@ -139,7 +187,7 @@ func (e *Engine) jobCondition(t batchv1.JobConditionType, reason, message string
 
 // jobLate says whether activeDeadlineSeconds are over; if not it comes back then.
 func (e *Engine) jobLate(j *batchv1.Job, s *batchv1.JobStatus) bool {
-	if j.Spec.ActiveDeadlineSeconds == nil || s.StartTime == nil {
+	if j.Spec.ActiveDeadlineSeconds == nil || s.StartTime == nil || deref(j.Spec.Suspend) {
 		return false
 	}
 	end := s.StartTime.Add(time.Duration(*j.Spec.ActiveDeadlineSeconds) * time.Second)
@@ -215,11 +263,17 @@ func jobLabels(j *batchv1.Job) map[string]string {
 	}
 }
 
-func (e *Engine) endJob(j *batchv1.Job, s *batchv1.JobStatus, c *batchv1.JobCondition, stopped bool) {
-	s.Conditions = append(s.Conditions, *c)
-	if stopped {
-		s.Active, *s.Ready = 0, 0
+// endJob announces the end, and ends the job when no pod is left that may still do something.
+func (e *Engine) endJob(j *batchv1.Job, s *batchv1.JobStatus, c *batchv1.JobCondition) {
+	if e.announced(s) == nil {
+		before := *c
+		before.Type = announcements[c.Type]
+		s.Conditions = append(s.Conditions, before)
 	}
+	if s.Active > 0 || *s.Terminating > 0 {
+		return
+	}
+	s.Conditions = append(s.Conditions, *c)
 	if c.Type == batchv1.JobComplete {
 		s.CompletionTime = &c.LastTransitionTime
 		e.event(j, jobKind, corev1.EventTypeNormal, "Completed", "job-controller", "Job completed")

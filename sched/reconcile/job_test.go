@@ -2,7 +2,9 @@ package reconcile
 
 import (
 	"fmt"
+	"slices"
 	"testing"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -40,9 +42,81 @@ func TestJobEnds(t *testing.T) {
 		}
 		w.settle()
 		j := w.objects[ref{Jobs, "default", "once"}].obj.(*batchv1.Job)
-		if len(j.Status.Conditions) != 1 || j.Status.Conditions[0].Type != c.want || j.Status.Active != 0 {
+		if got := j.Status.Conditions; len(got) != 2 || got[0].Type != announcements[c.want] || got[1].Type != c.want || got[0].Reason != got[1].Reason || j.Status.Active != 0 {
 			t.Fatalf("%s ends in %+v", c.phase, j.Status)
 		}
+	}
+}
+
+func (w *world) job(name string) *batchv1.Job {
+	return w.objects[ref{Jobs, "default", name}].obj.DeepCopyObject().(*batchv1.Job)
+}
+
+// says are the conditions of a job that are true.
+func says(j *batchv1.Job) (out []batchv1.JobConditionType) {
+	for _, c := range j.Status.Conditions {
+		if c.Status == corev1.ConditionTrue {
+			out = append(out, c.Type)
+		}
+	}
+	return out
+}
+
+// A job has not ended while a pod of it still does something.
+func TestJobWaitsForItsPodsToEnd(t *testing.T) {
+	w := standardWorld(t, 1, 2)
+	one, deadline := int32(2), int64(5)
+	w.put(Jobs, &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "late"}, Spec: batchv1.JobSpec{
+		Parallelism: &one, Completions: &one, ActiveDeadlineSeconds: &deadline, Template: corev1.PodTemplateSpec{Spec: testPodSpec("v1")}}})
+	w.settle()
+	w.work()
+	w.now = w.now.Add(6 * time.Second)
+	w.settle()
+	j := w.job("late")
+	if got := says(j); !slices.Equal(got, []batchv1.JobConditionType{batchv1.JobFailureTarget}) || *j.Status.Terminating != 2 || j.Status.Active != 0 {
+		t.Fatalf("%v, %+v", got, j.Status)
+	}
+	w.converge()
+	j = w.job("late")
+	if got := says(j); !slices.Equal(got, []batchv1.JobConditionType{batchv1.JobFailureTarget, batchv1.JobFailed}) || *j.Status.Terminating != 0 ||
+		j.Status.Conditions[1].Reason != batchv1.JobReasonDeadlineExceeded {
+		t.Fatalf("%v, %+v", got, j.Status)
+	}
+}
+
+func TestJobIsSuspendedAndResumed(t *testing.T) {
+	w := standardWorld(t, 1, 2)
+	one, deadline := int32(1), int64(60)
+	w.put(Jobs, &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "a"}, Spec: batchv1.JobSpec{
+		Parallelism: &one, Completions: &one, ActiveDeadlineSeconds: &deadline, Template: corev1.PodTemplateSpec{Spec: testPodSpec("v1")}}})
+	w.converge()
+	suspend := func(yes bool) {
+		j := w.job("a")
+		j.Spec.Suspend = &yes
+		w.put(Jobs, j)
+		w.converge()
+	}
+	suspend(true)
+	j := w.job("a")
+	if c := j.Status.Conditions; len(c) != 1 || c[0].Type != batchv1.JobSuspended || c[0].Status != corev1.ConditionTrue || c[0].Reason != "JobSuspended" || j.Status.Active != 0 || len(w.pods) != 0 {
+		t.Fatalf("suspended: %+v with %d pods", j.Status, len(w.pods))
+	}
+	w.now = w.now.Add(time.Hour) // which does not count
+	w.settle()
+	suspend(false)
+	j = w.job("a")
+	if c := j.Status.Conditions; len(c) != 1 || c[0].Status != corev1.ConditionFalse || c[0].Reason != "JobResumed" || j.Status.Active != 1 || w.now.Sub(j.Status.StartTime.Time) > time.Minute {
+		t.Fatalf("resumed at %s: %+v", w.now, j.Status)
+	}
+	var reasons []string
+	for _, o := range w.list(Events) {
+		if ev := o.obj.(*corev1.Event); ev.InvolvedObject.Kind == "Job" && ev.Reason != "SuccessfulCreate" && ev.Reason != "SuccessfulDelete" {
+			reasons = append(reasons, fmt.Sprintf("%s: %s x%d", ev.Reason, ev.Message, ev.Count))
+		}
+	}
+	slices.Sort(reasons)
+	if !slices.Equal(reasons, []string{"Resumed: Job resumed x1", "Suspended: Job suspended x1"}) {
+		t.Fatalf("events %q", reasons)
 	}
 }
 

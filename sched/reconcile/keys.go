@@ -27,14 +27,17 @@ const (
 	areaVolume
 	areaClaim
 	areaService
-	areaAddress // name is the address
+	areaAddress    // name is the address
+	areaProtection // a storage object: resource, ns, name
+	areaRange      // a ServiceCIDR
+	areaMigration
 	areas
 )
 
 // key is a unit of work.
 type key struct {
 	area     area
-	resource string // for areaItem: the group resource
+	resource string // for areaItem and areaProtection: the group resource
 	ns, name string
 }
 

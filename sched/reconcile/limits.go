@@ -30,6 +30,10 @@ const (
 	// endedPodsPause is how long too many pods that have ended may stay before the oldest are deleted.
 	endedPodsPause = 20 * time.Second
 
+	// rangePause is how long a range of service addresses is deleting before it goes, so that every server has stopped to give
+	// addresses from it.
+	rangePause = 2 * time.Second
+
 	// suffixLength is that of generated names.
 	suffixLength = 5
 )

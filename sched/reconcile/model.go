@@ -119,6 +119,8 @@ type model struct {
 	ended      map[types.UID]*pod // that have ended, if they are counted
 	holders    map[string]ref     // services by address
 	refused    map[ref]string     // why admission does not let a workload's pods in
+	wanting    map[string]int     // how many claims and volumes want a class of attributes
+	turned     map[string][]turn  // conditions of nodes that changed and of which nobody has been told yet
 }
 
 func newModel() model {
@@ -127,7 +129,7 @@ func newModel() model {
 		dependents: map[types.UID]map[ref]struct{}{}, pods: map[types.NamespacedName]*pod{},
 		flocks: map[types.UID]*flock{}, spaces: map[string]*space{},
 		onNode: map[string]map[types.UID]*pod{}, services: map[types.NamespacedName]*service{},
-		ended: map[types.UID]*pod{}, holders: map[string]ref{}, refused: map[ref]string{},
+		ended: map[types.UID]*pod{}, holders: map[string]ref{}, refused: map[ref]string{}, wanting: map[string]int{}, turned: map[string][]turn{},
 	}
 }
 
@@ -271,9 +273,11 @@ func (e *Engine) noticed(old, o *object) {
 		e.noticedNode(old, o)
 	case Namespaces:
 		e.mark(key{area: areaNamespace, name: any.name})
+		e.markRefused() // its labels may let pods in
 	case Services:
 		e.noticedService(o, any.ns, any.name)
 		e.noticedAddresses(old, o)
+		e.markLeavingRanges()
 	case EndpointSlices:
 		e.noticedSlice(old, o)
 	case ReplicaSets, ReplicationControllers, Jobs:
@@ -287,10 +291,16 @@ func (e *Engine) noticed(old, o *object) {
 		}
 	case Claims:
 		e.noticedClaim(old, o)
+		e.noticedStorage(old, o)
 	case Volumes:
 		e.noticedVolume(old, o)
+		e.noticedStorage(old, o)
+	case AttributesClasses:
+		e.noticedStorage(old, o)
 	case StorageClasses:
 		e.noticedClass(any.name)
+	case ServiceCIDRs:
+		e.markRanges()
 	case LimitRanges, PriorityClasses, RuntimeClasses:
 		e.markRefused()
 	}
@@ -323,6 +333,8 @@ func (e *Engine) markObject(o *object) {
 		e.mark(key{area: areaService, ns: o.ns, name: o.name})
 	case IPAddresses:
 		e.mark(key{area: areaAddress, name: o.name})
+	case Migrations:
+		e.mark(key{area: areaMigration, name: o.name})
 	}
 }
 
@@ -374,6 +386,12 @@ func (e *Engine) failedObject(r ref, o runtime.Object) {
 	case EndpointSlices:
 		e.failedSlice(r, o)
 		return
+	case Claims, Volumes, AttributesClasses:
+		e.retry(protectionKey(r), e.now)
+	case ServiceCIDRs:
+		e.retry(key{area: areaRange, name: r.name}, e.now)
+	case Migrations:
+		e.retry(key{area: areaMigration, name: r.name}, e.now)
 	case Events:
 		return
 	case ConfigMaps, Accounts:

@@ -45,6 +45,7 @@ func (e *Engine) nodeDown(name string) bool { return name != "" && e.liveness[na
 // noticedNode keeps the scheduler's table and the address pool.
 func (e *Engine) noticedNode(old, o *object) {
 	if o == nil {
+		delete(e.turned, old.name)
 		e.table.RemoveNode(old.name)
 		e.cidrs.release(podCIDR(old.obj.(*corev1.Node)))
 		delete(e.liveness, old.name)
@@ -53,6 +54,7 @@ func (e *Engine) noticedNode(old, o *object) {
 		return
 	}
 	n := o.obj.(*corev1.Node)
+	e.noteConditions(old, n)
 	e.cidrs.take(podCIDR(n))
 	e.setNode(n)
 	if old == nil || !equality.Semantic.DeepEqual(old.obj.(*corev1.Node).Spec.Taints, n.Spec.Taints) {
@@ -100,6 +102,7 @@ func (e *Engine) syncNode(k key) {
 		return
 	}
 	n := o.obj.(*corev1.Node).DeepCopy()
+	e.sayConditions(n)
 	changed := e.giveCIDR(n)
 	changed = e.setReady(n) || changed
 	changed = setTaints(n) || changed
@@ -285,7 +288,8 @@ func (e *Engine) clearStray(k key) {
 }
 
 // syncEviction deletes a pod that does not tolerate a NoExecute taint, when its time is up. The taints
-// of a dead node are not for here: who moves then is decided by what controls the pod.
+// of a dead node are not for here: who moves then is decided by what controls the pod. A node that lives and says of itself that it
+// is not ready keeps its pods for as long as they tolerate that.
 func (e *Engine) syncEviction(k key) {
 	p := e.pods[types.NamespacedName{Namespace: k.ns, Name: k.name}]
 	if p == nil || p.deleting() || p.rec.Terminal() {
@@ -293,6 +297,9 @@ func (e *Engine) syncEviction(k key) {
 	}
 	o := e.object(Nodes, "", p.rec.Node)
 	if o == nil {
+		return
+	}
+	if e.nodeDown(p.rec.Node) {
 		return
 	}
 	at, evict := evictionTime(o.obj.(*corev1.Node), p, e.now)
@@ -310,7 +317,7 @@ func (e *Engine) syncEviction(k key) {
 func evictionTime(n *corev1.Node, p *pod, now time.Time) (at time.Time, evict bool) {
 	for i := range n.Spec.Taints {
 		t := &n.Spec.Taints[i]
-		if t.Effect != corev1.TaintEffectNoExecute || t.Key == corev1.TaintNodeUnreachable || t.Key == corev1.TaintNodeNotReady {
+		if t.Effect != corev1.TaintEffectNoExecute || t.Key == corev1.TaintNodeUnreachable {
 			continue
 		}
 		left, ends := toleratedFor(p.rec.Spec().Tolerations, t)

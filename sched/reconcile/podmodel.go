@@ -144,6 +144,9 @@ func (e *Engine) changePod(p *pod, rec *api.PodRecord) {
 	if old.Deleting() != rec.Deleting() || old.Phase != rec.Phase {
 		e.noticedPod(p)
 	}
+	if old.Deleting() != rec.Deleting() || old.DeletionGrace != rec.DeletionGrace {
+		p.eachClaim(func(k types.NamespacedName, _ *corev1.Volume) { e.markClaimProtection(k) })
+	}
 }
 
 // accountPod keeps the scheduler's table right: a pod takes room from its binding to its end.
@@ -355,6 +358,11 @@ func (e *Engine) failedPodPut(r ref) {
 		return
 	}
 	e.retry(key{area: areaItem, resource: r.gr.String(), ns: r.ns, name: r.name}, e.now)
+	if p.rec.Node == "" { // it may have been a binding
+		e.table.RemovePod(p.rec.UID)
+		e.accountPod(p)
+		e.pendingChanged(p)
+	}
 	if p.rec.Node != "" {
 		e.retry(key{area: areaNode, name: p.rec.Node}, e.now)
 		e.retry(key{area: areaEviction, ns: r.ns, name: r.name}, e.now)

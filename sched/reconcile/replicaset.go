@@ -123,8 +123,10 @@ func (e *Engine) createPods(w workload, t *corev1.PodTemplateSpec, n int) bool {
 	}
 	rows := e.newRows(w.ns, template.Pod.GenerateName, n)
 	e.placeRows(template, rows)
-	for _, part := range chunks(rows, planRowsMax) {
-		e.plans = append(e.plans, &ops.PlanPods{Template: template.Pod, Created: e.now.Unix(), Rows: part})
+	for _, g := range e.byPlace(template.Pod, rows) {
+		for _, part := range chunks(g.rows, planRowsMax) {
+			e.plans = append(e.plans, &ops.PlanPods{Template: g.pod, Created: e.now.Unix(), Rows: part})
+		}
 	}
 	e.saidCreated(w, template, rows)
 	return true

@@ -115,7 +115,7 @@ func (e *Engine) placeGroup(g []*pod) {
 func (e *Engine) settlePlaced(g []*pod, d sched.Decision) {
 	for i, p := range g {
 		if d.Nodes[i] != "" {
-			e.binds = append(e.binds, ops.BindRow{Namespace: p.ns(), Name: p.name(), UID: p.rec.UID, Node: d.Nodes[i]})
+			e.bindPod(p, d.Nodes[i])
 			if d.Placed <= eventsPerStepMax {
 				e.podEvent(p.ns(), p.name(), p.rec.UID, corev1.EventTypeNormal, "Scheduled",
 					fmt.Sprintf("Successfully assigned %s/%s to %s", p.ns(), p.name(), d.Nodes[i]))

@@ -37,11 +37,11 @@ func newAdmission(store Store) admission.Interface {
 	s := state{store}
 	return chain{
 		mutators: []mutator{
-			namespaceRule{s}, limitRule{s}, accountRule{s}, nodeRule{}, priorityRule{s}, tolerationRule{}, storageClassRule{s}, runtimeClassRule{s},
-			certificateRule{}, ingressClassRule{s},
+			namespaceRule{s}, limitRule{s}, accountRule{s}, kubeletRule{s}, nodeRule{}, priorityRule{s}, tolerationRule{}, storageClassRule{s},
+			storageProtectionRule{}, runtimeClassRule{s}, certificateRule{}, ingressClassRule{s}, topologyRule{s},
 		},
 		// A quota would come last of all, so that it never counts what another rule refuses.
-		validators: []validator{namespaceRule{s}, limitRule{s}, priorityRule{s}, claimResizeRule{s}, runtimeClassRule{s}},
+		validators: []validator{namespaceRule{s}, limitRule{s}, newPodSecurityRule(s), priorityRule{s}, claimResizeRule{s}, runtimeClassRule{s}},
 	}
 }
 
@@ -119,6 +119,9 @@ func admitPod(p *corev1.Pod, account *corev1.ServiceAccount, facts Facts) error 
 		return err
 	}
 	if err := checkPodLimits(p, facts); err != nil {
+		return err
+	}
+	if err := checkPodSecurity(p, facts); err != nil {
 		return err
 	}
 	return checkOverhead(p, facts)

@@ -461,3 +461,48 @@ func TestTolerationsOfRuntimeClassesAreMerged(t *testing.T) {
 		})
 	}
 }
+
+func TestNewStorageObjectsAreProtected(t *testing.T) {
+	h, ctx := start(t), context.Background()
+	c, err := h.client.CoreV1().PersistentVolumeClaims("default").Create(ctx, &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Name: "c", Finalizers: []string{"example.com/mine"}},
+		Spec: corev1.PersistentVolumeClaimSpec{AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+			Resources: corev1.VolumeResourceRequirements{Requests: list("storage", "1Gi")}}}, metav1.CreateOptions{})
+	if err != nil || !slices.Equal(c.Finalizers, []string{"example.com/mine", api.ClaimProtectionFinalizer}) {
+		t.Errorf("%v, %q", err, c.Finalizers)
+	}
+	v, err := h.client.CoreV1().PersistentVolumes().Create(ctx, &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "v"},
+		Spec: corev1.PersistentVolumeSpec{AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}, Capacity: list("storage", "1Gi"),
+			PersistentVolumeSource: corev1.PersistentVolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/v"}}}}, metav1.CreateOptions{})
+	if err != nil || !slices.Equal(v.Finalizers, []string{api.VolumeProtectionFinalizer}) {
+		t.Errorf("%v, %q", err, v.Finalizers)
+	}
+	a, err := h.client.StorageV1().VolumeAttributesClasses().Create(ctx, &storagev1.VolumeAttributesClass{ObjectMeta: metav1.ObjectMeta{Name: "a"},
+		DriverName: "csi.example.com", Parameters: map[string]string{"iops": "100"}}, metav1.CreateOptions{})
+	if err != nil || !slices.Equal(a.Finalizers, []string{api.AttributesProtectionFinalizer}) {
+		t.Errorf("%v, %q", err, a.Finalizers)
+	}
+}
+
+func TestPodsAreToldTheirPlace(t *testing.T) {
+	h, ctx := start(t), context.Background()
+	h.have("", "nodes", &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", Labels: map[string]string{
+		corev1.LabelTopologyZone: "a", corev1.LabelTopologyRegion: "r", "other": "x"}}})
+	at, err := h.createPod("at", func(s *corev1.PodSpec) { s.NodeName = "n1" })
+	if err != nil || at.Labels[corev1.LabelTopologyZone] != "a" || at.Labels[corev1.LabelTopologyRegion] != "r" || len(at.Labels) != 2 {
+		t.Errorf("made for a node: %v, %v", at.Labels, err)
+	}
+	p := pod("later", "")
+	p.Labels = map[string]string{"app": "x", corev1.LabelTopologyZone: "claimed"}
+	if p, err = h.client.CoreV1().Pods("default").Create(ctx, p, metav1.CreateOptions{}); err != nil || p.Labels[corev1.LabelTopologyZone] != "claimed" {
+		t.Fatalf("without a node: %v, %v", p.Labels, err)
+	}
+	bind := &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Name: "later"}, Target: corev1.ObjectReference{Kind: "Node", Name: "n1"}}
+	if err := h.client.CoreV1().Pods("default").Bind(ctx, bind, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	p, err = h.client.CoreV1().Pods("default").Get(ctx, "later", metav1.GetOptions{})
+	if err != nil || p.Spec.NodeName != "n1" || p.Labels[corev1.LabelTopologyZone] != "a" || p.Labels["app"] != "x" {
+		t.Errorf("bound: %v, %v", p.Labels, err)
+	}
+}

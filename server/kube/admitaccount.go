@@ -2,11 +2,14 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apiserver/pkg/admission"
+
+	"github.com/peapod-sh/peapod/server/nodeauth"
 )
 
 // accountRule gives new pods what their service account brings.
@@ -17,12 +20,36 @@ func (r accountRule) mutate(ctx context.Context, at admission.Attributes) error 
 	if p == nil {
 		return nil
 	}
+	if _, mirror := p.Annotations[corev1.MirrorPodAnnotationKey]; mirror {
+		if err := checkMirrorAccount(p); err != nil {
+			return admission.NewForbidden(at, err)
+		}
+		return nil
+	}
 	nameServiceAccount(p)
 	account, err := r.account(ctx, at.GetNamespace(), p.Spec.ServiceAccountName)
 	if err != nil {
 		return admission.NewForbidden(at, fmt.Errorf("error looking up service account %s/%s: %w", at.GetNamespace(), p.Spec.ServiceAccountName, err))
 	}
 	giveAccount(p, account)
+	return nil
+}
+
+// checkMirrorAccount says why a pod that a node runs of itself has no account: what it may do nobody has granted.
+func checkMirrorAccount(p *corev1.Pod) error {
+	if p.Spec.ServiceAccountName != "" {
+		return errors.New("a mirror pod may not reference service accounts")
+	}
+	if nodeauth.NamesAny(&p.Spec, secretsResource) {
+		return errors.New("a mirror pod may not reference secrets")
+	}
+	for i := range p.Spec.Volumes {
+		for _, s := range nodeauth.Projections(&p.Spec.Volumes[i]) {
+			if s.ServiceAccountToken != nil {
+				return errors.New("a mirror pod may not use ServiceAccountToken volume projections")
+			}
+		}
+	}
 	return nil
 }
 

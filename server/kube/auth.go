@@ -15,22 +15,47 @@ import (
 	x509request "k8s.io/apiserver/pkg/authentication/request/x509"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
+	authorizerunion "k8s.io/apiserver/pkg/authorization/union"
 
+	"github.com/peapod-sh/peapod/server/nodeauth"
 	"github.com/peapod-sh/peapod/server/rbac"
 )
 
 // authorizeBy lets a policy decide, and keeps its writers from granting what they do not have.
 func (s *Server) authorizeBy(policy *rbac.Authorizer) {
+	rest, rules := authorizer.Authorizer(policy), authorizer.RuleResolver(policy)
+	if s.config.NodeState != nil {
+		nodes := nodeauth.New(s.config.NodeState)
+		rest, rules = nodesFirst{nodes, policy}, authorizerunion.NewRuleResolvers(nodes, policy)
+	}
 	all := authorizer.AuthorizerFunc(func(ctx context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
 		if u := a.GetUser(); u != nil && slices.Contains(u.GetGroups(), user.SystemPrivilegedGroup) {
 			return authorizer.DecisionAllow, "", nil
 		}
-		return policy.Authorize(ctx, a)
+		return rest.Authorize(ctx, a)
 	})
 	if s.config.Authorizer == nil {
-		s.config.Authorizer, s.config.Rules = all, policy
+		s.config.Authorizer, s.config.Rules = all, rules
 	}
 	s.guard = rbac.NewGuard(policy, s.config.Authorizer)
+}
+
+// nodesFirst asks what a node needs before it asks what roles give to a user.
+type nodesFirst struct {
+	nodes *nodeauth.Authorizer
+	*rbac.Authorizer
+}
+
+func (f nodesFirst) Authorize(ctx context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
+	decision, why, err := f.nodes.Authorize(ctx, a)
+	if decision == authorizer.DecisionAllow || err != nil {
+		return decision, why, err
+	}
+	decision, reason, err := f.Authorizer.Authorize(ctx, a)
+	if decision != authorizer.DecisionAllow && why != "" {
+		reason = strings.TrimSuffix(why+"\n"+reason, "\n")
+	}
+	return decision, reason, err
 }
 
 // newAuthenticator asks client certificates first, then tokens, then the others.

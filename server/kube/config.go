@@ -14,6 +14,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
+	"github.com/peapod-sh/peapod/server/nodeauth"
 	"github.com/peapod-sh/peapod/server/rbac"
 	"github.com/peapod-sh/peapod/server/tokens"
 )
@@ -49,6 +50,9 @@ type Config struct {
 	// Policy is the roles and bindings that decide what a user may do, beside system:masters, who may do everything. With it, requests
 	// without credentials are those of system:anonymous.
 	Policy rbac.State
+	// NodeState is what decides which objects a user of the group system:nodes may read and write; nil gives them no rights. It is asked
+	// with Policy only.
+	NodeState nodeauth.State
 	// Authorizer decides instead of Policy. If both are nil, system:masters may do everything, and other users read discovery, version
 	// and health.
 	Authorizer authorizer.Authorizer

@@ -26,6 +26,7 @@ var (
 	storageClassesResource  = schema.GroupResource{Group: storagev1.GroupName, Resource: "storageclasses"}
 	ingressClassesResource  = schema.GroupResource{Group: networkingv1.GroupName, Resource: "ingressclasses"}
 	addressesResource       = schema.GroupResource{Group: networkingv1.GroupName, Resource: "ipaddresses"}
+	serviceRangesResource   = schema.GroupResource{Group: networkingv1.GroupName, Resource: "servicecidrs"}
 	ingressesResource       = schema.GroupResource{Group: networkingv1.GroupName, Resource: "ingresses"}
 )
 

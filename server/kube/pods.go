@@ -23,8 +23,9 @@ func (s *Server) newPods(r resource, out served) rest.Storage {
 	st := podStrategy{newStrategy(r.kind)}
 	r.Store.DeleteStrategy = st
 	r.Store.ReturnDeletedObject = true
-	out["pods/binding"] = &binding{r.Store}
-	out["bindings"] = oldBinding{binding{r.Store}}
+	bind := binding{r.Store, state{s.config.Store}}
+	out["pods/binding"] = &bind
+	out["bindings"] = oldBinding{bind}
 	out["pods/eviction"] = &eviction{r.Store}
 	connect := streams{store: r.Store, nodes: s.config.Nodes}
 	out["pods/log"] = &podLog{connect}
@@ -68,7 +69,10 @@ func (podStrategy) CheckGracefulDelete(_ context.Context, obj runtime.Object, o 
 }
 
 // binding is the subresource by which a scheduler gives a pod its node.
-type binding struct{ store *registry.Store }
+type binding struct {
+	store *registry.Store
+	state state
+}
 
 var (
 	_ rest.NamedCreater                   = (*binding)(nil)
@@ -99,7 +103,11 @@ func (b *binding) Create(ctx context.Context, name string, obj runtime.Object, v
 	}
 	assign := func(_ context.Context, _, old runtime.Object) (runtime.Object, error) {
 		p := old.DeepCopyObject().(*corev1.Pod)
-		return p, bindPod(p, bind, metav1.NewTime(time.Now().Truncate(time.Second)))
+		if err := bindPod(p, bind, metav1.NewTime(time.Now().Truncate(time.Second))); err != nil {
+			return p, err
+		}
+		b.state.copyTopology(p, bind.Target.Name)
+		return p, nil
 	}
 	_, _, err := systemUpdate(b.store).Update(ctx, name, rest.DefaultUpdatedObjectInfo(nil, assign), rest.ValidateAllObjectFunc,
 		rest.ValidateAllObjectUpdateFunc, false, &metav1.UpdateOptions{DryRun: o.DryRun})

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -133,16 +136,52 @@ func (a *allocator) address(s *corev1.Service, u inUse) string {
 	case "kube-system/kube-dns":
 		return a.dnsAddress.String()
 	}
-	size := uint32(1) << (32 - a.cidr.Bits())
-	usable := size - 3 // not the network, the first, or the broadcast address
+	for _, cidr := range a.ranges() {
+		if ip := a.addressOf(cidr, u); ip != "" {
+			return ip
+		}
+	}
+	return ""
+}
+
+// addressOf is a random free address of one range; "" if it is full.
+func (a *allocator) addressOf(cidr netip.Prefix, u inUse) string {
+	first, rest := uint32(1), uint32(2) // not the network and the broadcast address
+	if cidr == a.cidr {
+		first, rest = 2, 3 // nor that of the API
+	}
+	size := uint64(1) << (32 - cidr.Bits())
+	if size <= uint64(rest) {
+		return ""
+	}
+	usable := uint32(size - uint64(rest))
 	start := rand.Uint32N(usable)
 	for i := range usable {
-		ip := addressAt(a.cidr, 2+(start+i)%usable)
+		ip := addressAt(cidr, first+uint32((uint64(start)+uint64(i))%uint64(usable)))
 		if ip != a.dnsAddress && !u.addresses[ip.String()] {
 			return ip.String()
 		}
 	}
 	return ""
+}
+
+// ranges are where addresses come from: the range that the cluster was founded with, then others that are ready and stay, by name. Only
+// the first family is given.
+func (a *allocator) ranges() []netip.Prefix {
+	out := []netip.Prefix{a.cidr}
+	a.store.Snapshot(serviceRangesResource).Ascend("", "", func(_, _ string, o runtime.Object) bool {
+		c, ok := o.(*networkingv1.ServiceCIDR)
+		if !ok || c.DeletionTimestamp != nil || !meta.IsStatusConditionTrue(c.Status.Conditions, networkingv1.ServiceCIDRConditionReady) {
+			return true
+		}
+		for _, text := range c.Spec.CIDRs {
+			if p, err := netip.ParsePrefix(text); err == nil && p.Addr().Is4() && p != a.cidr {
+				out = append(out, p.Masked())
+			}
+		}
+		return true
+	})
+	return out
 }
 
 func (a *allocator) port(u inUse) int32 {
@@ -188,19 +227,28 @@ func (a *allocator) addressFault(s *corev1.Service, u inUse, path *field.Path) f
 		return nil
 	}
 	if ip == "" {
-		return field.ErrorList{field.InternalError(path, fmt.Errorf("failed to allocate a serviceIP: range %s is full", a.cidr))}
+		return field.ErrorList{field.InternalError(path, fmt.Errorf("failed to allocate a serviceIP: range %s is full", rangesText(a.ranges())))}
 	}
 	addr, err := netip.ParseAddr(ip)
 	if err != nil {
 		return nil // the kind's own validation says so
 	}
-	if !a.cidr.Contains(addr) || addr == a.cidr.Addr() {
-		return field.ErrorList{field.Invalid(path, []string{ip}, fmt.Sprintf("failed to allocate IP %s: the provided IP (%s) is not in the valid range. The range of valid IPs is %s", ip, ip, a.cidr))}
+	ranges := a.ranges()
+	if !slices.ContainsFunc(ranges, func(r netip.Prefix) bool { return r.Contains(addr) && addr != r.Addr() }) {
+		return field.ErrorList{field.Invalid(path, []string{ip}, fmt.Sprintf("failed to allocate IP %s: the provided IP (%s) is not in the valid range. The range of valid IPs is %s", ip, ip, rangesText(ranges)))}
 	}
 	if u.addresses[ip] {
 		return field.ErrorList{field.Invalid(path, []string{ip}, fmt.Sprintf("failed to allocate IP %s: provided IP is already allocated", ip))}
 	}
 	return nil
+}
+
+func rangesText(ranges []netip.Prefix) string {
+	var out []string
+	for _, r := range ranges {
+		out = append(out, r.String())
+	}
+	return strings.Join(out, ", ")
 }
 
 func (a *allocator) portFault(p int32, u inUse, path *field.Path) field.ErrorList {

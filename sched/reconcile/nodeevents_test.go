@@ -1,0 +1,102 @@
+package reconcile
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// wordsOf are the reasons of the events about a node, with how often each was said.
+func (w *world) wordsOf(node string) map[string]int32 {
+	out := map[string]int32{}
+	for _, o := range w.list(Events) {
+		if ev := o.obj.(*corev1.Event); ev.InvolvedObject.Kind == "Node" && ev.InvolvedObject.Name == node {
+			out[ev.Source.Component+" "+ev.Reason] += ev.Count
+		}
+	}
+	return out
+}
+
+func (w *world) condition(node string, t corev1.NodeConditionType, s corev1.ConditionStatus) {
+	w.change(Nodes, "", node, func(o runtime.Object) {
+		n := o.(*corev1.Node)
+		if c := nodeCondition(n, t); c != nil {
+			c.Status = s
+			return
+		}
+		n.Status.Conditions = append(n.Status.Conditions, corev1.NodeCondition{Type: t, Status: s})
+	})
+}
+
+func TestNodesHaveEvents(t *testing.T) {
+	w := standardWorld(t, 1, 1)
+	if got := w.wordsOf("n1"); len(got) != 2 || got["kubelet NodeReady"] != 1 || got["node-controller RegisteredNode"] != 1 {
+		t.Fatalf("a new node: %v", got)
+	}
+	w.condition("n1", corev1.NodeMemoryPressure, corev1.ConditionFalse)
+	w.condition("n1", corev1.NodeMemoryPressure, corev1.ConditionTrue)
+	w.condition("n1", corev1.NodeMemoryPressure, corev1.ConditionTrue) // nothing new
+	w.condition("n1", corev1.NodeReady, corev1.ConditionFalse)
+	got := w.wordsOf("n1")
+	if len(got) != 5 || got["kubelet NodeHasSufficientMemory"] != 1 || got["kubelet NodeHasInsufficientMemory"] != 1 || got["kubelet NodeNotReady"] != 1 {
+		t.Fatalf("%v", got)
+	}
+	// A new leader is shown what there is, and says nothing.
+	before := len(w.list(Events))
+	w.e = New(w.e.cfg)
+	for _, o := range w.list(Namespaces) {
+		w.e.indexObject(nil, o)
+	}
+	w.e.noteConditions(nil, w.list(Nodes)[0].obj.(*corev1.Node))
+	if w.settle(); len(w.list(Events)) != before || len(w.e.turned) != 0 {
+		t.Fatalf("a new leader tells %v", w.e.turned)
+	}
+}
+
+// A node that lives and is not ready keeps its pods for as long as they say that they tolerate it.
+func TestNotReadyNodeLosesItsPodsInTime(t *testing.T) {
+	w := standardWorld(t, 1, 2)
+	seconds := int64(300)
+	d := testDeployment("web", 2)
+	d.Spec.Template.Spec.Tolerations = []corev1.Toleration{{Key: corev1.TaintNodeNotReady, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: &seconds}}
+	w.put(Deployments, d)
+	w.converge()
+	w.condition("n1", corev1.NodeReady, corev1.ConditionFalse)
+	keys := []string{}
+	for _, taint := range w.objects[ref{Nodes, "", "n1"}].obj.(*corev1.Node).Spec.Taints {
+		keys = append(keys, taint.Key+":"+string(taint.Effect))
+	}
+	if slices.Sort(keys); !slices.Equal(keys, []string{"node.kubernetes.io/not-ready:NoExecute", "node.kubernetes.io/not-ready:NoSchedule"}) {
+		t.Fatalf("taints %v", keys)
+	}
+	w.now = w.now.Add(299 * time.Second)
+	w.converge()
+	if on := w.podsOn(); on["n1"] == 0 {
+		t.Fatalf("pods left before their time: %v", on)
+	}
+	w.now = w.now.Add(2 * time.Second)
+	w.converge()
+	if on := w.podsOn(); on["n1"] != 0 || on["n2"] != 2 {
+		t.Fatalf("pods by node: %v", on)
+	}
+}
+
+func TestNodeThatIsReadyAgainKeepsItsPods(t *testing.T) {
+	w := standardWorld(t, 1, 1)
+	seconds := int64(300)
+	d := testDeployment("web", 1)
+	d.Spec.Template.Spec.Tolerations = []corev1.Toleration{{Key: corev1.TaintNodeNotReady, Operator: corev1.TolerationOpExists, TolerationSeconds: &seconds}}
+	w.put(Deployments, d)
+	w.converge()
+	w.condition("n1", corev1.NodeReady, corev1.ConditionFalse)
+	w.now = w.now.Add(200 * time.Second)
+	w.condition("n1", corev1.NodeReady, corev1.ConditionTrue)
+	w.now = w.now.Add(200 * time.Second)
+	w.converge()
+	if on := w.podsOn(); on["n1"] != 1 {
+		t.Fatalf("pods by node: %v", on)
+	}
+}
