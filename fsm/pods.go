@@ -57,7 +57,7 @@ func (f *FSM) planPods(o *ops.PlanPods) ops.Result {
 			return ops.Found
 		}
 		rec := &api.PodRecord{Template: tmpl, Name: key[len(namespace)+1:], UID: row.UID, Node: row.Node,
-			Created: o.Created, Generation: generation, Phase: corev1.PodPending}
+			Created: o.Created, Generation: generation}
 		f.storePod(t, key, rec, nil)
 		return ops.Applied
 	})
@@ -106,8 +106,7 @@ func (f *FSM) podStatus(row *ops.StatusRow) ops.Outcome {
 		if row.Expect != 0 && row.Expect != rec.Revision {
 			return ops.Conflict
 		}
-		// Copied, or one status would pin the log entry of many.
-		if rec.SetStatus(append([]byte(nil), row.Status...)) != nil {
+		if rec.SetStatus(row.Status) != nil {
 			return ops.Invalid
 		}
 		return ops.Applied

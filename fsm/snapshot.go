@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/peapod-sh/peapod/api"
+	"github.com/peapod-sh/peapod/api/podstatus"
 )
 
 // ErrDamaged is wrapped when a snapshot cannot be read.
@@ -76,6 +77,9 @@ type snapshotWriter struct {
 	templates map[string]uint64 // encoded template -> number, in order of first use
 	err       error
 	scratch   []byte
+
+	expand podstatus.Expander
+	status []byte
 }
 
 func (s *snapshotWriter) raw(b []byte) {
@@ -145,7 +149,8 @@ func (s *snapshotWriter) pod(it item) {
 	for _, n := range []int64{int64(p.Revision), p.Created, p.Generation, p.DeletionTime, p.DeletionGrace} {
 		s.uint(uint64(n))
 	}
-	s.bytes(p.Status)
+	s.status = s.expand.AppendStored(s.status[:0], p.Status)
+	s.bytes(s.status)
 }
 
 // Restore replaces the whole state by a snapshot. Watchers are told to start over: every ring is

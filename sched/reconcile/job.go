@@ -81,9 +81,9 @@ func countJob(f *flock) (c jobCount) {
 	for _, p := range f.pods {
 		switch {
 		case !p.counted.controlled:
-		case p.rec.Phase == corev1.PodSucceeded:
+		case p.rec.Phase() == corev1.PodSucceeded:
 			c.succeeded++
-		case p.rec.Phase == corev1.PodFailed:
+		case p.rec.Phase() == corev1.PodFailed:
 			c.failed++
 			c.lastFailure = later(c.lastFailure, finished(p))
 		case p.counted.active:

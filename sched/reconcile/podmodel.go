@@ -129,14 +129,14 @@ func (e *Engine) changePod(p *pod, rec *api.PodRecord) {
 	e.noteEnded(p)
 	e.accountPod(p)
 	e.recount(p)
-	if old.Ready != rec.Ready || old.IP != rec.IP || old.Deleting() != rec.Deleting() || old.Terminal() != rec.Terminal() {
+	if old.Status.Ready() != rec.Status.Ready() || !old.Status.SamePodIP(rec.Status) || old.Deleting() != rec.Deleting() || old.Terminal() != rec.Terminal() {
 		e.memberChanged(p)
 		e.flocksOf(p, e.flockChanged)
 	}
 	if old.Deleting() != rec.Deleting() || old.Terminal() != rec.Terminal() || old.Generation != rec.Generation {
 		e.pendingChanged(p)
 	}
-	if old.Deleting() != rec.Deleting() || old.Phase != rec.Phase {
+	if old.Deleting() != rec.Deleting() || old.Phase() != rec.Phase() {
 		e.noticedPod(p)
 	}
 }
@@ -197,7 +197,7 @@ func (e *Engine) tallyOf(p *pod, f *flock) tally {
 }
 
 // ready says whether the pod counts as ready: it says so itself and its node lives.
-func (e *Engine) ready(p *pod) bool { return p.rec.Ready && !e.nodeDown(p.rec.Node) }
+func (e *Engine) ready(p *pod) bool { return p.rec.Status.Ready() && !e.nodeDown(p.rec.Node) }
 
 func includes(all, some map[string]string) bool {
 	for k, v := range some {

@@ -244,11 +244,11 @@ func (e *Engine) rankForDeletion(w workload, f *flock) []*pod {
 	slices.SortFunc(list, func(a, b *pod) int {
 		return cmp.Or(
 			compareBool(a.rec.Node != "", b.rec.Node != ""),
-			cmp.Compare(phaseRank(a.rec.Phase), phaseRank(b.rec.Phase)),
+			cmp.Compare(phaseRank(a.rec.Phase()), phaseRank(b.rec.Phase())),
 			compareBool(a.counted.ready, b.counted.ready),
 			cmp.Compare(deletionCost(a), deletionCost(b)),
 			-cmp.Compare(mates[a.rec.Node], mates[b.rec.Node]),
-			-cmp.Compare(a.rec.ReadySince, b.rec.ReadySince),
+			-cmp.Compare(a.rec.Status.ReadySince(), b.rec.Status.ReadySince()),
 			-cmp.Compare(a.rec.Created, b.rec.Created),
 			strings.Compare(a.name(), b.name()),
 		)
@@ -318,7 +318,7 @@ func (e *Engine) available(f *flock, minReadySeconds int32) (n int, next time.Ti
 		if !p.counted.ready {
 			continue
 		}
-		at := time.Unix(p.rec.ReadySince, 0).Add(time.Duration(minReadySeconds) * time.Second)
+		at := time.Unix(p.rec.Status.ReadySince(), 0).Add(time.Duration(minReadySeconds) * time.Second)
 		if !at.After(e.now) {
 			n++
 		} else if next.IsZero() || at.Before(next) {

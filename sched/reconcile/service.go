@@ -102,7 +102,7 @@ func (e *Engine) memberChanged(p *pod) {
 }
 
 func (e *Engine) endpointChanged(s *service, p *pod) {
-	if p.rec.IP == "" && s.where[p.rec.UID] == "" {
+	if p.rec.Status.PodIP() == "" && s.where[p.rec.UID] == "" {
 		return // it has no endpoint and cannot have one
 	}
 	s.changed[p.rec.UID] = struct{}{}
