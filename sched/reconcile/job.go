@@ -151,7 +151,7 @@ func (e *Engine) jobLate(j *batchv1.Job, s *batchv1.JobStatus) bool {
 }
 
 func (e *Engine) stopJobPods(f *flock) (acted bool) {
-	for _, p := range podsByName(f.pods) {
+	for _, p := range podsByName(slices.Values(f.pods)) {
 		if p.counted.active {
 			e.doomPod(p, -1)
 			acted = true

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,7 +58,7 @@ func (e *Engine) adopt(w workload, f *flock) (acted bool) {
 	if s == nil || len(s.orphans) == 0 || !f.known {
 		return false
 	}
-	for _, p := range podsByName(s.orphans) {
+	for _, p := range podsByName(maps.Values(s.orphans)) {
 		if p.deleting() || p.rec.Terminal() || !f.selector.Matches(labels.Set(p.rec.Labels())) {
 			continue
 		}
@@ -71,7 +72,7 @@ func (e *Engine) release(f *flock) (acted bool) {
 	if f.strays == 0 {
 		return false
 	}
-	for _, p := range podsByName(f.pods) {
+	for _, p := range podsByName(slices.Values(f.pods)) {
 		if p.counted.stray {
 			owners := slices.DeleteFunc(slices.Clone(p.rec.Template.Pod.OwnerReferences), func(o metav1.OwnerReference) bool { return o.UID == f.uid })
 			acted = e.ownPod(p, owners) || acted
@@ -136,7 +137,7 @@ func (e *Engine) newRows(ns, prefix string, n int) []ops.PlanRow {
 	taken := make(map[string]struct{}, n)
 	for len(rows) < n {
 		s := e.names.suffix()
-		if _, twice := taken[s]; twice || e.pods[types.NamespacedName{Namespace: ns, Name: prefix + s}] != nil {
+		if _, twice := taken[s]; twice || e.pod(ns, prefix+s) != nil {
 			continue
 		}
 		taken[s] = struct{}{}

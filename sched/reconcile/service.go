@@ -50,9 +50,9 @@ func (e *Engine) noticedService(o *object, ns, name string) {
 		}
 	}
 	if s.selector != nil {
-		for uid, p := range e.space(ns).pods {
+		for _, p := range e.space(ns).pods {
 			if s.selector.Matches(labels.Set(p.rec.Labels())) {
-				s.members[uid] = p
+				s.members[p.rec.UID] = p
 			}
 		}
 	}
