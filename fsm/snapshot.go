@@ -212,7 +212,20 @@ type snapshotReader struct {
 	f         *FSM
 	table     *table
 	templates []*api.PodTemplate
+	nodes     map[string]string
 	err       error
+}
+
+// node gives pods of one node one string.
+func (s *snapshotReader) node(name string) string {
+	if known, ok := s.nodes[name]; ok {
+		return known
+	}
+	if s.nodes == nil {
+		s.nodes = map[string]string{}
+	}
+	s.nodes[name] = name
+	return name
 }
 
 // ReadByte makes the reader an io.ByteReader that also sums.
@@ -354,7 +367,9 @@ func (s *snapshotReader) pod() {
 	if err := p.SetStatus(s.bytes()); err != nil {
 		s.fail(err)
 	}
+	p.Node = s.node(p.Node)
 	key := makeKey(p.Namespace(), p.Name)
+	p.Name = nameIn(key, p.Namespace())
 	s.table.set(item{key: key, revision: p.Revision, pod: p})
 	s.f.podIndex.move(key, nil, p)
 }
