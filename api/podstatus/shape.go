@@ -36,7 +36,7 @@ type shape struct {
 // step is one step of putting a message together.
 type step struct {
 	op byte
-	// bytes are a literal's, or the tag of what is written.
+	// bytes come first: a literal, and the tag of what is written.
 	bytes []byte
 }
 
@@ -105,7 +105,7 @@ func newShape(key string) (*shape, error) {
 // step reads one step of a key and returns what follows it.
 func (s *shape) step(op byte, key string) (rest string) {
 	if op == stepEnd {
-		s.steps = append(s.steps, step{op: op})
+		s.add(op, nil)
 		return key
 	}
 	n, size := uvarint(key)
@@ -113,11 +113,7 @@ func (s *shape) step(op byte, key string) (rest string) {
 	wire := protowire.BytesType
 	switch op {
 	case stepLiteral:
-		if last := len(s.steps) - 1; last >= 0 && s.steps[last].op == stepLiteral {
-			s.steps[last].bytes = append(s.steps[last].bytes, key[:n]...)
-		} else {
-			s.steps = append(s.steps, step{op, []byte(key[:n])})
-		}
+		s.add(op, []byte(key[:n]))
 		return key[n:]
 	case stepText:
 		length := int(key[0])
@@ -129,8 +125,17 @@ func (s *shape) step(op byte, key string) (rest string) {
 		wire = protowire.VarintType
 		s.holes = append(s.holes, hole{kind: number})
 	}
-	s.steps = append(s.steps, step{op, protowire.AppendTag(nil, protowire.Number(n), wire)})
+	s.add(op, protowire.AppendTag(nil, protowire.Number(n), wire))
 	return key
+}
+
+// add appends a step, or makes one of it and a literal before it.
+func (s *shape) add(op byte, bytes []byte) {
+	if last := len(s.steps) - 1; last >= 0 && s.steps[last].op == stepLiteral {
+		s.steps[last] = step{op, append(s.steps[last].bytes, bytes...)}
+		return
+	}
+	s.steps = append(s.steps, step{op, bytes})
 }
 
 // appendProto puts a status together.
