@@ -8,7 +8,7 @@
 //
 // The package also holds the two shapes that state takes on its way through the cluster: PodRecord
 // (how the store keeps a pod) and Change (one committed change, as a watcher sees it). The changes
-// that writers ask for are in api/ops.
+// that writers ask for are in api/ops; how a record keeps a pod's status is in api/podstatus.
 //
 // To add a kind: one file with its Register call, Default and columns; beside it, if it is long, a
 // file with its validation. Give it a good object and a table of bad ones in validation_test.go, its

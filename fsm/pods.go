@@ -32,7 +32,11 @@ func (f *FSM) recordOf(p *corev1.Pod) (*api.PodRecord, error) {
 	return rec, err
 }
 
-// storePod commits a record under key; old is what was there, or nil.
+// nameIn cuts a pod's name from its key, so that the two share their bytes.
+func nameIn(key, namespace string) string { return key[len(namespace)+1:] }
+
+// storePod commits a record under key; old is what was there, or nil, and then the key is the one that it had: the name, the index
+// by node and every later record share its bytes.
 func (f *FSM) storePod(t *table, key string, rec, old *api.PodRecord) {
 	f.revision++
 	rec.Revision = f.revision
@@ -51,13 +55,12 @@ func (f *FSM) planPods(o *ops.PlanPods) ops.Result {
 	t := f.table(Pods)
 	return f.rows(len(o.Rows), func(i int) ops.Outcome {
 		row := &o.Rows[i]
-		// The name is cut from the key, so that the two share their bytes.
 		key := makeKey(namespace, base+row.Suffix)
 		if _, exists := t.get(key); exists {
 			return ops.Found
 		}
-		rec := &api.PodRecord{Template: tmpl, Name: key[len(namespace)+1:], UID: row.UID, Node: row.Node,
-			Created: o.Created, Generation: generation, Phase: corev1.PodPending}
+		rec := &api.PodRecord{Template: tmpl, Name: nameIn(key, namespace), UID: row.UID, Node: row.Node,
+			Created: o.Created, Generation: generation}
 		f.storePod(t, key, rec, nil)
 		return ops.Applied
 	})
@@ -77,7 +80,7 @@ func (f *FSM) change(namespace, name string, uid types.UID, edit func(*api.PodRe
 	if outcome := edit(&rec); outcome != ops.Applied {
 		return outcome
 	}
-	f.storePod(t, key, &rec, old.pod)
+	f.storePod(t, old.key, &rec, old.pod)
 	return ops.Applied
 }
 
@@ -106,8 +109,7 @@ func (f *FSM) podStatus(row *ops.StatusRow) ops.Outcome {
 		if row.Expect != 0 && row.Expect != rec.Revision {
 			return ops.Conflict
 		}
-		// Copied, or one status would pin the log entry of many.
-		if rec.SetStatus(append([]byte(nil), row.Status...)) != nil {
+		if rec.SetStatus(row.Status) != nil {
 			return ops.Invalid
 		}
 		return ops.Applied
@@ -135,7 +137,7 @@ func (f *FSM) deletePod(now int64, row *ops.DeleteRow) ops.Outcome {
 	rec := *old.pod
 	rec.DeletionTime, rec.DeletionGrace = now+grace, grace
 	rec.Generation++
-	f.storePod(t, key, &rec, old.pod)
+	f.storePod(t, old.key, &rec, old.pod)
 	return ops.Applied
 }
 

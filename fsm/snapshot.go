@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/peapod-sh/peapod/api"
+	"github.com/peapod-sh/peapod/api/podstatus"
 )
 
 // ErrDamaged is wrapped when a snapshot cannot be read.
@@ -76,6 +77,9 @@ type snapshotWriter struct {
 	templates map[string]uint64 // encoded template -> number, in order of first use
 	err       error
 	scratch   []byte
+
+	expand podstatus.Expander
+	status []byte
 }
 
 func (s *snapshotWriter) raw(b []byte) {
@@ -145,7 +149,8 @@ func (s *snapshotWriter) pod(it item) {
 	for _, n := range []int64{int64(p.Revision), p.Created, p.Generation, p.DeletionTime, p.DeletionGrace} {
 		s.uint(uint64(n))
 	}
-	s.bytes(p.Status)
+	s.status = s.expand.AppendStored(s.status[:0], p.Status)
+	s.bytes(s.status)
 }
 
 // Restore replaces the whole state by a snapshot. Watchers are told to start over: every ring is
@@ -207,7 +212,20 @@ type snapshotReader struct {
 	f         *FSM
 	table     *table
 	templates []*api.PodTemplate
+	nodes     map[string]string
 	err       error
+}
+
+// node gives pods of one node one string.
+func (s *snapshotReader) node(name string) string {
+	if known, ok := s.nodes[name]; ok {
+		return known
+	}
+	if s.nodes == nil {
+		s.nodes = map[string]string{}
+	}
+	s.nodes[name] = name
+	return name
 }
 
 // ReadByte makes the reader an io.ByteReader that also sums.
@@ -349,7 +367,9 @@ func (s *snapshotReader) pod() {
 	if err := p.SetStatus(s.bytes()); err != nil {
 		s.fail(err)
 	}
+	p.Node = s.node(p.Node)
 	key := makeKey(p.Namespace(), p.Name)
+	p.Name = nameIn(key, p.Namespace())
 	s.table.set(item{key: key, revision: p.Revision, pod: p})
 	s.f.podIndex.move(key, nil, p)
 }

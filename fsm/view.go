@@ -113,7 +113,7 @@ func (f *FSM) PodsOfNode(node string) []*api.PodRecord {
 func (f *FSM) podsOfNodeLocked(node string) []*api.PodRecord {
 	t := f.tables[Pods]
 	out := make([]*api.PodRecord, 0, len(f.podIndex[node]))
-	for key := range f.podIndex[node] {
+	for _, key := range f.podIndex[node] {
 		if it, ok := t.get(key); ok {
 			out = append(out, it.pod)
 		}

@@ -101,6 +101,7 @@ func (t *Table) RemoveNode(name string) {
 func (t *Table) AddPod(uid types.UID, node string, template *api.PodTemplate) {
 	if old, ok := t.pods[uid]; ok {
 		if t.names[old.slot] == node {
+			t.pods[uid] = old // whose key are now the bytes that the caller keeps, not those of the plan
 			return
 		}
 		t.RemovePod(uid)

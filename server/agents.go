@@ -188,7 +188,7 @@ func (s *Server) watchNode(ctx context.Context, from rpc.Caller, q *wire.WatchRe
 		}
 	}
 	for _, p := range pods {
-		w.put(fsm.Pods, p.Pod())
+		w.putPod(p)
 	}
 	if w.send(&wire.Event{Type: wire.EventSynced, Revision: view.Revision()}); w.err != nil {
 		return w.err
@@ -217,6 +217,7 @@ var nodeMayList = map[schema.GroupResource]bool{
 type nodeWatch struct {
 	stream *rpc.Stream
 	node   string
+	pods   api.PodEncoder
 	err    error
 }
 
@@ -238,10 +239,21 @@ func (w *nodeWatch) put(gr schema.GroupResource, obj runtime.Object) error {
 	return w.err
 }
 
+func (w *nodeWatch) putPod(p *api.PodRecord) error {
+	b, err := w.pods.AppendProto(nil, p)
+	if err != nil {
+		w.err = err
+		return err
+	}
+	w.send(&wire.Event{Type: wire.EventPut, Resource: fsm.Pods.String(), Namespace: p.Namespace(), Name: p.Name,
+		UID: string(p.UID), Object: b, Revision: p.Revision})
+	return w.err
+}
+
 func (w *nodeWatch) change(c *api.Change) error {
 	switch {
 	case c.NewPod != nil && c.NewPod.Node == w.node:
-		return w.put(c.Resource, c.NewPod.Pod())
+		return w.putPod(c.NewPod)
 	case c.New != nil:
 		return w.put(c.Resource, c.New)
 	}

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/peapod-sh/peapod/api/ops"
 	"github.com/peapod-sh/peapod/fsm"
@@ -50,14 +51,14 @@ func (s *Server) nodeMayWrite(node string, op ops.Op) error {
 	switch o := op.(type) {
 	case *ops.PodStatuses:
 		for i := range o.Rows {
-			if err := s.ownPod(node, o.Rows[i].Namespace, o.Rows[i].Name); err != nil {
+			if err := s.ownPod(node, o.Rows[i].Namespace, o.Rows[i].Name, o.Rows[i].UID); err != nil {
 				return err
 			}
 		}
 		return nil
 	case *ops.DeletePods:
 		for i := range o.Rows {
-			if err := s.ownPod(node, o.Rows[i].Namespace, o.Rows[i].Name); err != nil {
+			if err := s.ownPod(node, o.Rows[i].Namespace, o.Rows[i].Name, o.Rows[i].UID); err != nil {
 				return err
 			}
 		}
@@ -73,9 +74,10 @@ func (s *Server) nodeMayWrite(node string, op ops.Op) error {
 	return fmt.Errorf("node %s may not propose a %T", node, op)
 }
 
-// ownPod allows pods that are gone, too: the row will fail by itself.
-func (s *Server) ownPod(node, namespace, name string) error {
-	if p, ok := s.state.Pod(namespace, name); ok && p.Node != node {
+// ownPod allows pods that are gone, too, also if another pod has the name by now: the row will fail by itself. To refuse it would
+// refuse all that the node says, for as long as it says it.
+func (s *Server) ownPod(node, namespace, name string, uid types.UID) error {
+	if p, ok := s.state.Pod(namespace, name); ok && p.Node != node && (uid == "" || uid == p.UID) {
 		return fmt.Errorf("node %s may not write pod %s/%s, which is on another node", node, namespace, name)
 	}
 	return nil

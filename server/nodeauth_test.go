@@ -69,6 +69,9 @@ func TestNodeMayWrite(t *testing.T) {
 	}{
 		{"n1", status, true}, {"n1", remove, true}, {"n1", event, true},
 		{"n2", status, false}, {"n2", remove, false},
+		{"n2", &ops.PodStatuses{Rows: []ops.StatusRow{{Namespace: "ns", Name: "p", UID: "its predecessor's"}}}, true},
+		{"n2", &ops.DeletePods{Rows: []ops.DeleteRow{{Namespace: "ns", Name: "p", UID: "its predecessor's"}}}, true},
+		{"n2", &ops.PodStatuses{Rows: []ops.StatusRow{{Namespace: "ns", Name: "p", UID: "u"}}}, false},
 		{"n1", disguised, false},
 		{"n1", &ops.Put{Resource: nodesResource, Object: &corev1.Node{}}, false},
 		{"n1", &ops.PutMeta{Key: "ca"}, false},

@@ -4,7 +4,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
-	"sync/atomic"
+	"sync"
 	"time"
 )
 
@@ -20,16 +20,22 @@ const (
 
 // Start paces collections until stop is called: a busy heap may grow to floor bytes.
 func Start(floor uint64) (stop func()) {
-	p := &pacer{floor: floor, last: time.Now(), set: usual}
+	p := &pacer{floor: floor, last: time.Now(), set: usual, settle: debug.FreeOSMemory}
+	p.rest = time.AfterFunc(quiet, p.rested)
 	p.arm()
-	return func() { p.stopped.Store(true) }
+	return p.stop
 }
 
 type pacer struct {
-	floor   uint64
-	last    time.Time // only the finalizer's goroutine uses it and set
+	floor  uint64
+	settle func()
+	rest   *time.Timer // runs out when there was no collection for a while
+
+	mu      sync.Mutex
+	last    time.Time
 	set     int
-	stopped atomic.Bool
+	settled bool // since the heap was busy
+	stopped bool
 }
 
 // sentinel is garbage at once, so that its finalizer runs after each collection.
@@ -40,17 +46,47 @@ func (p *pacer) arm() {
 }
 
 func (p *pacer) collected() {
-	if p.stopped.Load() {
-		debug.SetGCPercent(usual)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stopped {
 		return
 	}
 	now := time.Now()
-	if want := percent(live(), p.floor, now.Sub(p.last)); want != p.set {
+	since := now.Sub(p.last)
+	p.pace(percent(live(), p.floor, since))
+	p.settled = p.settled && since > busy
+	p.last = now
+	p.rest.Reset(quiet)
+	p.arm()
+}
+
+func (p *pacer) pace(want int) {
+	if want != p.set {
 		debug.SetGCPercent(want) // stops the world
 		p.set = want
 	}
-	p.last = now
-	p.arm()
+}
+
+// rested gives a burst's memory back once: the next collection of a heap that had room to double may be minutes away, and Go's own
+// return of memory leaves what the heap may grow to.
+func (p *pacer) rested() {
+	p.mu.Lock()
+	if p.stopped || p.settled {
+		p.mu.Unlock()
+		return
+	}
+	p.settled = true
+	p.pace(least)
+	p.mu.Unlock()
+	p.settle()
+}
+
+func (p *pacer) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stopped = true
+	p.rest.Stop()
+	p.pace(usual)
 }
 
 // percent lets a heap of live bytes grow to floor, within bounds, if collections follow one another soon. If they are rare it gives

@@ -56,3 +56,36 @@ func TestStart(t *testing.T) {
 		t.Errorf("after stop it is %d %%, want %d", got, usual)
 	}
 }
+
+// A burst's memory goes back once, and again only after the next burst.
+func TestRestAfterABurst(t *testing.T) {
+	settled := 0
+	p := &pacer{floor: 1 << 30, set: usual, settle: func() { settled++ }, rest: time.NewTimer(time.Hour)}
+	defer p.stop()
+	collected := func(after time.Duration) {
+		p.last = time.Now().Add(-after)
+		p.collected()
+	}
+	expect := func(when string, times, percent int) {
+		t.Helper()
+		if settled != times || p.set != percent {
+			t.Errorf("%s: gave memory back %d times and has %d %%, want %d and %d", when, settled, p.set, times, percent)
+		}
+	}
+	collected(0)
+	expect("in the burst", 0, most)
+	p.rested()
+	expect("after it", 1, least)
+	collected(quiet + time.Second)
+	p.rested()
+	expect("later", 1, least)
+	collected(busy + time.Second)
+	p.rested()
+	expect("after a single collection", 1, usual)
+	collected(0)
+	p.rested()
+	expect("after the next burst", 2, least)
+	p.stop()
+	p.rested()
+	expect("when stopped", 2, usual)
+}

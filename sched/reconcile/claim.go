@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"fmt"
+	"maps"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -102,7 +103,7 @@ func (e *Engine) bindOpen(o *object, c *corev1.PersistentVolumeClaim) {
 func (e *Engine) consumersNode(o *object, c *corev1.PersistentVolumeClaim) *corev1.Node {
 	name := c.Annotations[volume.AnnSelectedNode]
 	if name == "" {
-		for _, p := range podsByName(e.users[types.NamespacedName{Namespace: o.ns, Name: o.name}]) {
+		for _, p := range podsByName(maps.Values(e.users[types.NamespacedName{Namespace: o.ns, Name: o.name}])) {
 			if p.rec.Node != "" && !p.rec.Terminal() && !p.deleting() {
 				name = p.rec.Node
 				break
@@ -122,7 +123,7 @@ func (e *Engine) tellWaiting(o *object) {
 		e.tellRefused(o, e.classOf(c), localRefusal(c))
 		return
 	}
-	for _, p := range podsByName(e.users[types.NamespacedName{Namespace: o.ns, Name: o.name}]) {
+	for _, p := range podsByName(maps.Values(e.users[types.NamespacedName{Namespace: o.ns, Name: o.name}])) {
 		if e.pending.fresh[p.rec.UID] != nil {
 			return
 		}

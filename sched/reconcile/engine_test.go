@@ -76,7 +76,7 @@ func TestDeadNodeIsReplacedInOneStep(t *testing.T) {
 	}
 	w.apply(out)
 	w.converge()
-	if now := w.pods[nn("default", "bare")]; now == nil || now.UID != bare.UID || now.Ready {
+	if now := w.pods[nn("default", "bare")]; now == nil || now.UID != bare.UID || now.Status.Ready() {
 		t.Fatalf("the bare pod is %+v", now)
 	}
 	if n := w.readyAddresses("web"); n != 3 {

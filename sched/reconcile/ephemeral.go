@@ -10,7 +10,7 @@ import (
 
 // syncEphemeral makes the claims of a pod's generic ephemeral volumes. They are the pod's own and go with it. It writes claims.
 func (e *Engine) syncEphemeral(k key) {
-	p := e.pods[types.NamespacedName{Namespace: k.ns, Name: k.name}]
+	p := e.pod(k.ns, k.name)
 	if p == nil || p.deleting() || p.rec.Terminal() || e.terminating(k.ns) {
 		return
 	}

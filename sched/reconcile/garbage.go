@@ -30,7 +30,7 @@ func (e *Engine) noticedGarbage(old, o *object) {
 		e.mark(uidKey(o.meta.GetUID()))
 	}
 	for _, w := range o.meta.GetOwnerReferences() {
-		if _, there := e.byUID[w.UID]; !there {
+		if _, there := e.exists(w.UID); !there {
 			e.markItem(o.ref)
 		}
 		e.dependentChanged(w.UID)
@@ -76,7 +76,7 @@ func (e *Engine) retryGarbage(r ref, m metav1.Object) {
 
 // metaOf is the metadata of the object or pod with the UID; nil if there is none.
 func (e *Engine) metaOf(uid types.UID) metav1.Object {
-	r, there := e.byUID[uid]
+	r, there := e.exists(uid)
 	if !there {
 		return nil
 	}
@@ -102,7 +102,7 @@ const (
 )
 
 func (e *Engine) ownerState(ns string, w *metav1.OwnerReference) ownerState {
-	r, there := e.byUID[w.UID]
+	r, there := e.exists(w.UID)
 	if there && (r.ns == "" || r.ns == ns) {
 		if m := e.metaOf(w.UID); m != nil && m.GetDeletionTimestamp() != nil && collects(m) == metav1.FinalizerDeleteDependents {
 			return ownerWaiting
@@ -120,7 +120,7 @@ func (e *Engine) ownerState(ns string, w *metav1.OwnerReference) ownerState {
 func (e *Engine) syncItem(k key) {
 	r := ref{schema.ParseGroupResource(k.resource), k.ns, k.name}
 	if r.gr == Pods {
-		if p := e.pods[types.NamespacedName{Namespace: k.ns, Name: k.name}]; p != nil && !p.deleting() {
+		if p := e.pod(k.ns, k.name); p != nil && !p.deleting() {
 			e.collectPod(p)
 		}
 		return
@@ -234,7 +234,7 @@ func (e *Engine) dependentRefs(uid types.UID) []ref {
 
 func (e *Engine) dependentPods(uid types.UID) []*pod {
 	if f := e.flocks[uid]; f != nil {
-		return podsByName(f.pods)
+		return podsByName(slices.Values(f.pods))
 	}
 	return nil
 }
@@ -293,7 +293,7 @@ func (e *Engine) hasBlockers(uid types.UID) bool {
 
 // dropFinalizer takes a finalizer off a deleting object; the last one takes the object with it.
 func (e *Engine) dropFinalizer(uid types.UID, finalizer string) {
-	r := e.byUID[uid]
+	r, _ := e.exists(uid)
 	if e.written[r] {
 		return
 	}

@@ -84,9 +84,9 @@ func countJob(f *flock, s *batchv1.JobStatus) (c jobCount) {
 	for _, p := range f.pods {
 		switch {
 		case !p.counted.controlled:
-		case p.rec.Phase == corev1.PodSucceeded:
+		case p.rec.Phase() == corev1.PodSucceeded:
 			c.succeeded++
-		case p.rec.Phase == corev1.PodFailed:
+		case p.rec.Phase() == corev1.PodFailed:
 			c.failed++
 			c.lastFailure = later(c.lastFailure, finished(p))
 		case p.counted.active:
@@ -199,7 +199,7 @@ func (e *Engine) jobLate(j *batchv1.Job, s *batchv1.JobStatus) bool {
 }
 
 func (e *Engine) stopJobPods(f *flock) (acted bool) {
-	for _, p := range podsByName(f.pods) {
+	for _, p := range podsByName(slices.Values(f.pods)) {
 		if p.counted.active {
 			e.doomPod(p, -1)
 			acted = true

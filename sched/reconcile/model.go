@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"strconv"
@@ -65,6 +66,8 @@ type pod struct {
 	counted tally
 	// told is the last reason written into condition PodScheduled.
 	told string
+	// seats are the pod's places in herds.
+	seats [seats]int32
 }
 
 // doom is a deletion that was decided and not yet observed.
@@ -87,7 +90,7 @@ type tally struct{ active, ready, terminating, labeled, stray, controlled bool }
 // such pods or the owner is a known workload.
 type flock struct {
 	uid  types.UID
-	pods map[types.UID]*pod // all that name the owner, also deleting and terminal ones
+	pods herd // all that name the owner, also deleting and terminal ones
 
 	active, ready, terminating, labeled, strays int
 
@@ -101,20 +104,20 @@ type flock struct {
 // space is a namespace's content; the one without a name has the objects of kinds that have no namespace.
 type space struct {
 	objects map[schema.GroupResource]map[string]*object
-	pods    map[types.UID]*pod
+	pods    map[string]*pod    // by name
 	orphans map[types.UID]*pod // active pods without a controller
 }
 
 // model is the indexed view of everything observed.
 type model struct {
 	objects    map[ref]*object
-	byUID      map[types.UID]ref
+	byUID      map[types.UID]ref // objects; pods are in podsByUID
+	podsByUID  map[types.UID]*pod
 	kindsSeen  map[schema.GroupKind]bool
 	dependents map[types.UID]map[ref]struct{} // objects by owner; pods are in flocks
-	pods       map[types.NamespacedName]*pod
 	flocks     map[types.UID]*flock
 	spaces     map[string]*space
-	onNode     map[string]map[types.UID]*pod
+	onNode     map[string]*herd
 	services   map[types.NamespacedName]*service
 	ended      map[types.UID]*pod // that have ended, if they are counted
 	holders    map[string]ref     // services by address
@@ -125,10 +128,10 @@ type model struct {
 
 func newModel() model {
 	return model{
-		objects: map[ref]*object{}, byUID: map[types.UID]ref{}, kindsSeen: map[schema.GroupKind]bool{},
-		dependents: map[types.UID]map[ref]struct{}{}, pods: map[types.NamespacedName]*pod{},
-		flocks: map[types.UID]*flock{}, spaces: map[string]*space{},
-		onNode: map[string]map[types.UID]*pod{}, services: map[types.NamespacedName]*service{},
+		objects: map[ref]*object{}, byUID: map[types.UID]ref{}, podsByUID: map[types.UID]*pod{}, kindsSeen: map[schema.GroupKind]bool{},
+		dependents: map[types.UID]map[ref]struct{}{},
+		flocks:     map[types.UID]*flock{}, spaces: map[string]*space{},
+		onNode: map[string]*herd{}, services: map[types.NamespacedName]*service{},
 		ended: map[types.UID]*pod{}, holders: map[string]ref{}, refused: map[ref]string{}, wanting: map[string]int{}, turned: map[string][]turn{},
 	}
 }
@@ -136,7 +139,7 @@ func newModel() model {
 func (m *model) space(ns string) *space {
 	s := m.spaces[ns]
 	if s == nil {
-		s = &space{objects: map[schema.GroupResource]map[string]*object{}, pods: map[types.UID]*pod{}, orphans: map[types.UID]*pod{}}
+		s = &space{objects: map[schema.GroupResource]map[string]*object{}, pods: map[string]*pod{}, orphans: map[types.UID]*pod{}}
 		m.spaces[ns] = s
 	}
 	return s
@@ -145,7 +148,7 @@ func (m *model) space(ns string) *space {
 func (m *model) flock(uid types.UID) *flock {
 	f := m.flocks[uid]
 	if f == nil {
-		f = &flock{uid: uid, pods: map[types.UID]*pod{}}
+		f = &flock{uid: uid}
 		m.flocks[uid] = f
 	}
 	return f
@@ -171,8 +174,8 @@ func (m *model) object(gr schema.GroupResource, ns, name string) *object {
 }
 
 // podsByName sorts pods by namespace and name.
-func podsByName(pods map[types.UID]*pod) []*pod {
-	out := slices.Collect(maps.Values(pods))
+func podsByName(pods iter.Seq[*pod]) []*pod {
+	out := slices.Collect(pods)
 	slices.SortFunc(out, func(a, b *pod) int {
 		if c := strings.Compare(a.ns(), b.ns()); c != 0 {
 			return c
@@ -182,9 +185,26 @@ func podsByName(pods map[types.UID]*pod) []*pod {
 	return out
 }
 
+// pod finds an observed pod; nil if there is none.
+func (m *model) pod(ns, name string) *pod {
+	if s := m.spaces[ns]; s != nil {
+		return s.pods[name]
+	}
+	return nil
+}
+
+// exists finds the object or pod with the UID.
+func (m *model) exists(uid types.UID) (ref, bool) {
+	if p := m.podsByUID[uid]; p != nil {
+		return ref{Pods, p.ns(), p.name()}, true
+	}
+	r, there := m.byUID[uid]
+	return r, there
+}
+
 // podByUID finds a pod by name if it still is the one with the UID.
 func (m *model) podByUID(ns, name string, uid types.UID) *pod {
-	p := m.pods[types.NamespacedName{Namespace: ns, Name: name}]
+	p := m.pod(ns, name)
 	if p == nil || p.rec.UID != uid {
 		return nil
 	}

@@ -81,7 +81,7 @@ func (e *Engine) emptyNamespace(ns string) (empty bool, left remains) {
 		return true, left
 	}
 	if len(s.pods) > 0 {
-		for _, p := range podsByName(s.pods) {
+		for _, p := range podsByName(maps.Values(s.pods)) {
 			e.doomPod(p, -1)
 			if held := p.rec.Template.Pod.Finalizers; p.doom != gone || len(held) > 0 {
 				left.add(Pods, held)

@@ -7,7 +7,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/peapod-sh/peapod/sched"
 )
@@ -34,7 +33,7 @@ func (e *Engine) setLiveness(name string, l liveness) {
 	}
 	e.liveness[name] = l
 	e.mark(key{area: areaNode, name: name})
-	for _, p := range e.onNode[name] {
+	for _, p := range e.podsOn(name) {
 		e.recount(p)
 		e.memberChanged(p)
 	}
@@ -58,12 +57,12 @@ func (e *Engine) noticedNode(old, o *object) {
 	e.cidrs.take(podCIDR(n))
 	e.setNode(n)
 	if old == nil || !equality.Semantic.DeepEqual(old.obj.(*corev1.Node).Spec.Taints, n.Spec.Taints) {
-		for _, p := range e.onNode[n.Name] {
+		for _, p := range e.podsOn(n.Name) {
 			e.podOnNode(p)
 		}
 	}
 	if old != nil && old.meta.GetLabels()[corev1.LabelTopologyZone] != n.Labels[corev1.LabelTopologyZone] {
-		for _, p := range e.onNode[n.Name] {
+		for _, p := range e.podsOn(n.Name) {
 			e.memberChanged(p)
 		}
 	}
@@ -237,7 +236,7 @@ func (e *Engine) dateTaints(n *corev1.Node) (changed bool) {
 
 // clearDead deletes the stateless pods of a dead node and says of the others that they are not ready.
 func (e *Engine) clearDead(node string) {
-	for _, p := range podsByName(e.onNode[node]) {
+	for _, p := range podsByName(slices.Values(e.podsOn(node))) {
 		if e.replaceable(p) {
 			e.doomPod(p, 0)
 			continue
@@ -272,9 +271,8 @@ func (e *Engine) replaceable(p *pod) bool {
 // clearStray deletes the pods of a node that does not exist: at once if it was deleted, after a
 // while if it was never seen (its registration may be on the way).
 func (e *Engine) clearStray(k key) {
-	on := e.onNode[k.name]
 	var next time.Time
-	for _, p := range podsByName(on) {
+	for _, p := range podsByName(slices.Values(e.podsOn(k.name))) {
 		at := time.Unix(p.rec.Created, 0).Add(strayNodeGrace)
 		if !at.After(e.now) {
 			e.doomPod(p, 0)
@@ -291,7 +289,7 @@ func (e *Engine) clearStray(k key) {
 // of a dead node are not for here: who moves then is decided by what controls the pod. A node that lives and says of itself that it
 // is not ready keeps its pods for as long as they tolerate that.
 func (e *Engine) syncEviction(k key) {
-	p := e.pods[types.NamespacedName{Namespace: k.ns, Name: k.name}]
+	p := e.pod(k.ns, k.name)
 	if p == nil || p.deleting() || p.rec.Terminal() {
 		return
 	}

@@ -15,10 +15,8 @@ import (
 
 // observePod takes in a pod's new record; nil means that it is gone.
 func (e *Engine) observePod(ns, name string, rec *api.PodRecord) {
-	k := types.NamespacedName{Namespace: ns, Name: name}
-	p := e.pods[k]
+	p := e.pod(ns, name)
 	if p != nil && (rec == nil || rec.UID != p.rec.UID) {
-		delete(e.pods, k)
 		e.unindexPod(p)
 		e.podGone(p)
 		p = nil
@@ -27,7 +25,6 @@ func (e *Engine) observePod(ns, name string, rec *api.PodRecord) {
 	case rec == nil:
 	case p == nil:
 		p = &pod{rec: rec}
-		e.pods[k] = p
 		e.indexPod(p)
 	case p.rec.Template != rec.Template || p.rec.Node != rec.Node:
 		e.unindexPod(p)
@@ -48,17 +45,16 @@ func (e *Engine) setRecord(p *pod, rec *api.PodRecord) {
 // indexPod adds the pod to every index and marks everyone it concerns.
 func (e *Engine) indexPod(p *pod) {
 	rec := p.rec
-	e.byUID[rec.UID] = ref{Pods, p.ns(), rec.Name}
-	s := e.space(p.ns())
-	s.pods[rec.UID] = p
+	e.podsByUID[rec.UID] = p
+	e.space(p.ns()).pods[rec.Name] = p
 	e.indexOwners(p)
 	if rec.Node != "" {
 		on := e.onNode[rec.Node]
 		if on == nil {
-			on = map[types.UID]*pod{}
+			on = &herd{}
 			e.onNode[rec.Node] = on
 		}
-		on[rec.UID] = p
+		on.add(p, seatNode)
 		e.podOnNode(p)
 	}
 	e.indexUser(p)
@@ -71,11 +67,9 @@ func (e *Engine) indexPod(p *pod) {
 }
 
 func (e *Engine) indexOwners(p *pod) {
-	owners := p.rec.Template.Pod.OwnerReferences
-	for i := range owners {
-		f := e.flock(owners[i].UID)
-		f.pods[p.rec.UID] = p
-		if e.byUID[owners[i].UID] == (ref{}) {
+	for seat, uid := range p.owners {
+		e.flock(uid).pods.add(p, seat)
+		if _, there := e.exists(uid); !there {
 			e.markItem(ref{Pods, p.ns(), p.name()})
 		}
 	}
@@ -88,24 +82,23 @@ func (e *Engine) indexOwners(p *pod) {
 // unindexPod is the reverse of indexPod.
 func (e *Engine) unindexPod(p *pod) {
 	e.count(p, tally{})
-	owners := p.rec.Template.Pod.OwnerReferences
-	for i := range owners {
-		if f := e.flocks[owners[i].UID]; f != nil {
-			delete(f.pods, p.rec.UID)
+	for seat, uid := range p.owners {
+		if f := e.flocks[uid]; f != nil {
+			f.pods.drop(p, seat)
 			e.flockChanged(f)
 			if len(f.pods) == 0 && !f.known {
 				delete(e.flocks, f.uid)
 			}
 		}
 	}
-	delete(e.byUID, p.rec.UID)
+	delete(e.podsByUID, p.rec.UID)
 	delete(e.ended, p.rec.UID)
 	s := e.space(p.ns())
-	delete(s.pods, p.rec.UID)
+	delete(s.pods, p.name())
 	delete(s.orphans, p.rec.UID)
 	if on := e.onNode[p.rec.Node]; on != nil {
-		delete(on, p.rec.UID)
-		if len(on) == 0 {
+		on.drop(p, seatNode)
+		if len(*on) == 0 {
 			delete(e.onNode, p.rec.Node)
 		}
 	}
@@ -131,7 +124,7 @@ func (e *Engine) changePod(p *pod, rec *api.PodRecord) {
 	e.noteEnded(p)
 	e.accountPod(p)
 	e.recount(p)
-	if old.Ready != rec.Ready || old.IP != rec.IP || old.Deleting() != rec.Deleting() || old.Terminal() != rec.Terminal() {
+	if old.Status.Ready() != rec.Status.Ready() || !old.Status.SamePodIP(rec.Status) || old.Deleting() != rec.Deleting() || old.Terminal() != rec.Terminal() {
 		e.memberChanged(p)
 		e.flocksOf(p, e.flockChanged)
 	}
@@ -141,7 +134,7 @@ func (e *Engine) changePod(p *pod, rec *api.PodRecord) {
 	if old.Terminal() != rec.Terminal() {
 		e.userEnded(p)
 	}
-	if old.Deleting() != rec.Deleting() || old.Phase != rec.Phase {
+	if old.Deleting() != rec.Deleting() || old.Phase() != rec.Phase() {
 		e.noticedPod(p)
 	}
 	if old.Deleting() != rec.Deleting() || old.DeletionGrace != rec.DeletionGrace {
@@ -205,7 +198,7 @@ func (e *Engine) tallyOf(p *pod, f *flock) tally {
 }
 
 // ready says whether the pod counts as ready: it says so itself and its node lives.
-func (e *Engine) ready(p *pod) bool { return p.rec.Ready && !e.nodeDown(p.rec.Node) }
+func (e *Engine) ready(p *pod) bool { return p.rec.Status.Ready() && !e.nodeDown(p.rec.Node) }
 
 func includes(all, some map[string]string) bool {
 	for k, v := range some {
@@ -353,7 +346,7 @@ func (e *Engine) failedDelete(row *ops.DeleteRow) {
 
 // failedPodPut lets everyone who decides about pods look at this one again.
 func (e *Engine) failedPodPut(r ref) {
-	p := e.pods[types.NamespacedName{Namespace: r.ns, Name: r.name}]
+	p := e.pod(r.ns, r.name)
 	if p == nil {
 		return
 	}

@@ -50,7 +50,7 @@ func (w *world) watchMoves(name string) {
 		least := int(*d.Spec.Replicas - unavailable)
 		before, after := 0, 0
 		for uid, p := range w.mine(name) {
-			if p.Ready && !w.e.nodeDown(p.Node) && !p.Deleting() {
+			if p.Status.Ready() && !w.e.nodeDown(p.Node) && !p.Deleting() {
 				before++
 				if !deleted[uid] {
 					after++

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,7 +58,7 @@ func (e *Engine) adopt(w workload, f *flock) (acted bool) {
 	if s == nil || len(s.orphans) == 0 || !f.known {
 		return false
 	}
-	for _, p := range podsByName(s.orphans) {
+	for _, p := range podsByName(maps.Values(s.orphans)) {
 		if p.deleting() || p.rec.Terminal() || !f.selector.Matches(labels.Set(p.rec.Labels())) {
 			continue
 		}
@@ -71,7 +72,7 @@ func (e *Engine) release(f *flock) (acted bool) {
 	if f.strays == 0 {
 		return false
 	}
-	for _, p := range podsByName(f.pods) {
+	for _, p := range podsByName(slices.Values(f.pods)) {
 		if p.counted.stray {
 			owners := slices.DeleteFunc(slices.Clone(p.rec.Template.Pod.OwnerReferences), func(o metav1.OwnerReference) bool { return o.UID == f.uid })
 			acted = e.ownPod(p, owners) || acted
@@ -138,7 +139,7 @@ func (e *Engine) newRows(ns, prefix string, n int) []ops.PlanRow {
 	taken := make(map[string]struct{}, n)
 	for len(rows) < n {
 		s := e.names.suffix()
-		if _, twice := taken[s]; twice || e.pods[types.NamespacedName{Namespace: ns, Name: prefix + s}] != nil {
+		if _, twice := taken[s]; twice || e.pod(ns, prefix+s) != nil {
 			continue
 		}
 		taken[s] = struct{}{}
@@ -247,11 +248,11 @@ func (e *Engine) rankForDeletion(w workload, f *flock) []*pod {
 	slices.SortFunc(list, func(a, b *pod) int {
 		return cmp.Or(
 			compareBool(a.rec.Node != "", b.rec.Node != ""),
-			cmp.Compare(phaseRank(a.rec.Phase), phaseRank(b.rec.Phase)),
+			cmp.Compare(phaseRank(a.rec.Phase()), phaseRank(b.rec.Phase())),
 			compareBool(a.counted.ready, b.counted.ready),
 			cmp.Compare(deletionCost(a), deletionCost(b)),
 			-cmp.Compare(mates[a.rec.Node], mates[b.rec.Node]),
-			-cmp.Compare(a.rec.ReadySince, b.rec.ReadySince),
+			-cmp.Compare(a.rec.Status.ReadySince(), b.rec.Status.ReadySince()),
 			-cmp.Compare(a.rec.Created, b.rec.Created),
 			strings.Compare(a.name(), b.name()),
 		)
@@ -321,7 +322,7 @@ func (e *Engine) available(f *flock, minReadySeconds int32) (n int, next time.Ti
 		if !p.counted.ready {
 			continue
 		}
-		at := time.Unix(p.rec.ReadySince, 0).Add(time.Duration(minReadySeconds) * time.Second)
+		at := time.Unix(p.rec.Status.ReadySince(), 0).Add(time.Duration(minReadySeconds) * time.Second)
 		if !at.After(e.now) {
 			n++
 		} else if next.IsZero() || at.Before(next) {

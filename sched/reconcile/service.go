@@ -50,9 +50,9 @@ func (e *Engine) noticedService(o *object, ns, name string) {
 		}
 	}
 	if s.selector != nil {
-		for uid, p := range e.space(ns).pods {
+		for _, p := range e.space(ns).pods {
 			if s.selector.Matches(labels.Set(p.rec.Labels())) {
-				s.members[uid] = p
+				s.members[p.rec.UID] = p
 			}
 		}
 	}
@@ -102,7 +102,7 @@ func (e *Engine) memberChanged(p *pod) {
 }
 
 func (e *Engine) endpointChanged(s *service, p *pod) {
-	if p.rec.IP == "" && s.where[p.rec.UID] == "" {
+	if p.rec.Status.PodIP() == "" && s.where[p.rec.UID] == "" {
 		return // it has no endpoint and cannot have one
 	}
 	s.changed[p.rec.UID] = struct{}{}

@@ -226,10 +226,10 @@ func addressType(svc *corev1.Service) discoveryv1.AddressType {
 
 // hasEndpoint says whether the pod is shown at all: it has an address and has not ended.
 func hasEndpoint(p *pod, family discoveryv1.AddressType) bool {
-	if p.rec.IP == "" || p.rec.Terminal() || p.doom == gone {
+	if p.rec.Terminal() || p.doom == gone {
 		return false
 	}
-	a, err := netip.ParseAddr(p.rec.IP)
+	a, err := netip.ParseAddr(p.rec.Status.PodIP())
 	return err == nil && a.Is4() == (family == discoveryv1.AddressTypeIPv4)
 }
 
@@ -237,7 +237,7 @@ func (e *Engine) endpoint(s *service, p *pod) discoveryv1.Endpoint {
 	serving, terminating := e.ready(p), p.deleting()
 	ready := s.obj.Spec.PublishNotReadyAddresses || serving && !terminating
 	ep := discoveryv1.Endpoint{
-		Addresses:  []string{p.rec.IP},
+		Addresses:  []string{p.rec.Status.PodIP()},
 		Conditions: discoveryv1.EndpointConditions{Ready: &ready, Serving: &serving, Terminating: &terminating},
 		TargetRef:  &corev1.ObjectReference{Kind: "Pod", Namespace: p.ns(), Name: p.name(), UID: p.rec.UID},
 	}

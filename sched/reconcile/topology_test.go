@@ -59,7 +59,7 @@ func TestBoundPodsKnowTheirPlace(t *testing.T) {
 	}
 	for _, p := range w.pods {
 		s := p.DecodeStatus()
-		if c := podCondition(&s, corev1.PodReady); !p.Ready || c == nil {
+		if c := podCondition(&s, corev1.PodReady); !p.Status.Ready() || c == nil {
 			t.Fatalf("%s has not started: %+v", p.Name, s)
 		}
 	}

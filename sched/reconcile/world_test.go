@@ -205,7 +205,7 @@ func (w *world) plan(t *api.PodTemplate, created int64, r ops.PlanRow) ops.Outco
 	if w.pods[types.NamespacedName{Namespace: t.Pod.Namespace, Name: name}] != nil {
 		return ops.Found
 	}
-	w.putRecord(nil, &api.PodRecord{Template: t, Name: name, UID: r.UID, Node: r.Node, Created: created, Phase: corev1.PodPending})
+	w.putRecord(nil, &api.PodRecord{Template: t, Name: name, UID: r.UID, Node: r.Node, Created: created})
 	return ops.Applied
 }
 
@@ -279,7 +279,7 @@ func (w *world) work() (did bool) {
 		case rec.Deleting():
 			w.putRecord(rec, nil)
 			did = true
-		case !rec.Ready && !rec.Terminal():
+		case !rec.Status.Ready() && !rec.Terminal():
 			w.start(rec)
 			did = true
 		}

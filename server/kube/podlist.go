@@ -109,24 +109,25 @@ const (
 )
 
 func (l *podRecords) writeJSON(head []byte, w io.Writer) error {
-	out := bufio.NewWriterSize(w, listBuffer)
-	_, _ = out.Write(head) // Flush tells of any failure
 	var e api.PodEncoder
-	var item []byte
+	out := append(make([]byte, 0, 2*listBuffer), head...)
 	for i, r := range l.records {
 		if i > 0 {
-			_ = out.WriteByte(',')
+			out = append(out, ',')
 		}
 		var err error
-		if item, err = e.AppendJSON(item[:0], r); err != nil {
+		if out, err = e.AppendJSON(out, r); err != nil {
 			return err
 		}
-		if _, err := out.Write(item); err != nil {
-			return err
+		if len(out) >= listBuffer {
+			if _, err := w.Write(out); err != nil {
+				return err
+			}
+			out = out[:0]
 		}
 	}
-	_, _ = out.WriteString(jsonListEnd)
-	return out.Flush()
+	_, err := w.Write(append(out, jsonListEnd...))
+	return err
 }
 
 // Tags of a list's fields, which have lengths: its metadata, and an item.
