@@ -30,6 +30,7 @@ type Server struct {
 	generic       *server.GenericAPIServer
 	accounts      *Accounts   // nil without tokens
 	guard         *rbac.Guard // nil without a policy
+	creations     creations   // made by install
 	authenticator authenticator.Request
 }
 
