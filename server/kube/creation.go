@@ -38,6 +38,7 @@ type creation struct {
 	codecs   runtime.NegotiatedSerializer
 	media    map[string]medium
 	owner    *creator
+	watching *watching // nil if the kind cannot be watched
 }
 
 // medium is an encoding of objects.
@@ -70,7 +71,7 @@ func newCreations(groups map[schema.GroupVersion]served, admit chain, codecs run
 			continue
 		}
 		c := &creation{kind: k.GroupVersionKind(), resource: k.GroupVersion.WithResource(k.Resource), root: "/apis/" + k.GroupVersion.String() + "/", global: k.ClusterScoped,
-			store: store, admit: admit, codecs: codecs, media: map[string]medium{}, owner: newCreator(k, store, types)}
+			store: store, admit: admit, codecs: codecs, media: map[string]medium{}, owner: newCreator(k, store, types), watching: newWatching(store, codecs, k.GroupVersion)}
 		if k.GroupVersion.Group == "" {
 			c.root = "/api/" + k.GroupVersion.Version + "/"
 		}
@@ -86,18 +87,28 @@ func newCreations(groups map[schema.GroupVersion]served, admit chain, codecs run
 	return out
 }
 
-// withCreations answers what a creation can, and leaves the rest to h.
-func (s *Server) withCreations(h http.Handler) http.Handler {
+// withPlain answers what a creation or a plain watch can, and leaves the rest to h.
+func (s *Server) withPlain(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		info, ok := request.RequestInfoFrom(r.Context())
-		if ok && info.IsResourceRequest && info.Verb == "create" && info.Subresource == "" && info.Name == "" {
-			c := s.creations[schema.GroupVersionResource{Group: info.APIGroup, Version: info.APIVersion, Resource: info.Resource}]
-			if c != nil && c.serve(w, r, info.Namespace) {
-				return
-			}
+		if ok && info.IsResourceRequest && info.Subresource == "" && info.Name == "" && s.servePlain(w, r, info) {
+			return
 		}
 		h.ServeHTTP(w, r)
 	})
+}
+
+func (s *Server) servePlain(w http.ResponseWriter, r *http.Request, info *request.RequestInfo) bool {
+	c := s.creations[schema.GroupVersionResource{Group: info.APIGroup, Version: info.APIVersion, Resource: info.Resource}]
+	switch {
+	case c == nil:
+		return false
+	case info.Verb == "create" && r.Method == http.MethodPost:
+		return c.serve(w, r, info.Namespace)
+	case info.Verb == "watch" && r.Method == http.MethodGet && c.watching != nil:
+		return (c.at(r.URL.Path, info.Namespace) || r.URL.Path == c.root+c.resource.Resource) && c.watching.serve(w, r, info.Namespace)
+	}
+	return false
 }
 
 // creating is one request for a creation.
