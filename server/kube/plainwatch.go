@@ -3,6 +3,7 @@ package kube
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -99,7 +100,7 @@ func (p *watching) serve(w http.ResponseWriter, r *http.Request, namespace strin
 		found.Stop()
 		return false
 	}
-	m := &messages{form: form, w: w, flusher: flusher, slow: source.s.slow}
+	m := &messages{form: form, w: w, flusher: flusher, conn: corkOf(r), slow: source.s.slow}
 	m.patience = time.AfterFunc(m.slow, func() { cutOff(ctx) })
 	defer m.patience.Stop()
 	h := w.Header()
@@ -136,6 +137,9 @@ func watchOptions(r *http.Request) (*internalversion.ListOptions, bool) {
 	}
 	lists := utilfeature.DefaultFeatureGate.Enabled(features.WatchList)
 	internalversion.SetListOptionsDefaults(opts, lists)
+	if opts.SendInitialEvents != nil && *opts.SendInitialEvents && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		return nil, false // apiserver compresses it
+	}
 	return opts, len(validation.ValidateListOptions(opts, lists)) == 0
 }
 
@@ -152,6 +156,7 @@ type messages struct {
 	form     *watchForm
 	w        http.ResponseWriter
 	flusher  http.Flusher
+	conn     *corkConn // nil if it is shared
 	slow     time.Duration
 	patience *time.Timer   // runs while something is written, and then cuts the client off
 	pending  *bytes.Buffer // nil while there is nothing, since most watches are silent most of the time
@@ -221,15 +226,18 @@ func (m *messages) add(event []byte) bool {
 func (m *messages) send(now bool) bool {
 	m.patience.Reset(m.slow)
 	defer m.patience.Stop()
+	if m.conn != nil && now {
+		m.conn.cork()
+	}
 	_, err := m.w.Write(m.pending.Bytes())
 	m.pending.Reset()
-	if err != nil {
-		return m.fail()
-	}
-	if now {
+	if now && err == nil {
 		m.flusher.Flush()
 	}
-	return true
+	if m.conn != nil && now {
+		err = errors.Join(err, m.conn.uncork())
+	}
+	return err == nil || m.fail()
 }
 
 func (m *messages) flush() bool {
@@ -249,11 +257,15 @@ func (m *messages) release() {
 	if m.pending == nil {
 		return
 	}
-	if b := m.pending; b.Cap() <= 2*watchMessageMax {
+	releaseMessage(m.pending)
+	m.pending = nil
+}
+
+func releaseMessage(b *bytes.Buffer) {
+	if b.Cap() <= 2*watchMessageMax {
 		b.Reset()
 		messageBuffers.Put(b)
 	}
-	m.pending = nil
 }
 
 var messageBuffers = sync.Pool{New: func() any { return &bytes.Buffer{} }}

@@ -39,6 +39,7 @@ func TestPlainWatchesAreApiservers(t *testing.T) {
 			t.Fatal(err)
 		}
 		q.Header.Set("Accept", accept)
+		q.Header.Set("Accept-Encoding", "identity")
 		r, err := s.Client().Do(q)
 		if err != nil {
 			t.Fatal(err)

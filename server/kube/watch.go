@@ -29,6 +29,9 @@ type watcher struct {
 	initial Snapshot // objects to send first; nil if there are none
 	endMark bool     // a bookmark ends the initial objects
 	last    bool     // the bookmark now due is the last one
+
+	waiting context.Context // until the next bookmark is due; nil before it is known when
+	waited  context.CancelFunc
 }
 
 var _ watch.Interface = (*watcher)(nil)
@@ -134,16 +137,15 @@ func (w *watcher) sendInitial() bool {
 	return ok && (!w.endMark || w.bookmark(snap.Revision(), true))
 }
 
-// step waits for a batch of changes and delivers it, or sends a bookmark if none came in time.
+// step waits for a batch of changes and delivers it, or sends a bookmark when one is due.
 func (w *watcher) step() bool {
-	due := w.bookmarkDue()
+	if w.waiting == nil {
+		w.waiting, w.waited = context.WithDeadline(w.ctx, w.bookmarkDue())
+	}
 	revision := w.s.store.Revision() // whatever Next has not given when it times out is newer
-	waiting, cancel := context.WithDeadline(w.ctx, due)
-	batch, err := w.cursor.Next(waiting)
-	cancel()
+	batch, err := w.cursor.Next(w.waiting)
 	switch {
 	case err == nil:
-		w.last = false
 		for _, c := range batch {
 			if !w.deliver(c) {
 				return false
@@ -153,6 +155,8 @@ func (w *watcher) step() bool {
 	case w.ctx.Err() != nil:
 		return false
 	case errors.Is(err, context.DeadlineExceeded):
+		w.waited()
+		w.waiting = nil
 		return !w.pred.AllowWatchBookmarks || w.bookmark(revision, false)
 	case errors.Is(err, ErrTooOld):
 		status := apierrors.NewResourceExpired("the watch fell behind: list again").Status()
