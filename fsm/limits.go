@@ -12,9 +12,9 @@ const (
 	tailEventsMax = 1 << 20
 	// snapshotItemBytesMax refuses a snapshot whose one item claims to be larger: it is damaged.
 	snapshotItemBytesMax = 64 << 20
-	// crowdMin is how many cursors make a crowd, which is woken at intervals: wakeCost for each, about what a watch needs to write
-	// a change to its client, and notifyRestMax at most.
+	// crowdMin is how many cursors make a crowd, which is woken at intervals: wakeCost for each, about what a watch and its client need for
+	// a message, and notifyRestMax at most.
 	crowdMin      = 100
-	wakeCost      = 10 * time.Microsecond
-	notifyRestMax = 10 * time.Millisecond
+	wakeCost      = 20 * time.Microsecond
+	notifyRestMax = 20 * time.Millisecond
 )

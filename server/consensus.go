@@ -32,6 +32,10 @@ const (
 	raftAppendMax     = 64
 	raftPool          = 3
 	raftIOTimeout     = 5 * time.Second
+
+	// logCacheEntries are kept in memory, since the leader reads each for each follower, and once more as the one before the
+	// next. One entry is in flight at a time.
+	logCacheEntries = 4
 )
 
 // consensus is raft with its log, snapshots and transport.
@@ -90,7 +94,11 @@ func openConsensus(c consensusConfig) (*consensus, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("reading the log: %w", err), store.Close(), index.Close())
 	}
-	r, err := raft.NewRaft(conf, replica{c.state}, compactedLog{store}, store, snapshots, transport)
+	cached, err := raft.NewLogCache(logCacheEntries, compactedLog{store})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("caching the log: %w", err), store.Close(), index.Close())
+	}
+	r, err := raft.NewRaft(conf, replica{c.state}, cached, store, snapshots, transport)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("starting raft: %w", err), store.Close(), index.Close())
 	}

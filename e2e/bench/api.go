@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/peapod-sh/peapod/e2e/bench/rig"
@@ -36,7 +38,12 @@ func benchAPI(ctx context.Context, l *rig.Lab, t *table) (err error) {
 			return err
 		}
 	}
-	return profileWrites(ctx, l, leader, t)
+	for _, clients := range []int{64, 512} {
+		if err := profileWrites(ctx, l, leader, clients, t); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func compareWrites(ctx context.Context, l *rig.Lab, e *etcd, leader string, clients int, target float64, t *table) error {
@@ -68,8 +75,13 @@ func (r rate) show() string {
 	return fmt.Sprintf("%.0f /s, p50 %.1f ms, %.0f us of processor each", r.perSecond, r.p50, r.cpu)
 }
 
-// profileWrites tells what the leader does while 64 clients write. It is a run of its own, since profiling costs something.
-func profileWrites(ctx context.Context, l *rig.Lab, leader string, t *table) error {
+// profileWrites tells what the leader does while clients write. It is a run of its own, since profiling costs something.
+func profileWrites(ctx context.Context, l *rig.Lab, leader string, clients int, t *table) error {
+	conns, err := openWriters(ctx, l, []string{leader}, clients)
+	defer closeWriters(conns)
+	if err != nil {
+		return err
+	}
 	type answer struct {
 		profile []byte
 		err     error
@@ -80,16 +92,21 @@ func profileWrites(ctx context.Context, l *rig.Lab, leader string, t *table) err
 		b, err := l.Admin(ctx, leader, "server", http.MethodGet, fmt.Sprintf("/debug/pprof/profile?seconds=%d", seconds))
 		got <- answer{b, err}
 	}()
-	_, err := benchWritesVia(ctx, l, []string{leader}, 64, *writing)
+	_, _, err = writeConfigMaps(conns, *writing)
 	a := <-got
 	if err := errors.Join(err, a.err); err != nil {
 		return err
+	}
+	if *profiles != "" {
+		if err := os.WriteFile(filepath.Join(*profiles, fmt.Sprintf("leader-%d-clients.pprof", clients)), a.profile, 0o600); err != nil {
+			return err
+		}
 	}
 	list, err := shares(a.profile)
 	if err != nil {
 		return err
 	}
-	t.told("where the leader's processor time goes with 64 clients", "")
+	t.told(fmt.Sprintf("where the leader's processor time goes with %d clients", clients), "")
 	for _, s := range list {
 		t.told("  "+s.name, fmt.Sprintf("%.0f %%", 100*s.part))
 	}

@@ -22,13 +22,14 @@ type benchmark struct {
 }
 
 var (
-	labName = flag.String("lab", "bench", "name of the lab to start")
-	only    = flag.String("run", "", "rows to make, separated by commas: idle, apply, writes, nodes, leaders, bulk, pods, api, reads, watches, lists, memory, pull; all if empty")
-	kills   = flag.Int("kills", 20, "how often a node is killed or cut off")
-	shots   = flag.Int("leaders", 10, "how often the leader is killed")
-	writing = flag.Duration("writing", writingDefault, "how long the writers write")
-	pods    = flag.Int("pods", 100_000, "how many pods memory is measured with, besides 10,000")
-	keep    = flag.Bool("keep", false, "leave the lab, to be looked at")
+	labName  = flag.String("lab", "bench", "name of the lab to start")
+	only     = flag.String("run", "", "rows to make, separated by commas: idle, apply, writes, nodes, leaders, bulk, pods, api, reads, watches, lists, memory, pull; all if empty")
+	kills    = flag.Int("kills", 20, "how often a node is killed or cut off")
+	shots    = flag.Int("leaders", 10, "how often the leader is killed")
+	writing  = flag.Duration("writing", writingDefault, "how long the writers write")
+	pods     = flag.Int("pods", 100_000, "how many pods memory is measured with, besides 10,000")
+	profiles = flag.String("profiles", "", "a directory for the processor profiles of the row api")
+	keep     = flag.Bool("keep", false, "leave the lab, to be looked at")
 )
 
 // Labs with nodes that run pods, and with servers alone.

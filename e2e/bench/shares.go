@@ -28,7 +28,7 @@ var wholeRules = []rule{
 		"runtime.gcMarkDone", "runtime.deductSweepCredit"}},
 	{"fsync", []string{"syscall.Fsync", "syscall.Fdatasync", "os.(*File).Sync"}},
 	{"managed fields", []string{"k8s.io/apimachinery/pkg/util/managedfields", "k8s.io/apiserver/pkg/endpoints/handlers/fieldmanager",
-		"sigs.k8s.io/structured-merge-diff"}},
+		"sigs.k8s.io/structured-merge-diff", "github.com/peapod-sh/peapod/server/fieldset", "github.com/peapod-sh/peapod/server/kube.(*creator)"}},
 	{"admission and validation", []string{"k8s.io/apiserver/pkg/admission", "k8s.io/apiserver/pkg/registry/rest.BeforeCreate",
 		"k8s.io/apimachinery/pkg/api/validation", "github.com/peapod-sh/peapod/server/kube.admit"}},
 	{"raft, replication and the state", []string{"github.com/hashicorp/raft", "github.com/hashicorp/yamux", "github.com/hashicorp/go-msgpack",

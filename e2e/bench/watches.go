@@ -36,11 +36,7 @@ func benchWatches(ctx context.Context, l *rig.Lab, t *table) error {
 		return err
 	}
 	conns, err := openWatches(ctx, l, leader)
-	defer func() {
-		for _, c := range conns {
-			c.conn.Close()
-		}
-	}()
+	defer func() { closeWriters(conns) }()
 	if err != nil {
 		return err
 	}
@@ -58,9 +54,7 @@ func benchWatches(ctx context.Context, l *rig.Lab, t *table) error {
 	if err != nil {
 		return err
 	}
-	for _, c := range conns {
-		c.conn.Close()
-	}
+	closeWriters(conns)
 	time.Sleep(watchSettle)
 	after, err := usages(l)
 	if err != nil {

@@ -33,7 +33,7 @@ var (
 	_ admission.ValidationInterface = chain{}
 )
 
-func newAdmission(store Store) admission.Interface {
+func newAdmission(store Store) chain {
 	s := state{store}
 	return chain{
 		mutators: []mutator{

@@ -10,6 +10,9 @@
 // about an old revision (a consistent next page) is made again by undoing the changes since
 // (rewind.go), so no snapshot is kept for anybody.
 //
+// The two requests that come most are answered without apiserver's handlers when they are plain, and with the same bytes: a creation
+// (creation.go, with managed fields by creator.go) and a watch (plainwatch.go, below it cork.go).
+//
 // Pods' log, exec, attach and port-forward go to the pod's node over NodeTransport (stream.go).
 // OpenAPI documents are built when asked for and dropped when nobody asks any more (openapi.go).
 //

@@ -1,6 +1,15 @@
 package kube
 
-import "github.com/emicklei/go-restful/v3"
+import (
+	"github.com/emicklei/go-restful/v3"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/managedfields"
+	"k8s.io/apiserver/pkg/registry/rest"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+
+	"github.com/peapod-sh/peapod/api"
+)
 
 // Router is the router, seen from tests.
 type Router struct{ router }
@@ -18,3 +27,52 @@ func (s *Server) Services() []*restful.WebService {
 
 // WithCutOff is withCutOff.
 var WithCutOff = withCutOff
+
+// Owners compares how the fields of new objects are found with how the library finds them.
+type Owners struct {
+	s     *Server
+	types managedfields.TypeConverter
+}
+
+// NewOwners is for the kinds that the server creates plainly.
+func NewOwners(s *Server) Owners {
+	all := served{}
+	for r, c := range s.creations {
+		all[r.String()] = c.store.(rest.Storage)
+	}
+	return Owners{s, newTypes(all)}
+}
+
+// Kinds are those that are created plainly.
+func (o Owners) Kinds() (out []*api.Kind) {
+	for _, k := range api.Kinds() {
+		if o.s.creations[k.GroupVersion.WithResource(k.Resource)] != nil {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+// Plain gives obj to a manager, or says that it does not know how.
+func (o Owners) Plain(k *api.Kind, obj runtime.Object, manager string) bool {
+	return o.s.creations[k.GroupVersion.WithResource(k.Resource)].owner.own(obj, accessor(obj), manager)
+}
+
+// Library gives obj to a manager as apiserver's handler does.
+func (o Owners) Library(k *api.Kind, obj runtime.Object, manager string) (runtime.Object, error) {
+	c := o.s.creations[k.GroupVersion.WithResource(k.Resource)]
+	var reset map[fieldpath.APIVersion]fieldpath.Filter
+	if r, ok := c.store.(rest.ResetFieldsStrategy); ok {
+		reset = fieldpath.NewExcludeFilterSetMap(r.GetResetFields())
+	}
+	m, err := managedfields.NewDefaultFieldManager(o.types, runtime.UnsafeObjectConvertor(api.Scheme), api.Scheme, api.Scheme, c.kind,
+		schema.GroupVersion{Group: c.kind.Group, Version: runtime.APIVersionInternal}, "", reset)
+	if err != nil {
+		return nil, err
+	}
+	live, err := api.Scheme.New(c.kind)
+	if err != nil {
+		return nil, err
+	}
+	return m.Update(live, obj, manager)
+}

@@ -8,7 +8,7 @@ import (
 const (
 	// futureRevisionWait is how long a read waits for a revision that the state has not come to yet.
 	futureRevisionWait = 3 * time.Second
-	// bookmarkInterval is how often an idle watch that allows bookmarks gets one.
+	// bookmarkInterval is how often a watch that allows bookmarks gets one.
 	bookmarkInterval = time.Minute
 	// bookmarkLead is how long before the end of a watch it gets its last bookmark.
 	bookmarkLead = 2 * time.Second

@@ -31,6 +31,7 @@ type Server struct {
 	generic       *server.GenericAPIServer
 	accounts      *Accounts   // nil without tokens
 	guard         *rbac.Guard // nil without a policy
+	creations     creations   // made by install
 	authenticator authenticator.Request
 	pods, nodes   *registry.Store
 }
@@ -132,9 +133,10 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		HTTP2:       &http.HTTP2Config{MaxConcurrentStreams: streamsPerConnectionMax, WriteByteTimeout: s.config.Limits.SlowReader},
 		ErrorLog:    s.config.Logger.StandardLogger(nil),
 		BaseContext: func(net.Listener) context.Context { return ctx },
+		ConnContext: withCork,
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- hs.ServeTLS(l, "", "") }()
+	go func() { failed <- hs.ServeTLS(corkListener{l}, "", "") }()
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serving the API: %w", err)

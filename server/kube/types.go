@@ -27,7 +27,7 @@ type lazyTypes struct {
 }
 
 // newTypes makes the converter for these storages.
-func newTypes(groups ...served) managedfields.TypeConverter {
+func newTypes(groups ...served) lazyTypes {
 	return lazyTypes{shapes: &sync.Map{}, get: sync.OnceValues(func() (managedfields.TypeConverter, error) {
 		cfg := server.DefaultOpenAPIV3Config(openapi.GetOpenAPIDefinitions, apiopenapi.NewDefinitionNamer(api.Scheme))
 		spec, err := builder3.BuildOpenAPIDefinitionsForResources(cfg, typeNames(groups)...)

@@ -14,7 +14,7 @@ import (
 	"github.com/peapod-sh/peapod/api"
 )
 
-// watcher is one client's watch: a cursor on the changes, a selection, and a channel.
+// watcher is one client's watch: a cursor on the changes, a selection, and who takes the events.
 type watcher struct {
 	s      *objectStorage
 	scope  scope
@@ -22,15 +22,28 @@ type watcher struct {
 	all    bool // no selector
 	ctx    context.Context
 	cancel context.CancelFunc
-	out    chan watch.Event
+	out    chan watch.Event // for apiserver's handler
+	to     taker            // out, or who runs the watcher itself
 
 	cursor  Cursor
 	initial Snapshot // objects to send first; nil if there are none
 	endMark bool     // a bookmark ends the initial objects
 	last    bool     // the bookmark now due is the last one
+
+	waiting context.Context // until the next bookmark is due; nil before it is known when
+	waited  context.CancelFunc
 }
 
 var _ watch.Interface = (*watcher)(nil)
+
+// taker takes a watch's events. What it answers is false when there is nobody any more to give them to.
+type taker interface {
+	// change takes a change; the event is of the object after it, or, if it is deleted, before it.
+	change(t watch.EventType, c *api.Change) bool
+	object(t watch.EventType, o runtime.Object) bool
+	// flush says that no more is there for now.
+	flush() bool
+}
 
 // Stop ends the watch; the channel is closed soon after.
 func (w *watcher) Stop()                          { w.cancel() }
@@ -48,7 +61,7 @@ func (s *objectStorage) Watch(ctx context.Context, key string, opts storage.List
 	if err != nil {
 		return nil, apierrors.NewBadRequest(err.Error())
 	}
-	w := &watcher{s: s, scope: s.scope(key, opts.Recursive), pred: opts.Predicate, all: opts.Predicate.Empty(), out: make(chan watch.Event, watchBuffer)}
+	w := &watcher{s: s, scope: s.scope(key, opts.Recursive), pred: opts.Predicate, all: opts.Predicate.Empty()}
 	initial := after == 0
 	if opts.SendInitialEvents != nil {
 		initial = *opts.SendInitialEvents
@@ -58,7 +71,14 @@ func (s *objectStorage) Watch(ctx context.Context, key string, opts storage.List
 		return nil, err
 	}
 	w.ctx, w.cancel = context.WithCancel(ctx)
-	go w.run()
+	if ctx.Value(plainWatch{}) == nil {
+		w.out = make(chan watch.Event, watchBuffer)
+		w.to = channel{w}
+		go func() {
+			defer close(w.out)
+			w.run()
+		}()
+	}
 	return w, nil
 }
 
@@ -91,14 +111,14 @@ func (w *watcher) open(initial bool, after uint64) error {
 }
 
 func (w *watcher) run() {
-	defer close(w.out)
 	defer w.cancel()
 	defer w.cursor.Close()
 	if w.initial != nil && !w.sendInitial() {
 		return
 	}
-	for w.step() {
+	for w.to.flush() && w.step() {
 	}
+	w.to.flush()
 }
 
 func (w *watcher) sendInitial() bool {
@@ -110,23 +130,22 @@ func (w *watcher) sendInitial() bool {
 			return false
 		}
 		if w.scope.has(ns, name) && w.match(o) {
-			ok = w.send(watch.Added, shallow(o))
+			ok = w.to.object(watch.Added, shallow(o))
 		}
 		return ok
 	})
 	return ok && (!w.endMark || w.bookmark(snap.Revision(), true))
 }
 
-// step waits for a batch of changes and delivers it, or sends a bookmark if none came in time.
+// step waits for a batch of changes and delivers it, or sends a bookmark when one is due.
 func (w *watcher) step() bool {
-	due := w.bookmarkDue()
+	if w.waiting == nil {
+		w.waiting, w.waited = context.WithDeadline(w.ctx, w.bookmarkDue())
+	}
 	revision := w.s.store.Revision() // whatever Next has not given when it times out is newer
-	waiting, cancel := context.WithDeadline(w.ctx, due)
-	batch, err := w.cursor.Next(waiting)
-	cancel()
+	batch, err := w.cursor.Next(w.waiting)
 	switch {
 	case err == nil:
-		w.last = false
 		for _, c := range batch {
 			if !w.deliver(c) {
 				return false
@@ -136,13 +155,15 @@ func (w *watcher) step() bool {
 	case w.ctx.Err() != nil:
 		return false
 	case errors.Is(err, context.DeadlineExceeded):
+		w.waited()
+		w.waiting = nil
 		return !w.pred.AllowWatchBookmarks || w.bookmark(revision, false)
 	case errors.Is(err, ErrTooOld):
 		status := apierrors.NewResourceExpired("the watch fell behind: list again").Status()
-		w.send(watch.Error, &status)
+		w.to.object(watch.Error, &status)
 	default:
 		status := apierrors.NewInternalError(err).Status()
-		w.send(watch.Error, &status)
+		w.to.object(watch.Error, &status)
 	}
 	return false
 }
@@ -166,10 +187,18 @@ func (w *watcher) bookmark(revision uint64, endOfInitial bool) bool {
 	if endOfInitial && storage.AnnotateInitialEventsEndBookmark(o) != nil {
 		return false
 	}
-	return w.send(watch.Bookmark, o)
+	return w.to.object(watch.Bookmark, o)
 }
 
-func (w *watcher) send(t watch.EventType, o runtime.Object) bool {
+// channel gives events to the goroutine of apiserver's handler.
+type channel struct{ *watcher }
+
+func (w channel) change(t watch.EventType, c *api.Change) bool { return w.object(t, &event{c}) }
+
+// flush has nothing to do: the handler sends what it has written when the channel is empty.
+func (w channel) flush() bool { return true }
+
+func (w channel) object(t watch.EventType, o runtime.Object) bool {
 	e := watch.Event{Type: t, Object: o}
 	select {
 	case w.out <- e:
@@ -181,7 +210,7 @@ func (w *watcher) send(t watch.EventType, o runtime.Object) bool {
 
 // sendSlowly waits for a reader that is behind. One that does not read at all is cut off, because what waits for it keeps old
 // objects in memory; it can list again.
-func (w *watcher) sendSlowly(e watch.Event) bool {
+func (w channel) sendSlowly(e watch.Event) bool {
 	patience := time.NewTimer(w.s.slow)
 	defer patience.Stop()
 	select {
@@ -212,14 +241,14 @@ func (w *watcher) deliver(c *api.Change) bool {
 	is := !c.Deleted() && (w.all || w.match(newObject(c)))
 	switch {
 	case is && was:
-		return w.send(watch.Modified, &event{c})
+		return w.to.change(watch.Modified, c)
 	case is:
-		return w.send(watch.Added, &event{c})
+		return w.to.change(watch.Added, c)
 	case was && c.Deleted():
-		return w.send(watch.Deleted, &event{c})
+		return w.to.change(watch.Deleted, c)
 	case was:
 		// It left the selection, which shows its last state in the selection with the new revision.
-		return w.send(watch.Deleted, withRevision(oldObject(c), c.Revision))
+		return w.to.object(watch.Deleted, withRevision(oldObject(c), c.Revision))
 	}
 	return true
 }
