@@ -26,6 +26,8 @@ const (
 
 	// uploadsMax is how many blobs a node gives at once; others are sent away and go to the registry.
 	uploadsMax = 16
+	// takeTimeout is how long a node may leave what it is given unread.
+	takeTimeout = 30 * time.Second
 	// idleMax is how long an unused connection to another node is kept.
 	idleMax = time.Minute
 	// givenAtOnce is how many bytes are given between two looks at the rate.

@@ -119,13 +119,16 @@ func (s *Share) give(ctx context.Context, from rpc.Caller, q *wire.LayerFetch, s
 	return s.copy(ctx, out, r)
 }
 
-// copy keeps to the rate that all gifts share.
-func (s *Share) copy(ctx context.Context, to io.Writer, from io.Reader) error {
+// copy keeps to the rate that all gifts share. Who does not read loses his place.
+func (s *Share) copy(ctx context.Context, to net.Conn, from io.Reader) error {
 	buf := make([]byte, givenAtOnce)
 	for {
 		n, err := from.Read(buf)
 		if n > 0 {
 			if err := s.rate.WaitN(ctx, n); err != nil {
+				return err
+			}
+			if err := to.SetWriteDeadline(time.Now().Add(takeTimeout)); err != nil {
 				return err
 			}
 			if _, err := to.Write(buf[:n]); err != nil {

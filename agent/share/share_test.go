@@ -22,6 +22,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"golang.org/x/time/rate"
 
 	"github.com/peapod-sh/peapod/agent/image"
 	"github.com/peapod-sh/peapod/rpc"
@@ -258,6 +259,22 @@ func TestWrongBytesFromAPeerAreNotBelieved(t *testing.T) {
 	}
 	if n := h.blobs.Load(); n != 2*layerCount {
 		t.Errorf("the registry was asked for a layer %d times, want all of them again", n)
+	}
+}
+
+// TestGiftsCountAgainstTheRate lets a limiter that never fills up again tell what was taken from it.
+func TestGiftsCountAgainstTheRate(t *testing.T) {
+	h := newHub(t)
+	c := newCluster(t, 2)
+	c.pullAll(t, h.ref(), 0)
+	const all = 10 << 20
+	c.shares[0].rate = rate.NewLimiter(1e-9, all)
+	c.pullAll(t, h.ref(), 1)
+	if taken := all - int(c.shares[0].rate.Tokens()); taken < layerCount*300_000 {
+		t.Errorf("%d bytes count, at least %d were given", taken, layerCount*300_000)
+	}
+	if n := h.blobs.Load(); n != layerCount {
+		t.Errorf("the registry was asked for a layer %d times", n)
 	}
 }
 

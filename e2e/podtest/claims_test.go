@@ -244,7 +244,9 @@ func TestStatusesAndCollections(t *testing.T) {
 	k.Want(t, "E2E said", "get", "pv", name, "--subresource=status", "-o", "jsonpath={.status.reason} {.status.message}")
 	k.Must(t, "label", "pvc", "data", "a=b")
 	k.Must(t, "delete", "pvc", "-l", "a=b")
-	kit.Eventually(t, volumeLimit, "released", func() error { return kit.Matches(k.Must(t, "get", "pv", name), `Retain +Released +`+k.Namespace+`/data`) })
+	kit.Eventually(t, volumeLimit, "released", func() error {
+		return kit.Matches(k.Must(t, "get", "pv", name), `Retain +Released +`+k.Namespace+`/data`)
+	})
 	// Freed by hand, it serves the next claim.
 	k.Must(t, "patch", "pv", name, "--type=json", "-p", `[{"op":"remove","path":"/spec/claimRef"}]`)
 	kit.Eventually(t, volumeLimit, "available", func() error { return kit.Matches(k.Must(t, "get", "pv", name), `Retain +Available`) })
