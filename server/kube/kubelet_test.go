@@ -89,6 +89,7 @@ func TestKubeletReadsWhatItsPodsName(t *testing.T) {
 	}
 }
 
+// Invariant 16: of all nodes it writes its own only.
 func TestKubeletWritesItsOwnNode(t *testing.T) {
 	h, ctx := start(t, withNodes), context.Background()
 	n1, n2 := h.kubelet("n1"), h.kubelet("n2")
