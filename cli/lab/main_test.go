@@ -38,7 +38,9 @@ func standIn(args []string) error {
 	name, dir, bind := f.String("name", "", ""), f.String("data-dir", "", ""), f.String("bind", "", "")
 	server, client := f.Bool("server", false, ""), f.Bool("client", false, "")
 	join := f.String("join", "", "")
-	f.String("cgroup-root", "", "")
+	for _, taken := range []string{"cgroup-root", "eviction-hard", "image-gc-high-threshold"} {
+		f.String(taken, "", "")
+	}
 	sim := f.Int("sim", 0, "")
 	fail := f.Bool("fail", false, "")
 	if err := f.Parse(args); err != nil {

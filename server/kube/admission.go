@@ -8,6 +8,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/admission"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
 
 	"github.com/peapod-sh/peapod/api"
 )
@@ -33,11 +34,11 @@ var (
 	_ admission.ValidationInterface = chain{}
 )
 
-func newAdmission(store Store) chain {
+func newAdmission(store Store, asked authorizer.Authorizer) chain {
 	s := state{store}
 	return chain{
 		mutators: []mutator{
-			namespaceRule{s}, limitRule{s}, accountRule{s}, kubeletRule{s}, nodeRule{}, priorityRule{s}, tolerationRule{}, storageClassRule{s},
+			namespaceRule{s}, limitRule{s}, accountRule{s}, kubeletRule{s, asked}, nodeRule{}, priorityRule{s}, tolerationRule{}, storageClassRule{s},
 			storageProtectionRule{}, runtimeClassRule{s}, certificateRule{}, ingressClassRule{s}, topologyRule{s},
 		},
 		// A quota would come last of all, so that it never counts what another rule refuses.

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 
-	authenticationv1 "k8s.io/api/authentication/v1"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -23,13 +22,17 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/admission"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
 
 	"github.com/peapod-sh/peapod/server/nodeauth"
 )
 
 // kubeletRule keeps users of the group system:nodes to their own node and its pods. The authorizer has said which objects they may write;
 // this looks at what they write (NodeRestriction in Kubernetes).
-type kubeletRule struct{ state }
+type kubeletRule struct {
+	state
+	authorizer authorizer.Authorizer
+}
 
 var (
 	leasesResource       = schema.GroupResource{Group: coordinationv1.GroupName, Resource: "leases"}
@@ -38,7 +41,7 @@ var (
 	signingResource      = schema.GroupResource{Group: certificatesv1.GroupName, Resource: "certificatesigningrequests"}
 )
 
-func (r kubeletRule) mutate(_ context.Context, at admission.Attributes) error {
+func (r kubeletRule) mutate(ctx context.Context, at admission.Attributes) error {
 	node, is := nodeauth.NodeOf(at.GetUserInfo())
 	if !is {
 		return nil
@@ -46,14 +49,14 @@ func (r kubeletRule) mutate(_ context.Context, at admission.Attributes) error {
 	if node == "" {
 		return admission.NewForbidden(at, fmt.Errorf("could not determine node from user %q", at.GetUserInfo().GetName()))
 	}
-	err := r.check(node, at)
+	err := r.check(ctx, node, at)
 	if status := apierrors.APIStatus(nil); err == nil || errors.As(err, &status) {
 		return err
 	}
 	return admission.NewForbidden(at, err)
 }
 
-func (r kubeletRule) check(node string, at admission.Attributes) error {
+func (r kubeletRule) check(ctx context.Context, node string, at admission.Attributes) error {
 	switch at.GetResource().GroupResource() {
 	case podsResource:
 		return r.checkPods(node, at)
@@ -62,7 +65,7 @@ func (r kubeletRule) check(node string, at admission.Attributes) error {
 	case claimsResource:
 		return checkClaimStatus(node, at)
 	case accountsResource:
-		return r.checkToken(node, at)
+		return r.checkToken(ctx, node, at)
 	case leasesResource:
 		return checkLease(node, at)
 	case csiNodesResource:
@@ -307,30 +310,6 @@ func notOfNodes(c *corev1.PersistentVolumeClaim) *corev1.PersistentVolumeClaim {
 	c.Status.Capacity, c.Status.Conditions = nil, nil
 	c.Status.AllocatedResourceStatuses, c.Status.AllocatedResources = nil, nil
 	return c
-}
-
-// checkToken lets a node have only tokens that end with a pod of its own.
-func (r kubeletRule) checkToken(node string, at admission.Attributes) error {
-	q, ok := at.GetObject().(*authenticationv1.TokenRequest)
-	if at.GetOperation() != admission.Create || at.GetSubresource() != "token" || !ok {
-		return nil
-	}
-	to := q.Spec.BoundObjectRef
-	if to == nil || to.APIVersion != "v1" || to.Kind != "Pod" || to.Name == "" {
-		return errors.New("node requested token not bound to a pod")
-	}
-	if to.UID == "" {
-		return errors.New("node requested token with a pod binding without a uid")
-	}
-	return r.ownPod(at, to.Name, func(p *corev1.Pod) error {
-		switch {
-		case p.UID != to.UID:
-			return fmt.Errorf("the UID in the bound object reference (%s) does not match the UID in record. The object might have been deleted and then recreated", to.UID)
-		case p.Spec.NodeName != node:
-			return errors.New("node requested token bound to a pod scheduled on a different node")
-		}
-		return nil
-	})
 }
 
 func checkLease(node string, at admission.Attributes) error {

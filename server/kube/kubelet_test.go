@@ -10,8 +10,10 @@ import (
 	"encoding/pem"
 	"testing"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -87,6 +89,7 @@ func TestKubeletReadsWhatItsPodsName(t *testing.T) {
 	}
 }
 
+// Invariant 16: of all nodes it writes its own only.
 func TestKubeletWritesItsOwnNode(t *testing.T) {
 	h, ctx := start(t, withNodes), context.Background()
 	n1, n2 := h.kubelet("n1"), h.kubelet("n2")
@@ -193,4 +196,39 @@ func TestKubeletAsksForItsOwnCertificate(t *testing.T) {
 	if err := ask("n1"); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestKubeletGetsTokensThatItsPodsAskFor(t *testing.T) {
+	h, ctx := start(t, withTokens(t), withNodes), context.Background()
+	h.have("", "serviceaccounts", &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "robot", UID: "robot"}})
+	h.have("storage.k8s.io", "csidrivers", &storagev1.CSIDriver{ObjectMeta: metav1.ObjectMeta{Name: "csi.example.com"},
+		Spec: storagev1.CSIDriverSpec{TokenRequests: []storagev1.TokenRequest{{Audience: "driver"}}}})
+	made, err := h.createPod("p", func(s *corev1.PodSpec) {
+		s.NodeName, s.ServiceAccountName = "n1", "robot"
+		s.Volumes = []corev1.Volume{{Name: "t", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{
+			{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Audience: "vault", Path: "t"}}}}}},
+			{Name: "c", VolumeSource: corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{Driver: "csi.example.com"}}}}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(node string, to *authenticationv1.BoundObjectReference, audiences ...string) error {
+		_, err := h.kubelet(node).CoreV1().ServiceAccounts("default").CreateToken(ctx, "robot",
+			&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: audiences, BoundObjectRef: to}}, metav1.CreateOptions{})
+		return err
+	}
+	to := &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: "p", UID: made.UID}
+	for _, audience := range []string{"vault", "driver"} {
+		if err := ask("n1", to, audience); err != nil {
+			t.Errorf("%s: %v", audience, err)
+		}
+	}
+	if err := ask("n1", to); err != nil { // the pod's own credentials
+		t.Error(err)
+	}
+	forbids(t, ask("n1", to, "bank"), `audience "bank" not found in pod spec volume`)
+	forbids(t, ask("n1", to, "vault", "driver"), "node may only request 0 or 1 audiences")
+	forbids(t, ask("n1", nil, "vault"), "node requested token not bound to a pod")
+	forbids(t, ask("n1", &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: "p", UID: "other"}, "vault"), "does not match the UID in record")
+	forbids(t, ask("n2", to, "vault"), "no relationship found between node 'n2' and this object")
 }

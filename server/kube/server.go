@@ -79,7 +79,7 @@ func (s *Server) genericConfig() *server.Config {
 	cfg.LoopbackClientConfig = &restclient.Config{}
 	cfg.Authentication.Authenticator = s.authenticator
 	cfg.Authorization.Authorizer = s.config.Authorizer
-	cfg.AdmissionControl = newAdmission(s.config.Store)
+	cfg.AdmissionControl = newAdmission(s.config.Store, s.config.Authorizer)
 	cfg.LongRunningFunc = longRunning
 	cfg.RequestTimeout = s.config.Limits.Request
 	cfg.MaxRequestBodyBytes = requestBodyMax

@@ -96,7 +96,7 @@ func asking(node, request string) authorizer.AttributesRecord {
 	return a
 }
 
-// Requests are: verb resource namespace name subresource.
+// Invariant 16. Requests are: verb resource namespace name subresource.
 func TestNodesGetWhatTheirPodsNeed(t *testing.T) {
 	for request, allowed := range map[string]bool{
 		"get secrets ns mounted":                                       true,
