@@ -12,6 +12,9 @@
 // that one fix-up after a placement is enough); no node is given more than its allocatable
 // resources; equal inputs in equal order give equal answers.
 //
+// What the table does not know of (where volumes are) comes in as a Fit: one more predicate of a group, asked
+// last.
+//
 // What looks at several nodes at once (topology spread, affinity between pods) belongs in Place,
 // as one heap a domain; what makes room (preemption) belongs after it, on the pods it could not place.
 //
