@@ -67,6 +67,7 @@ stringData: {data-1: value-1}
 
 const (
 	modes    = `stat -L -c "%n %a %u:%g" /v/*; cat /v/data-1 /v/a/b 2>/dev/null; true`
+	twice    = "volumeMounts: [{name: v, mountPath: /v}, {name: w, mountPath: /w}]"
 	nonRoot  = "securityContext: {runAsUser: 1000}"
 	grouped  = "securityContext: {runAsUser: 1000, fsGroup: 1001}"
 	limitsOf = "resources: {requests: {cpu: 250m, memory: 32Mi}, limits: {cpu: 1250m, memory: 64Mi}}"
@@ -149,6 +150,8 @@ func otherRows() []volumeRow {
 		{ids: "ST005", volume: "configMap: {name: cm}", script: "sha256sum /v/dump.bin", want: []string{`^97b7f89583f47c9a45bd042da98c97b135b562fb02df2bccae9de8c8a80cb8fb `}},
 		{ids: "ST046", volume: all, script: "cat /v/s /v/c /v/name; stat -L -c '%n %a' /v/t; grep ' /v ' /proc/mounts", want: []string{`value-1value-2row-`, `/v/t 644$`, `tmpfs /v tmpfs ro`}},
 		{ids: "token of a user", volume: all, pod: grouped, script: "stat -L -c '%a %u %g' /v/t; wc -c </v/t", want: []string{`^640 1000 1001$`, `^\d{3,}$`}},
+		{ids: "ST013 ST054", volume: "configMap: {name: cm}}, {name: w, projected: {sources: [{configMap: {name: cm}}]}", more: twice, script: "cat /v/data-1 /w/data-1", want: []string{`value-1value-1`}},
+		{ids: "ST073 ST081", volume: "secret: {secretName: sec}}, {name: w, projected: {sources: [{secret: {name: sec}}]}", more: twice, script: "cat /v/data-1 /w/data-1", want: []string{`value-1value-1`}},
 		{ids: "ST084", volume: "configMap: {name: cm}", mount: "subPath: data-1", script: "cat /v", want: []string{`^value-1$`}},
 		{ids: "ST086", volume: "downwardAPI: {items: [{path: d/x, fieldRef: {fieldPath: metadata.name}}]}", mount: "subPath: d/x", script: "cat /v", want: []string{`^row-`}},
 		{ids: "ST087", volume: all, mount: "subPath: c", script: "cat /v", want: []string{`^value-2$`}},

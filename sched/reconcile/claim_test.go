@@ -309,6 +309,30 @@ func TestEagerClassSpreadsOverNodes(t *testing.T) {
 	}
 }
 
+// Claims and pods that come before the nodes do are served when these are ready.
+func TestClaimsBeforeNodes(t *testing.T) {
+	w := storageWorld(t, 0)
+	w.put(Claims, testClaim("now", "eager", "1Gi"))
+	w.put(Claims, testClaim("late", "local-path", "1Gi"))
+	w.addUser("p", "late")
+	w.settle()
+	w.wantSaid("ProvisioningFailed", "no node can take it")
+	w.addNode("n1", "4", "110")
+	w.settle()
+	if got := w.claim("now").Status.Phase; got != corev1.ClaimPending {
+		t.Errorf("a node that keeps no volumes has one: %s", got)
+	}
+	n := w.objects[ref{Nodes, "", "n1"}].obj.DeepCopyObject().(*corev1.Node)
+	n.Labels, n.Annotations = map[string]string{corev1.LabelHostname: "n1"}, map[string]string{api.LocalPathAnnotation: "/data"}
+	w.put(Nodes, n)
+	w.settle()
+	w.wantBound("now", "")
+	w.wantBound("late", "")
+	if w.podNamed("p").Node != "n1" {
+		t.Error("the pod waits on")
+	}
+}
+
 func TestForeignProvisioner(t *testing.T) {
 	w := storageWorld(t, 2)
 	w.put(Claims, testClaim("data", "foreign", "1Gi"))

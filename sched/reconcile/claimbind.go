@@ -1,20 +1,24 @@
 package reconcile
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/component-helpers/storage/volume"
 )
 
 // candidates are the volumes that a claim may be bound to as far as access modes go, and that this step has left alone.
 func (e *Engine) candidates(c *corev1.PersistentVolumeClaim) (out []*corev1.PersistentVolume) {
-	for _, o := range e.list("", Volumes) {
-		v := asVolume(o)
-		free := v.Spec.ClaimRef == nil && v.Status.Phase == corev1.VolumeAvailable || v.Spec.ClaimRef != nil && volume.IsVolumeBoundToClaim(v, c)
-		if free && !e.written[o.ref] && volume.CheckAccessModes(c, v) {
-			out = append(out, v)
+	names := slices.Collect(maps.Keys(e.reserved[types.NamespacedName{Namespace: c.Namespace, Name: c.Name}]))
+	names = slices.AppendSeq(names, maps.Keys(e.free[volume.GetPersistentVolumeClaimClass(c)]))
+	slices.Sort(names)
+	for _, name := range names {
+		if o := e.object(Volumes, "", name); !e.written[o.ref] && volume.CheckAccessModes(c, asVolume(o)) {
+			out = append(out, asVolume(o))
 		}
 	}
 	return out

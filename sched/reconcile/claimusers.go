@@ -12,8 +12,9 @@ type storage struct {
 	users map[types.NamespacedName]map[types.UID]*pod
 	// open are the claims that are not bound for good.
 	open map[types.NamespacedName]struct{}
-	// reserved are the volumes that name a claim.
+	// reserved are the volumes that name a claim, free those that are available to any claim of their class.
 	reserved map[types.NamespacedName]map[string]struct{}
+	free     map[string]map[string]struct{}
 	// told is the last thing said about a claim or volume, so that it is not said again whenever anything near it changes.
 	told map[ref]string
 }
@@ -21,7 +22,7 @@ type storage struct {
 func newStorage() storage {
 	return storage{
 		users: map[types.NamespacedName]map[types.UID]*pod{}, open: map[types.NamespacedName]struct{}{},
-		reserved: map[types.NamespacedName]map[string]struct{}{}, told: map[ref]string{},
+		reserved: map[types.NamespacedName]map[string]struct{}{}, free: map[string]map[string]struct{}{}, told: map[ref]string{},
 	}
 }
 
@@ -162,6 +163,7 @@ func (e *Engine) noticedVolume(old, o *object) {
 		delete(e.told, old.ref)
 	}
 	e.mark(key{area: areaVolume, name: any.name})
+	e.indexFree(asVolume(old), asVolume(o))
 	if k, ok := claimOf(asVolume(old)); ok {
 		delete(e.reserved[k], any.name)
 		if len(e.reserved[k]) == 0 {
@@ -180,9 +182,31 @@ func (e *Engine) noticedVolume(old, o *object) {
 	}
 	if v := asVolume(o); v != nil && v.Status.Phase == corev1.VolumeAvailable {
 		e.offer(func(c *corev1.PersistentVolumeClaim) bool {
-			return c.Spec.VolumeName == v.Name || c.Spec.VolumeName == "" && volume.GetPersistentVolumeClaimClass(c) == v.Spec.StorageClassName
+			return c.Spec.VolumeName == v.Name || c.Spec.VolumeName == "" && volume.GetPersistentVolumeClaimClass(c) == volume.GetPersistentVolumeClass(v)
 		})
 	}
+}
+
+// indexFree keeps the volumes that are there for the taking, by class.
+func (e *Engine) indexFree(old, v *corev1.PersistentVolume) {
+	if isFree(old) {
+		class := volume.GetPersistentVolumeClass(old)
+		delete(e.free[class], old.Name)
+		if len(e.free[class]) == 0 {
+			delete(e.free, class)
+		}
+	}
+	if isFree(v) {
+		class := volume.GetPersistentVolumeClass(v)
+		if e.free[class] == nil {
+			e.free[class] = map[string]struct{}{}
+		}
+		e.free[class][v.Name] = struct{}{}
+	}
+}
+
+func isFree(v *corev1.PersistentVolume) bool {
+	return v != nil && v.Spec.ClaimRef == nil && v.Status.Phase == corev1.VolumeAvailable && v.DeletionTimestamp == nil
 }
 
 // claimOf is the claim that a volume names.

@@ -121,9 +121,7 @@ func (e *Engine) nodeForVolume(class *storagev1.StorageClass) (best *corev1.Node
 	}
 	for _, o := range e.list("", Nodes) {
 		n := o.obj.(*corev1.Node)
-		ready := nodeCondition(n, corev1.NodeReady)
-		if n.Spec.Unschedulable || n.DeletionTimestamp != nil || e.nodeDown(n.Name) || ready == nil || ready.Status != corev1.ConditionTrue ||
-			nodeRefusal(class, n) != "" {
+		if !keepsVolumes(n) || e.nodeDown(n.Name) || nodeRefusal(class, n) != "" {
 			continue
 		}
 		if best == nil || count[n.Name] < count[best.Name] {
@@ -131,6 +129,13 @@ func (e *Engine) nodeForVolume(class *storagev1.StorageClass) (best *corev1.Node
 		}
 	}
 	return best
+}
+
+// keepsVolumes says whether the node takes new volumes.
+func keepsVolumes(n *corev1.Node) bool {
+	ready := nodeCondition(n, corev1.NodeReady)
+	return n.Annotations[api.LocalPathAnnotation] != "" && !n.Spec.Unschedulable && n.DeletionTimestamp == nil &&
+		ready != nil && ready.Status == corev1.ConditionTrue
 }
 
 func localNode(o *object) string { return api.LocalPathNode(asVolume(o)) }

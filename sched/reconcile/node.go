@@ -56,6 +56,10 @@ func (e *Engine) noticedNode(old, o *object) {
 	e.noteConditions(old, n)
 	e.cidrs.take(podCIDR(n))
 	e.setNode(n)
+	if keepsVolumes(n) && (old == nil || !keepsVolumes(old.obj.(*corev1.Node))) {
+		e.roomFreed = true
+		e.offer(func(*corev1.PersistentVolumeClaim) bool { return true })
+	}
 	if old == nil || !equality.Semantic.DeepEqual(old.obj.(*corev1.Node).Spec.Taints, n.Spec.Taints) {
 		for _, p := range e.podsOn(n.Name) {
 			e.podOnNode(p)
