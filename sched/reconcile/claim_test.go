@@ -22,6 +22,12 @@ import (
 // storageWorld has nodes that keep volumes, the built-in class, one like it that binds at once, and one of somebody else.
 func storageWorld(t failer, nodes int) *world {
 	w := standardWorld(t, 1, nodes)
+	w.furnishStorage(nodes)
+	w.settle()
+	return w
+}
+
+func (w *world) furnishStorage(nodes int) {
 	for i := range nodes {
 		o := w.objects[ref{Nodes, "", fmt.Sprintf("n%d", i+1)}].obj.DeepCopyObject().(*corev1.Node)
 		o.Labels = map[string]string{corev1.LabelHostname: o.Name}
@@ -37,8 +43,6 @@ func storageWorld(t failer, nodes int) *world {
 	} {
 		w.put(StorageClasses, &c)
 	}
-	w.settle()
-	return w
 }
 
 func testClaim(name, class, size string, modes ...corev1.PersistentVolumeAccessMode) *corev1.PersistentVolumeClaim {

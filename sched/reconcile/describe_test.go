@@ -82,6 +82,10 @@ func describePut(op *ops.Put) string {
 			t = append(t, x.Key+":"+string(x.Effect))
 		}
 		return fmt.Sprintf("put node %s cidr %s ready %s taints %v", name, o.Spec.PodCIDR, nodeCondition(o, corev1.NodeReady).Status, t)
+	case *corev1.PersistentVolumeClaim:
+		return fmt.Sprintf("put claim %s of %s %s volume %s", name, *o.Spec.StorageClassName, o.Status.Phase, or(o.Spec.VolumeName, "none"))
+	case *corev1.PersistentVolume:
+		return fmt.Sprintf("put volume %s %s at %s deleting %v", name, o.Status.Phase, o.Spec.Local.Path, o.DeletionTimestamp != nil)
 	case *corev1.Event:
 		return fmt.Sprintf("event %s %s x%d: %s", o.InvolvedObject.Kind, o.Reason, o.Count, o.Message)
 	case *corev1.Pod:

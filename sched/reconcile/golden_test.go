@@ -13,6 +13,9 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/peapod-sh/peapod/api/ops"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden scripts in testdata")
@@ -97,6 +100,17 @@ func (w *world) command(t *testing.T, words []string) {
 		w.end(corev1.PodPhase(arg(1)))
 	case "wait":
 		w.now = w.now.Add(time.Duration(number(1)) * time.Second)
+	case "storage": // the nodes keep volumes, and there are the classes of storageWorld
+		w.furnishStorage(int(number(1)))
+	case "claim": // name, class
+		w.put(Claims, testClaim(arg(1), arg(2), "1Gi"))
+	case "user": // a pod and its claim
+		w.addUser(arg(1), arg(2))
+	case "drop": // a claim or a pod by name
+		gr := map[string]schema.GroupResource{"claim": Claims, "pod": Pods}[arg(1)]
+		w.deleteObject(&ops.Delete{Resource: gr, Namespace: "default", Name: arg(2), Expect: ops.Any})
+	case "dirs":
+		w.emptyDirs()
 	case "scale":
 		d, n := w.deployment(arg(1)), number(2)
 		d.Spec.Replicas = &n
