@@ -7,6 +7,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/component-helpers/storage/volume"
 
 	"github.com/peapod-sh/peapod/api/ops"
 )
@@ -83,9 +84,13 @@ func describePut(op *ops.Put) string {
 		}
 		return fmt.Sprintf("put node %s cidr %s ready %s taints %v", name, o.Spec.PodCIDR, nodeCondition(o, corev1.NodeReady).Status, t)
 	case *corev1.PersistentVolumeClaim:
-		return fmt.Sprintf("put claim %s of %s %s volume %s", name, *o.Spec.StorageClassName, o.Status.Phase, or(o.Spec.VolumeName, "none"))
+		return fmt.Sprintf("put claim %s of %s %s volume %s held by %v", name, or(volume.GetPersistentVolumeClaimClass(o), "no class"), o.Status.Phase, or(o.Spec.VolumeName, "none"), o.Finalizers)
 	case *corev1.PersistentVolume:
-		return fmt.Sprintf("put volume %s %s at %s deleting %v", name, o.Status.Phase, o.Spec.Local.Path, o.DeletionTimestamp != nil)
+		where := "elsewhere"
+		if o.Spec.Local != nil {
+			where = o.Spec.Local.Path
+		}
+		return fmt.Sprintf("put volume %s %s at %s deleting %v held by %v", name, o.Status.Phase, where, o.DeletionTimestamp != nil, o.Finalizers)
 	case *corev1.Event:
 		return fmt.Sprintf("event %s %s x%d: %s", o.InvolvedObject.Kind, o.Reason, o.Count, o.Message)
 	case *corev1.Pod:
