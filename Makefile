@@ -12,13 +12,18 @@ LDFLAGS := -s -w -linkmode external -extldflags -static -X github.com/peapod-sh/
 
 export CGO_ENABLED := 1
 
-.PHONY: help kubectl build demo demo-down test unit e2e race fuzz lint bench generate deps clean
+.PHONY: help kubectl libseccomp build demo demo-down test unit e2e race fuzz lint bench generate deps clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## Build ./peapod, one static binary
+build: libseccomp ## Build ./peapod, one static binary
 	$(GO) build -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN) .
+
+libseccomp:
+	@case ,$(TAGS), in *,seccomp,*) pkg-config --exists libseccomp || { \
+		echo "containers' seccomp filters need libseccomp: run 'make deps' (Debian: libseccomp-dev and pkg-config)," >&2; \
+		echo "or build without them: make build TAGS=netgo,osusergo" >&2; exit 1; };; esac
 
 demo: build ## Start a lab of 3 servers and 3 clients, run the examples, and say what to try next
 	./$(BIN) lab demo

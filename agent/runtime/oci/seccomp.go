@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -24,8 +23,6 @@ const filterName = "seccomp"
 
 // profileBytesMax bounds a profile's file; the default profile has 14 KB.
 const profileBytesMax = 1 << 20
-
-var errNoSeccomp = errors.New("this peapod was built without seccomp: build it with `make build`, which needs libseccomp's header and static library (Debian: libseccomp-dev)")
 
 // filter gives the container the seccomp profile that its spec names, and writes it down for commands.
 func (e *Executor) filter(c *container, cfg *configs.Config) error {

@@ -2,7 +2,13 @@
 
 package oci
 
-import "github.com/opencontainers/runc/libcontainer/configs"
+import (
+	"errors"
+
+	"github.com/opencontainers/runc/libcontainer/configs"
+)
+
+var errNoSeccomp = errors.New("this peapod was built without seccomp: build it with `make build`, which needs libseccomp's header and static library (Debian: libseccomp-dev)")
 
 // CanFilter tells whether this program was built with seccomp.
 const CanFilter = false

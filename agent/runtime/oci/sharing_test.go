@@ -232,7 +232,7 @@ func TestMappedLayersOfADeadAgent(t *testing.T) {
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
-	e = n.open()
+	n.open()
 	if _, err := os.Stat(n.layer + "/bin/busybox"); err != nil {
 		t.Errorf("the image has lost a file: %v", err)
 	}
