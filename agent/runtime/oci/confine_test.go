@@ -21,11 +21,17 @@ const profileText = `{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mk
 
 // The container and its commands have the same filter, each way of installing it.
 func TestSeccomp(t *testing.T) {
-	if !CanFilter {
-		t.Skip("built without seccomp")
-	}
 	n := newNode(t)
 	e := n.open()
+	if !CanFilter {
+		n.pod(e, runtime.SandboxSpec{PodUID: "p"})
+		s := n.spec("p", "c", "true")
+		s.Seccomp = runtime.ProfileDefault
+		if _, err := e.StartContainer(t.Context(), s); err == nil || !strings.Contains(err.Error(), "built without seccomp") {
+			t.Errorf("a filter that cannot be made: %v", err)
+		}
+		return
+	}
 	own := filepath.Join(n.dir, "profile.json")
 	if err := os.WriteFile(own, []byte(profileText), 0o600); err != nil {
 		t.Fatal(err)
@@ -89,14 +95,16 @@ func TestSameLimits(t *testing.T) {
 	n := newNode(t)
 	e := n.open()
 	n.pod(e, runtime.SandboxSpec{PodUID: "p"})
-	s := n.spec("p", "c", "ulimit -Sn; ulimit -Hn; umask; cat /proc/self/oom_score_adj; id; touch /tmp/done; exec sleep 1000")
-	s.Resources.OOMScoreAdj, s.UID, s.GID, s.AdditionalGIDs, s.Cwd = 321, 5, 6, []uint32{7, 8}, "/tmp"
+	s := n.spec("p", "c", "")
+	s.Resources.OOMScoreAdj, s.UID, s.GID, s.AdditionalGIDs, s.Cwd, s.Env = 321, 5, 6, []uint32{7, 8}, "/tmp", []string{"PATH=/bin"}
+	const says = "ulimit -Sn; ulimit -Hn; umask; cat /proc/self/oom_score_adj; id; echo $HOME; "
+	s.Args[2] = says + "touch /tmp/done; exec sleep 1000"
 	n.add(e, s)
-	out, _ := n.exec(e, "c", "sh", "-c", "while ! test -e /tmp/done; do :; done; ulimit -Sn; ulimit -Hn; umask; cat /proc/self/oom_score_adj; id")
+	out, _ := n.exec(e, "c", "sh", "-c", "while ! test -e /tmp/done; do :; done; "+says)
 	if err := e.visor.client.Flush("c"); err != nil {
 		t.Fatal(err)
 	}
-	if log := n.log("c"); log != out || !strings.HasPrefix(out, fmt.Sprintf("%d\n%d\n0022\n321\nuid=5 gid=6 groups=", rlimits()[0].Soft, rlimits()[0].Hard)) {
+	if log := n.log("c"); log != out || !strings.HasPrefix(out, fmt.Sprintf("%d\n%d\n0022\n321\nuid=5 gid=6 groups=", rlimits()[0].Soft, rlimits()[0].Hard)) || !strings.HasSuffix(out, "\n/\n") {
 		t.Errorf("the container has %q, a command %q", log, out)
 	}
 }

@@ -279,6 +279,7 @@ func (e *Executor) release(c *container) error {
 	if err := e.openGate(c); err != nil {
 		return err
 	}
+	awaitProgram(c)
 	c.mu.Lock()
 	c.started = true
 	c.mu.Unlock()

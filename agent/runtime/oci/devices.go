@@ -1,20 +1,23 @@
 package oci
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
 	"strings"
-	"sync"
 
 	devices "github.com/opencontainers/cgroups/devices/config"
 	"golang.org/x/sys/unix"
 )
 
-// hostDevices is read once: a privileged container gets the devices that were there at the first of its kind.
-var hostDevices = sync.OnceValues(func() ([]*devices.Device, error) {
+// hostDevices are those that the machine has now, for a privileged container.
+func hostDevices() ([]*devices.Device, error) {
 	var out []*devices.Device
 	err := filepath.WalkDir("/dev", func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // it went while we looked
+		}
 		if err != nil {
 			return err
 		}
@@ -25,6 +28,9 @@ var hostDevices = sync.OnceValues(func() ([]*devices.Device, error) {
 			return nil
 		}
 		dev, err := deviceAt(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -35,7 +41,7 @@ var hostDevices = sync.OnceValues(func() ([]*devices.Device, error) {
 		return nil, fmt.Errorf("listing the machine's devices: %w", err)
 	}
 	return out, nil
-})
+}
 
 // ownMount names what the container gets of its own below /dev.
 func ownMount(path string) bool {

@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -72,4 +73,25 @@ func holds(pid int, gate *os.File) bool {
 		}
 	}
 	return false
+}
+
+// programPatience bounds the wait for the image's program. It is long for a machine that is overloaded, and nothing
+// depends on it but what awaitProgram promises.
+const programPatience = 2 * time.Second
+
+// awaitProgram returns when the container's first process is the image's program, or has ended. Until then, behind the
+// gate, it is libcontainer's init, on which a signal to the program would be lost.
+func awaitProgram(c *container) {
+	for end := time.Now().Add(programPatience); time.Now().Before(end) && !readable(c.pidfd) && isInit(c.record.Init.PID); {
+		time.Sleep(initPoll)
+	}
+}
+
+// initPoll is the pause between two looks at a process that becomes a program within a millisecond.
+const initPoll = 100 * time.Microsecond
+
+// isInit knows libcontainer's init by what it gets in its environment.
+func isInit(pid int) bool {
+	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "environ"))
+	return err == nil && bytes.Contains(b, []byte("_LIBCONTAINER_INITPIPE="))
 }

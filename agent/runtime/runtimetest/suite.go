@@ -47,6 +47,8 @@ func Run(t *testing.T, subject func(t *testing.T) Subject) {
 		{"usage and resizing", always, usageAndResizing},
 		{"exit codes", processes, exitCodes},
 		{"commands", processes, commands},
+		{"shared processes", processes, sharedProcesses},
+		{"users of its own", processes, ownUsers},
 		{"taken up again", reopens, reopened},
 		{"ended while closed", reopens, endedWhileClosed},
 	}
@@ -289,6 +291,50 @@ func commands(t *testing.T, s Subject) {
 		if err != nil || code != want {
 			t.Errorf("a command ended with %d, %v, want %d", code, err, want)
 		}
+	}
+	remove(t, e, "p")
+}
+
+// sharedProcesses: what one container of the pod can see, and what ends with it.
+func sharedProcesses(t *testing.T, s Subject) {
+	e := open(t, s)
+	if _, err := e.StartSandbox(t.Context(), runtime.SandboxSpec{PodUID: "p", SharePID: true}); err != nil {
+		t.Fatal(err)
+	}
+	start(t, e, s, "p", "a", "sleep 4321 & exec sleep 4322")
+	start(t, e, s, "p", "b", forever)
+	debug := s.Spec("p", "debug", "exec sleep 4323")
+	debug.TargetID = "a"
+	if _, err := e.StartContainer(t.Context(), debug); err != nil {
+		t.Fatal(err)
+	}
+	sees := func(id, script string) {
+		t.Helper()
+		if code, err := e.Exec(t.Context(), id, runtime.ExecSpec{Args: []string{"sh", "-c", script}}); err != nil || code != 0 {
+			t.Errorf("in %s: %s: %d, %v", id, script, code, err)
+		}
+	}
+	sees("b", "ps | grep -v grep | grep -q 'sleep 4322'")
+	sees("debug", "ps | grep -v grep | grep -q 'sleep 4321'")
+	if err := e.Signal(t.Context(), "a", syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if x := nextExit(t, e); x.ID != "a" || x.ExitCode != 137 {
+		t.Errorf("ended as %+v", x)
+	}
+	sees("b", "ps | grep -v grep | grep -q 'sleep 4323' && ! ps | grep -v grep | grep -q 'sleep 432[12]'")
+	remove(t, e, "p")
+}
+
+func ownUsers(t *testing.T, s Subject) {
+	e := open(t, s)
+	if _, err := e.StartSandbox(t.Context(), runtime.SandboxSpec{PodUID: "p", OwnUsers: true}); err != nil {
+		t.Fatal(err)
+	}
+	start(t, e, s, "p", "c", forever)
+	code, err := e.Exec(t.Context(), "c", runtime.ExecSpec{Args: []string{"sh", "-c", "test $(id -u) = 0 && ! grep -q ' 0 .* 0 ' /proc/self/uid_map"}})
+	if err != nil || code != 0 {
+		t.Errorf("root of its own: %d, %v", code, err)
 	}
 	remove(t, e, "p")
 }
