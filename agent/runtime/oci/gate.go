@@ -82,7 +82,7 @@ const programPatience = 2 * time.Second
 // awaitProgram returns when the container's first process is the image's program, or has ended. Until then, behind the
 // gate, it is libcontainer's init, on which a signal to the program would be lost.
 func awaitProgram(c *container) {
-	for end := time.Now().Add(programPatience); time.Now().Before(end) && !readable(c.pidfd) && isInit(c.record.Init.PID); {
+	for end := time.Now().Add(programPatience); time.Now().Before(end) && !readable(c.pidfd) && !isProgram(c.record.Init.PID, len(c.record.Spec.Env) > 0); {
 		time.Sleep(initPoll)
 	}
 }
@@ -90,8 +90,9 @@ func awaitProgram(c *container) {
 // initPoll is the pause between two looks at a process that becomes a program within a millisecond.
 const initPoll = 100 * time.Microsecond
 
-// isInit knows libcontainer's init by what it gets in its environment.
-func isInit(pid int) bool {
+// isProgram tells a program from libcontainer's init by what that gets in its environment. In the middle of execve a
+// process has none at all.
+func isProgram(pid int, hasEnv bool) bool {
 	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "environ"))
-	return err == nil && bytes.Contains(b, []byte("_LIBCONTAINER_INITPIPE="))
+	return err == nil && (len(b) > 0 || !hasEnv) && !bytes.Contains(b, []byte("_LIBCONTAINER_INITPIPE="))
 }
