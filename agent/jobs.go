@@ -125,7 +125,7 @@ func (a *Agent) sandboxSpec(pod *corev1.Pod) (runtime.SandboxSpec, error) {
 // jobStart has one container's image, configuration and process ready.
 func (w *worker) jobStart(c *container) func(context.Context) any {
 	pod := w.life.allocatedPod()
-	s := start{a: w.a, pod: pod, spec: findSpec(pod, c.spec.Name), id: c.id, attempt: c.starts - 1, ip: w.life.podIP(w.hostIP()), path: c.path()}
+	s := start{a: w.a, pod: pod, spec: findSpec(pod, c.spec.Name), id: c.id, attempt: c.starts - 1, ip: w.life.podIP(w.hostIP()), path: c.path(), target: w.life.targetOf(c)}
 	if c.last != nil {
 		s.stale = []string{trimID(c.last.ContainerID)}
 	}
@@ -156,6 +156,7 @@ type start struct {
 	attempt int
 	ip      string
 	path    string   // names the container in events
+	target  string   // ID of the container whose processes an ephemeral one sees; "" is its own only
 	stale   []string // ended containers to be removed
 
 	// What the container was given, for its status.
@@ -265,7 +266,7 @@ func (s *start) containerSpec(ctx context.Context, img *Image) (runtime.Containe
 		return runtime.ContainerSpec{}, &configError{err}
 	}
 	spec := runtime.ContainerSpec{
-		ID: s.id, PodUID: string(s.pod.UID), Name: s.spec.Name, Attempt: s.attempt, Layers: img.Layers,
+		ID: s.id, TargetID: s.target, PodUID: string(s.pod.UID), Name: s.spec.Name, Attempt: s.attempt, Layers: img.Layers,
 		Args: commandLine(s.spec, img, env), Env: env.list(), Cwd: s.spec.WorkingDir,
 		Resources: containerResources(s.pod, s.spec, s.a.node.memory),
 		TTY:       s.spec.TTY, Stdin: s.spec.Stdin, LogPath: s.a.logPath(s.pod, s.spec.Name, s.attempt),

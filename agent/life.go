@@ -85,6 +85,21 @@ func ephemeralSpec(pod *corev1.Pod, i int) *corev1.Container {
 	return (*corev1.Container)(&pod.Spec.EphemeralContainers[i].EphemeralContainerCommon)
 }
 
+// targetOf is the ID of the container whose processes an ephemeral one is to see; "" if it names none.
+func (l *life) targetOf(c *container) string {
+	if c.role != roleEphemeral {
+		return ""
+	}
+	for i := range l.pod.Spec.EphemeralContainers {
+		if e := &l.pod.Spec.EphemeralContainers[i]; e.Name == c.spec.Name && e.TargetContainerName != "" {
+			if t := l.find(e.TargetContainerName); t != nil {
+				return t.id
+			}
+		}
+	}
+	return ""
+}
+
 // desire takes over a newer version of the pod.
 func (l *life) desire(pod *corev1.Pod, now time.Time) {
 	l.pod = pod

@@ -104,7 +104,9 @@ spec:
 	awaitField(t, k, "hoarder", ".status.reason", `^Evicted$`)
 	awaitField(t, k, "hoarder", ".status.message", `^Pod ephemeral local storage usage exceeds the total limit of containers 2Mi`)
 	kit.WantMatch(t, k.Must(t, "get", "pod", "hoarder"), `hoarder +0/1 +Error`)
-	kit.WantMatch(t, k.Must(t, "get", "events", "--field-selector=involvedObject.name=hoarder"), `Warning +Evicted +pod/hoarder`)
+	kit.Eventually(t, limit, "the event", func() error {
+		return kit.Matches(k.Must(t, "get", "events", "--field-selector=involvedObject.name=hoarder"), `Warning +Evicted +pod/hoarder`)
+	})
 }
 
 // A node that runs low on memory says so, keeps new pods away and ends the least important one.
