@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
 	corev1 "k8s.io/api/core/v1"
@@ -77,8 +78,9 @@ type Agent struct {
 	workers sync.WaitGroup
 	synced  chan struct{} // closed by the first Synced
 
-	room     room
-	pressure *pressure.Manager // nil if nothing is watched
+	room      room
+	restoring atomic.Int32      // workers that have not yet said what their pods have of the room
+	pressure  *pressure.Manager // nil if nothing is watched
 
 	mu       sync.Mutex
 	running  bool
@@ -235,6 +237,7 @@ func (a *Agent) startLocked(w *worker) {
 	if ok {
 		w.found = &sb
 	}
+	a.restoring.Add(1)
 	a.workers.Go(w.run)
 }
 

@@ -40,9 +40,10 @@ const (
 	// diskWatchEvery is how often pods with limits of what they may keep on disk are measured.
 	diskWatchEvery = 10 * time.Second
 
-	// resizeAskAgain is the wait before a resize for which there was no room is tried again, resizeAskHopeless for one
+	// resizeAskSoon is the wait while the agent does not know yet what all of its pods have. resizeAskAgain is the wait before a resize for which there was no room is tried again, resizeAskHopeless for one
 	// that the node is too small for. One that could not be carried out waits resizeRetryFirst, doubling up to
 	// resizeRetryMax.
+	resizeAskSoon     = 50 * time.Millisecond
 	resizeAskAgain    = 3 * time.Second
 	resizeAskHopeless = 10 * time.Minute
 	resizeRetryFirst  = 500 * time.Millisecond

@@ -145,6 +145,10 @@ func sameQuantity(a, b *corev1.ResourceRequirements, name corev1.ResourceName) b
 // askResize has the node decide whether the pod gets what its spec asks for.
 func (w *worker) askResize(now time.Time) {
 	l := w.life
+	if w.a.restoring.Load() > 0 { // what others have is not all known
+		l.resize.asked = now.Add(resizeAskSoon)
+		return
+	}
 	missing := w.a.room.take(&w.share, shareOf(l.pod))
 	if missing == nil {
 		l.allocate()

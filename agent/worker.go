@@ -99,6 +99,7 @@ func (w *worker) run() {
 	defer w.jobs.Wait()
 	defer stop()
 	w.restore(time.Now())
+	w.a.restoring.Add(-1)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
