@@ -154,12 +154,17 @@ func unmountBelow(dir string) error {
 			if err := unix.Unmount(p, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
 				return fmt.Errorf("unmounting %s: %w", p, err)
 			}
+			if !strings.HasPrefix(p, dir+"/") { // a root file system's mount point, in directories of its own
+				for empty := p; os.Remove(empty) == nil; empty = filepath.Dir(empty) {
+				}
+			}
 		}
 	}
 	return fmt.Errorf("something below %s is mounted again and again", dir)
 }
 
-// mountsBelow lists mount points in the order in which they were mounted.
+// mountsBelow lists mount points in the order in which they were mounted; also those elsewhere of overlays that write below
+// dir, which are root file systems of pods with users of their own.
 func mountsBelow(dir string) ([]string, error) {
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
@@ -174,13 +179,24 @@ func mountsBelow(dir string) ([]string, error) {
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 1<<20) // an overlay's options can be long
 	for lines.Scan() {
-		if fields := strings.Fields(lines.Text()); len(fields) > 4 {
-			if p := unescape.Replace(fields[4]); strings.HasPrefix(p, real+"/") {
-				out = append(out, p)
-			}
+		if p := mountPoint(lines.Text(), real); p != "" {
+			out = append(out, p)
 		}
 	}
 	return out, lines.Err()
+}
+
+// mountPoint is that of a line of mountinfo, if the mount is below dir or writes there.
+func mountPoint(line, dir string) string {
+	fields := strings.Fields(line)
+	if len(fields) < 5 {
+		return ""
+	}
+	p, options := unescape.Replace(fields[4]), unescape.Replace(fields[len(fields)-1])
+	if strings.HasPrefix(p, dir+"/") || strings.Contains(options, ",upperdir="+dir+"/") {
+		return p
+	}
+	return ""
 }
 
 // unescape undoes what the kernel does to characters that would break a line of mountinfo.

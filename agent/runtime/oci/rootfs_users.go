@@ -12,8 +12,8 @@ import (
 )
 
 // A pod with users of its own cannot enter the node's private directories, so the mount points of its root file systems are
-// in a public one: whoever may enter it sees names of containers and nothing else. Mounting needs a path to the
-// layers as well, which exists while it is being done.
+// in a public one, each in a directory that only the pod's root may enter. Mounting needs a path to the layers as
+// well, which exists while it is being done.
 const publicRoots = "/run/peapod"
 
 // rootfs is where a container's root file system is mounted.
@@ -27,7 +27,7 @@ func (e *Executor) rootfs(r *containerRecord) string {
 // publicRoot is the mount point for a container of a pod with users of its own: below a name for this executor.
 func (e *Executor) publicRoot(id string) string {
 	sum := sha256.Sum256([]byte(e.cfg.StateDir))
-	return filepath.Join(publicRoots, fmt.Sprintf("%x", sum[:6]), id)
+	return filepath.Join(publicRoots, fmt.Sprintf("%x", sum[:6]), id, "rootfs")
 }
 
 // mountMappedRootfs is mountRootfs for a user namespace whose root is base on the node.
@@ -37,7 +37,7 @@ func mountMappedRootfs(dir, target string, layers []string, pause int, base uint
 		return fmt.Errorf("opening the pod's user namespace: %w", err)
 	}
 	defer users.Close()
-	if err := os.MkdirAll(target, 0o711); err != nil {
+	if err := makePublicRoot(target, base); err != nil {
 		return fmt.Errorf("making the root file system: %w", err)
 	}
 	upper := filepath.Join(dir, "upper")
@@ -53,6 +53,23 @@ func mountMappedRootfs(dir, target string, layers []string, pause int, base uint
 	}
 	// The overlay keeps copies of its own; these were only names for it.
 	return errors.Join(err, detachMapped(dir))
+}
+
+func makePublicRoot(target string, base uint32) error {
+	own := filepath.Dir(target)
+	if err := os.MkdirAll(filepath.Dir(own), 0o711); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(own, 0o700); err != nil {
+		return err
+	}
+	if err := os.Chown(own, 0, int(base)); err != nil {
+		return err
+	}
+	if err := os.Chmod(own, 0o710); err != nil {
+		return err
+	}
+	return os.MkdirAll(target, 0o755)
 }
 
 // attachMapped mounts the mapped layers below dir/lower and lists them.
@@ -109,9 +126,11 @@ func (e *Executor) unmountRootfs(r *containerRecord) error {
 	if r.Rootfs == "" {
 		return nil
 	}
-	if err := os.Remove(r.Rootfs); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+	for _, dir := range []string{r.Rootfs, filepath.Dir(r.Rootfs)} {
+		if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
 	}
-	_ = os.Remove(filepath.Dir(r.Rootfs)) // it is in use if another container's is below it
+	_ = os.Remove(filepath.Dir(filepath.Dir(r.Rootfs))) // it is in use if another container's is below it
 	return nil
 }
