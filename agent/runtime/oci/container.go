@@ -318,6 +318,9 @@ func (e *Executor) removeContainer(c *container) error {
 	if err := e.visor.do(func(v *supervisor.Client) error { return v.CloseLogs(c.id) }); err != nil {
 		return err
 	}
+	if err := e.dropGate(c); err != nil {
+		return err
+	}
 	c.closeFiles()
 	if c.shared {
 		if err := e.cgroups.killAll(c.cgroup); err != nil {

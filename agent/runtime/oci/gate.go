@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/peapod-sh/peapod/agent/supervisor"
 )
 
 // The gate is libcontainer's exec.fifo: an init that is ready opens it for writing, which waits for a reader, writes a byte and
@@ -28,6 +30,10 @@ func (e *Executor) openGate(c *container) error {
 		return fmt.Errorf("opening the gate of a container: %w", err)
 	}
 	defer f.Close()
+	// The init's write fails if its reader dies between its opening and its writing: the supervisor reads on for us.
+	if err := e.visor.do(func(v *supervisor.Client) error { return v.Hold(gateHold(c.id), f) }); err != nil {
+		return fmt.Errorf("holding the gate of a container open: %w", err)
+	}
 	for {
 		through, err := passes(f)
 		if err != nil {
@@ -40,7 +46,14 @@ func (e *Executor) openGate(c *container) error {
 	if err := os.Remove(path); err != nil {
 		return fmt.Errorf("removing the gate of a container: %w", err)
 	}
-	return nil
+	return e.dropGate(c)
+}
+
+// gateHold is the name under which the supervisor holds a container's gate; no container has it, for its slash.
+func gateHold(id string) string { return id + "/gate" }
+
+func (e *Executor) dropGate(c *container) error {
+	return e.visor.do(func(v *supervisor.Client) error { return v.Drop(gateHold(c.id)) })
 }
 
 // gatePatience is how long one look at the gate waits for the init.
