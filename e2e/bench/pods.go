@@ -94,13 +94,14 @@ func (b *podBench) clear(ctx context.Context) error {
 	})
 }
 
-// starts measures from the call that creates a pod to what its first process does first: touch a file.
+// starts measures from the call that creates a pod to what its first process does first: touch a file. The pods stay, since
+// the kernel's work at the end of one would delay the next.
 func (b *podBench) starts(ctx context.Context) error {
 	var took []time.Duration
 	for i := range podStarts {
 		name := fmt.Sprint("start-", i)
 		began := time.Now()
-		if err := b.create(ctx, b.busyPod(name, "touch", "/out/"+name)); err != nil {
+		if err := b.create(ctx, b.busyPod(name, "sh", "-c", "/busybox touch /out/"+name+"; exec /busybox sleep 100000")); err != nil {
 			return err
 		}
 		seen, err := b.marks.await(ctx, name)

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/peapod-sh/peapod/agent/runtime"
+	_ "github.com/peapod-sh/peapod/agent/runtime/early"
 	"github.com/peapod-sh/peapod/agent/runtime/runtimetest"
 	"github.com/peapod-sh/peapod/agent/supervisor"
 	_ "github.com/peapod-sh/peapod/internal/early"
