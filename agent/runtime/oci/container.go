@@ -25,14 +25,15 @@ type container struct {
 	cgroup     string
 	layout     cgroupLayout
 
-	mu      sync.Mutex
-	record  containerRecord
-	pidfd   int        // of its init; -1 once reaped or before the start
-	readers []*os.File // this agent's read ends of the log pipes
-	held    []*os.File // copies of what the supervisor holds: the terminal's master or stdin's write end
-	started bool
-	gone    bool          // its directory is removed: nothing is saved any more
-	ended   chan struct{} // closed when record.Exit is set
+	mu         sync.Mutex
+	record     containerRecord
+	commandEnv []string   // of commands; nil until the first
+	pidfd      int        // of its init; -1 once reaped or before the start
+	readers    []*os.File // this agent's read ends of the log pipes
+	held       []*os.File // copies of what the supervisor holds: the terminal's master or stdin's write end
+	started    bool
+	gone       bool          // its directory is removed: nothing is saved any more
+	ended      chan struct{} // closed when record.Exit is set
 }
 
 func (c *container) closeFiles() {

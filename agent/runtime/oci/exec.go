@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -36,40 +37,50 @@ func (e *Executor) Exec(ctx context.Context, id string, spec runtime.ExecSpec) (
 	if err := s.open(r.Init.PID, int(r.UserBase+r.Spec.UID)); err != nil {
 		return -1, fmt.Errorf("preparing an exec in container %s: %w", id, err)
 	}
-	code, err := e.exec(ctx, e.command(r, s), s)
+	code, err := e.exec(ctx, e.command(r, c.execEnv(), s), s)
 	if err != nil {
 		return code, fmt.Errorf("exec in container %s: %w", id, err)
 	}
 	return code, nil
 }
 
-func (e *Executor) command(r containerRecord, s *execIO) supervisor.Command {
+func (e *Executor) command(r containerRecord, env []string, s *execIO) supervisor.Command {
 	into, procs := execCgroups(r.CgroupPaths, e.cgroups.unified)
 	return supervisor.Command{
 		Target: r.Init.PID, OwnUsers: r.UserBase != 0, UID: r.Spec.UID, GID: r.Spec.GID, Groups: r.Spec.AdditionalGIDs,
 		Capabilities: r.CapMask, NoNewPrivs: r.Spec.NoNewPrivileges, OOMScoreAdj: r.Spec.Resources.OOMScoreAdj,
 		Rlimits: execRlimits(), SeccompFile: e.filterFile(&r), AppArmor: r.Spec.AppArmor,
 		TTY: s.spec.TTY, Cwd: r.Spec.Cwd, CgroupV2: into, CgroupProcs: procs,
-		Args: s.spec.Args, Env: withHome(r.Spec.Env, r.Init.PID), Stdin: s.child[0], Out: s.child[1], Err: s.child[2],
+		Args: s.spec.Args, Env: env, Stdin: s.child[0], Out: s.child[1], Err: s.child[2],
 	}
 }
 
-// withHome adds the home directory that libcontainer has found in the image for the container's user, unless the
-// spec has one. The container's first process shows it.
+// execEnv is the environment of commands: the container's, with the home directory that libcontainer has found in the image
+// for the container's user, unless the spec has one. The container's first process shows it; it is looked at once.
+func (c *container) execEnv() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.commandEnv == nil {
+		c.commandEnv = withHome(c.record.Spec.Env, c.record.Init.PID)
+	}
+	return c.commandEnv
+}
+
 func withHome(env []string, pid int) []string {
+	out := append(make([]string, 0, len(env)+1), env...)
 	if slices.ContainsFunc(env, func(v string) bool { return strings.HasPrefix(v, "HOME=") }) {
-		return env
+		return out
 	}
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 	if err != nil {
-		return env
+		return out
 	}
 	for v := range strings.SplitSeq(string(b), "\x00") {
 		if strings.HasPrefix(v, "HOME=/") {
-			return append(slices.Clone(env), v)
+			return append(out, v)
 		}
 	}
-	return env
+	return out
 }
 
 func (e *Executor) exec(ctx context.Context, k supervisor.Command, s *execIO) (int, error) {
@@ -129,6 +140,10 @@ func (s *execIO) openPipes() error {
 		if sink == nil || s.child[i] != nil {
 			continue
 		}
+		if i == 2 && s.child[1] != nil && sameWriter(sink, s.spec.Stdout) {
+			s.child[2] = s.child[1] // as with 2>&1: one pipe, and the order of what is written stays
+			continue
+		}
 		r, w, err := os.Pipe()
 		if err != nil {
 			return err
@@ -138,6 +153,11 @@ func (s *execIO) openPipes() error {
 		s.outputs, s.sinks = append(s.outputs, r), append(s.sinks, sink)
 	}
 	return nil
+}
+
+// sameWriter compares what can be compared.
+func sameWriter(a, b io.Writer) bool {
+	return a != nil && b != nil && reflect.TypeOf(a).Comparable() && a == b
 }
 
 func (s *execIO) openTTY(pid, uid int) error {
