@@ -5,8 +5,8 @@ import (
 	"os"
 
 	// The containers' init and the embedded image's tools start here, before anything heavier.
-	_ "github.com/peapod-sh/peapod/agent/runtime/early"
 	_ "github.com/peapod-sh/peapod/internal/early"
+	_ "github.com/peapod-sh/peapod/internal/early/container"
 
 	"github.com/peapod-sh/peapod/cli"
 )

@@ -12,10 +12,10 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/peapod-sh/peapod/agent/runtime"
-	_ "github.com/peapod-sh/peapod/agent/runtime/early"
 	"github.com/peapod-sh/peapod/agent/runtime/runtimetest"
 	"github.com/peapod-sh/peapod/agent/supervisor"
 	_ "github.com/peapod-sh/peapod/internal/early"
+	_ "github.com/peapod-sh/peapod/internal/early/container"
 )
 
 // node is a machine of its own for one test: directories, a supervisor, a cgroup.

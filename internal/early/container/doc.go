@@ -1,8 +1,8 @@
-// Package early is where the process that becomes a container (`peapod init`, started by libcontainer) leaves the binary's start.
+// Package container is where the process that becomes a container (`peapod init`, started by libcontainer) leaves the binary's start.
 //
 // Go initialises packages in the order of their import paths, each once its dependencies are ready. This path sorts before those
-// of the rest of Peapod and of Kubernetes, and the package depends on nothing but libcontainer, so that hundreds of packages do
+// of Kubernetes, and the package depends on nothing but libcontainer, so that hundreds of packages do
 // not fill their tables in a process that will never read them: 20 to 30 ms saved a container.
 //
 // It must not know: anything of Peapod's.
-package early
+package container
