@@ -208,7 +208,7 @@ func TestAgentEndsBesideTheGate(t *testing.T) {
 	if _, err := e.List(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	n.start(e, "p", n.spec("p", "through", "echo begun; sleep 0.3; exit 7"))
+	n.start(e, "p", n.spec("p", "through", "echo begun; sleep 3; exit 7"))
 	gate := filepath.Join(e.runcRoot(), "through", gateName)
 	if err := unix.Mkfifo(gate, 0o622); err != nil { // the init is through, but the agent ended before it removed the gate
 		t.Fatal(err)
