@@ -180,7 +180,7 @@ func (a *Agent) NodeObject() *corev1.Node {
 		}},
 		Status: corev1.NodeStatus{
 			Capacity: a.node.capacity(a.cfg.PodsMax), Allocatable: a.node.allocatable(a.cfg.PodsMax),
-			NodeInfo: nodeSystemInfo(a.cfg.Version), Conditions: a.nodeConditions(),
+			NodeInfo: nodeSystemInfo(a.cfg.Version, a.cfg.Runtime), Conditions: a.nodeConditions(),
 			Addresses: []corev1.NodeAddress{},
 			RuntimeHandlers: []corev1.NodeRuntimeHandler{{Features: &corev1.NodeRuntimeHandlerFeatures{
 				RecursiveReadOnlyMounts: &a.cfg.RecursiveReadOnly, UserNamespaces: &[]bool{a.cfg.DataDir != ""}[0],
@@ -222,15 +222,18 @@ func (a *Agent) nodeConditions() []corev1.NodeCondition {
 	return append(out, cond(corev1.NodeReady, corev1.ConditionTrue, "KubeletReady", "kubelet is posting ready status"))
 }
 
-func nodeSystemInfo(version string) corev1.NodeSystemInfo {
+func nodeSystemInfo(version, engine string) corev1.NodeSystemInfo {
 	if version == "" {
 		version = "dev"
+	}
+	if engine == "" {
+		engine = "peapod://" + version
 	}
 	return corev1.NodeSystemInfo{
 		MachineID: readWord("/etc/machine-id"), SystemUUID: readWord("/sys/class/dmi/id/product_uuid"),
 		BootID: readWord("/proc/sys/kernel/random/boot_id"), KernelVersion: readWord("/proc/sys/kernel/osrelease"),
 		OSImage: osImage(), OperatingSystem: goruntime.GOOS, Architecture: goruntime.GOARCH,
-		ContainerRuntimeVersion: "peapod://" + version, KubeletVersion: kubeletVersion,
+		ContainerRuntimeVersion: engine, KubeletVersion: kubeletVersion,
 	}
 }
 
