@@ -21,11 +21,15 @@ import (
 // AttachFunc gives a pod whose network namespace is at a path its address. A pod that has one keeps it.
 type AttachFunc func(ctx context.Context, podUID, netns string) (netip.Addr, error)
 
-// networkDirs are where the runtime looks for plugins and for what says which to use.
-type networkDirs struct{ bin, conf string }
+// settings are what of the runtime's configuration we need to know.
+type settings struct {
+	bin, conf    string // where it looks for network plugins, and for what says which to use
+	sandboxImage string // of which it makes sandboxes; "" is not known
+	recurses     bool   // it can make the mounts below a read-only mount read-only too
+}
 
-// defaultDirs are those of the specification, which CRI-O and containerd use unless told otherwise.
-var defaultDirs = networkDirs{bin: "/opt/cni/bin", conf: "/etc/cni/net.d"}
+// defaults are the directories that CRI-O and containerd use unless told otherwise.
+var defaults = settings{bin: "/opt/cni/bin", conf: "/etc/cni/net.d"}
 
 const (
 	// confFile sorts before what others may have put there: runtimes take the first.
@@ -45,7 +49,12 @@ func (e *Executor) openNetwork(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e.network = told
+	for _, h := range r.RuntimeHandlers {
+		if h.Name == "" { // the default
+			told.recurses = h.Features.GetRecursiveReadOnlyMounts()
+		}
+	}
+	e.told = told
 	if err := e.installPlugin(); err != nil {
 		return fmt.Errorf("making the pod network known to it: %w", err)
 	}
@@ -68,40 +77,42 @@ func (e *Executor) openNetwork(ctx context.Context) error {
 }
 
 // readConfig reads from a verbose status what containerd tells of its configuration. CRI-O tells nothing of the kind.
-func readConfig(info map[string]string) (networkDirs, error) {
+func readConfig(info map[string]string) (settings, error) {
 	var v struct {
 		CNI struct {
 			BinDir  string   `json:"binDir"`
 			BinDirs []string `json:"binDirs"` // from containerd 2.1 on
 			ConfDir string   `json:"confDir"`
 		} `json:"cni"`
-		Containerd struct {
+		SandboxImage string `json:"sandboxImage"`
+		Containerd   struct {
 			DefaultRuntimeName string `json:"defaultRuntimeName"`
 			Runtimes           map[string]struct {
 				Options map[string]any `json:"options"`
 			} `json:"runtimes"`
 		} `json:"containerd"`
 	}
-	dirs := defaultDirs
+	out := defaults
 	if info["config"] == "" {
-		return dirs, nil
+		return out, nil
 	}
 	if err := json.Unmarshal([]byte(info["config"]), &v); err != nil {
-		return dirs, fmt.Errorf("reading its configuration: %w", err)
+		return out, fmt.Errorf("reading its configuration: %w", err)
 	}
 	if systemd, _ := v.Containerd.Runtimes[v.Containerd.DefaultRuntimeName].Options["SystemdCgroup"].(bool); systemd {
-		return dirs, errors.New("it makes cgroups by systemd: set SystemdCgroup = false for its default runtime")
+		return out, errors.New("it makes cgroups by systemd: set SystemdCgroup = false for its default runtime")
 	}
 	if len(v.CNI.BinDirs) > 0 {
-		dirs.bin = v.CNI.BinDirs[0]
+		out.bin = v.CNI.BinDirs[0]
 	}
 	if v.CNI.BinDir != "" {
-		dirs.bin = v.CNI.BinDir
+		out.bin = v.CNI.BinDir
 	}
 	if v.CNI.ConfDir != "" {
-		dirs.conf = v.CNI.ConfDir
+		out.conf = v.CNI.ConfDir
 	}
-	return dirs, nil
+	out.sandboxImage = v.SandboxImage
+	return out, nil
 }
 
 func (e *Executor) socket() string { return filepath.Join(e.cfg.StateDir, "cni.sock") }
@@ -113,15 +124,15 @@ func (e *Executor) installPlugin() error {
 	if err != nil {
 		return err
 	}
-	for _, dir := range []string{e.network.bin, e.network.conf} {
+	for _, dir := range []string{e.told.bin, e.told.conf} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
 	}
-	if err := link(self, filepath.Join(e.network.bin, cni.Program)); err != nil {
+	if err := link(self, filepath.Join(e.told.bin, cni.Program)); err != nil {
 		return err
 	}
-	loopback := filepath.Join(e.network.bin, cni.Loopback)
+	loopback := filepath.Join(e.told.bin, cni.Loopback)
 	if _, err := os.Stat(loopback); errors.Is(err, fs.ErrNotExist) { // Stat follows links: one of ours may lead to a binary that has gone
 		if err := link(self, loopback); err != nil {
 			return err
@@ -131,7 +142,7 @@ func (e *Executor) installPlugin() error {
 	if err != nil {
 		return err
 	}
-	file := filepath.Join(e.network.conf, confFile)
+	file := filepath.Join(e.told.conf, confFile)
 	if have, err := os.ReadFile(file); err == nil && string(have) == string(conf) {
 		return nil
 	}
@@ -157,9 +168,9 @@ func link(target, name string) error {
 
 // Uninstall takes away what the runtime was given of the pod network: for a node that will not come back.
 func (e *Executor) Uninstall() error {
-	faults := []error{os.Remove(filepath.Join(e.network.conf, confFile))}
+	faults := []error{os.Remove(filepath.Join(e.told.conf, confFile))}
 	for _, name := range []string{cni.Program, cni.Loopback} {
-		file := filepath.Join(e.network.bin, name)
+		file := filepath.Join(e.told.bin, name)
 		if self, err := os.Executable(); err == nil {
 			if to, err := os.Readlink(file); err == nil && to == self {
 				faults = append(faults, os.Remove(file))

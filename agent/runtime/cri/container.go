@@ -167,7 +167,13 @@ func (e *Executor) makeContainer(ctx context.Context, p *pod, spec runtime.Conta
 	if err != nil {
 		return "", err
 	}
-	cfg, err := containerConfig(spec, frame, e.cfg.CgroupParent)
+	at := place{frame: frame, owner: e.cfg.CgroupParent, recurses: e.told.recurses}
+	if spec.TargetID != "" {
+		if _, at.target, err = e.running(spec.TargetID); err != nil {
+			return "", err
+		}
+	}
+	cfg, err := containerConfig(spec, at)
 	if err != nil {
 		return "", err
 	}

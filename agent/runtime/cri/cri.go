@@ -43,7 +43,7 @@ type Executor struct {
 	images  *Images
 	cgroups oci.PodCgroups
 	version string
-	network networkDirs
+	told    settings
 
 	watch *ends.Watcher
 	out   *ends.Outbox
@@ -138,6 +138,9 @@ const greetPause = 200 * time.Millisecond
 
 // Version names the runtime as a Node object does: containerd://1.6.20.
 func (e *Executor) Version() string { return e.version }
+
+// CanRecurseReadOnly says whether mounts below a read-only mount can be made read-only too.
+func (e *Executor) CanRecurseReadOnly() bool { return e.told.recurses }
 
 // Images are those that the runtime keeps.
 func (e *Executor) Images() *Images { return e.images }

@@ -112,3 +112,20 @@ func (s *Images) Dir(ctx context.Context) (string, error) {
 	}
 	return "", errors.New("the container runtime does not tell where images are")
 }
+
+// ImagesInUse are the images of all containers that the runtime holds, also of those that are not ours, and of its
+// sandboxes: IDs and names.
+func (e *Executor) ImagesInUse(ctx context.Context) ([]string, error) {
+	r, err := e.runtime.ListContainers(ctx, &cri.ListContainersRequest{})
+	if err != nil {
+		return nil, fmt.Errorf("listing the container runtime's containers: %w", err)
+	}
+	var out []string
+	for _, c := range r.Containers {
+		out = append(out, c.ImageRef, c.GetImage().GetImage())
+	}
+	if e.told.sandboxImage != "" {
+		out = append(out, e.told.sandboxImage)
+	}
+	return out, nil
+}
