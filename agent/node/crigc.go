@@ -118,21 +118,32 @@ func (s *criImages) usedAt(id string) time.Time {
 	return s.lastUse[id]
 }
 
-// collect keeps the disk below the high threshold until ctx ends; see images.collect.
+// followInterval is how often the runtime's list is read, which others change too.
+const followInterval = 10 * time.Second
+
+// collect keeps the disk below the high threshold until ctx ends, see images.collect, and follows what the runtime has.
 func (s *criImages) collect(ctx context.Context, knowing <-chan struct{}) error {
 	select {
 	case <-knowing:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	ticker := time.NewTicker(gcInterval)
-	defer ticker.Stop()
+	collect, follow := time.NewTicker(gcInterval), time.NewTicker(followInterval)
+	defer collect.Stop()
+	defer follow.Stop()
+	seen := s.List()
 	for {
-		if err := s.collectOnce(ctx); err != nil && ctx.Err() == nil {
-			s.log.Warn("removing unused images", "error", err)
-		}
 		select {
-		case <-ticker.C:
+		case <-collect.C:
+			if err := s.collectOnce(ctx); err != nil && ctx.Err() == nil {
+				s.log.Warn("removing unused images", "error", err)
+			}
+		case <-follow.C:
+			now := s.List()
+			if !slices.EqualFunc(seen, now, func(a, b *image.Image) bool { return a.ID == b.ID && slices.Equal(a.Names, b.Names) }) {
+				seen = now
+				s.poke()
+			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}

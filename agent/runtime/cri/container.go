@@ -178,20 +178,35 @@ func (e *Executor) makeContainer(ctx context.Context, p *pod, spec runtime.Conta
 		return "", err
 	}
 	made, err := e.runtime.CreateContainer(ctx, &cri.CreateContainerRequest{PodSandboxId: sandbox, Config: cfg, SandboxConfig: frameConfig})
-	if err != nil {
-		return "", err
+	if err == nil {
+		_, err = e.runtime.StartContainer(ctx, &cri.StartContainerRequest{ContainerId: made.ContainerId})
 	}
-	if _, err := e.runtime.StartContainer(ctx, &cri.StartContainerRequest{ContainerId: made.ContainerId}); err != nil {
-		// Its name stays taken until it is removed, also if our caller has given up meanwhile.
-		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
-		defer cancel()
-		_, removal := e.runtime.RemoveContainer(clean, &cri.RemoveContainerRequest{ContainerId: made.ContainerId})
-		return "", errors.Join(err, removal)
+	if err != nil {
+		return "", errors.Join(err, e.unmakeContainer(ctx, spec.ID))
 	}
 	return made.ContainerId, nil
 }
 
-// cleanTimeout bounds the removal of a container that could not be started.
+// unmakeContainer removes a container that could not be started: its name stays taken until then. If our caller has given
+// up, the runtime may even have started it.
+func (e *Executor) unmakeContainer(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
+	defer cancel()
+	labels := e.ours()
+	labels[labelID] = id
+	r, err := e.runtime.ListContainers(ctx, &cri.ListContainersRequest{Filter: &cri.ContainerFilter{LabelSelector: labels}})
+	if err != nil {
+		return err
+	}
+	for _, c := range r.Containers {
+		if _, err := e.runtime.RemoveContainer(ctx, &cri.RemoveContainerRequest{ContainerId: c.Id}); err != nil && !absent(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// cleanTimeout bounds the removal of what could not be started.
 const cleanTimeout = 30 * time.Second
 
 // takeUp begins to watch a container that the runtime calls name, or notes its end.

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -220,6 +221,7 @@ type node struct {
 	d    *containerd
 	cfg  Config
 	next atomic.Uint32
+	full atomic.Bool // no addresses are left
 }
 
 func newNode(t *testing.T) *node {
@@ -243,6 +245,9 @@ func (n *node) attach(_ context.Context, uid, netns string) (netip.Addr, error) 
 	if _, err := os.Stat(netns); err != nil || uid == "" {
 		return netip.Addr{}, fmt.Errorf("pod %q with the network namespace %q: %w", uid, netns, err)
 	}
+	if n.full.Load() {
+		return netip.Addr{}, errors.New("no address is left")
+	}
 	i := n.next.Add(1)
 	return netip.AddrFrom4([4]byte{10, 99, byte(i >> 8), byte(i)}), nil
 }
@@ -258,6 +263,12 @@ func (n *node) open(t *testing.T) *Executor {
 	t.Cleanup(func() { e.Close() })
 	n.awaitImage(t, e)
 	return e
+}
+
+// attachFails has no addresses left until the function is called that it returns.
+func (n *node) attachFails() (until func()) {
+	n.full.Store(true)
+	return func() { n.full.Store(false) }
 }
 
 // awaitImage: containerd tells its part that pods are made by of what was imported, some time later.

@@ -172,13 +172,14 @@ func (e *Executor) Close() error {
 	return errors.Join(err, e.conn.Close())
 }
 
-// spawn runs f beside the caller; Close waits for it. A closed executor runs nothing.
-func (e *Executor) spawn(f func()) {
+// spawn runs f beside the caller; Close waits for it. A closed executor runs nothing, and says so by false.
+func (e *Executor) spawn(f func()) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !e.closed {
 		e.work.Go(f)
 	}
+	return !e.closed
 }
 
 // absent tells whether the runtime knows no such thing.

@@ -84,19 +84,27 @@ func (e *Executor) StartSandbox(ctx context.Context, spec runtime.SandboxSpec) (
 }
 
 func (e *Executor) makeSandbox(ctx context.Context, p *pod, spec runtime.SandboxSpec) error {
-	if err := e.cgroups.Make(spec.PodUID, spec.Resources); err != nil {
-		return err
-	}
 	cfg, err := e.sandboxConfig(spec)
 	if err != nil {
 		return err
 	}
+	if err := e.cgroups.Make(spec.PodUID, spec.Resources); err != nil {
+		return err
+	}
 	r, err := e.runtime.RunPodSandbox(ctx, &cri.RunPodSandboxRequest{Config: cfg})
 	if err != nil {
-		return err
+		return errors.Join(err, e.unmake(ctx, p, spec.PodUID))
 	}
 	p.set(r.PodSandboxId, spec)
 	return nil
+}
+
+// unmake removes what came of a sandbox that could not be made: nobody else does, and its name would stay taken. If our
+// caller has given up, the runtime may even have made it.
+func (e *Executor) unmake(ctx context.Context, p *pod, uid string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
+	defer cancel()
+	return e.removeSandbox(ctx, p, uid)
 }
 
 func (e *Executor) sandboxConfig(spec runtime.SandboxSpec) (*cri.PodSandboxConfig, error) {
@@ -178,23 +186,44 @@ func (e *Executor) RemoveSandbox(ctx context.Context, uid string) error {
 
 // removeSandbox ends the containers, learns how they ended, and only then has the runtime forget them. It expects p.work.
 func (e *Executor) removeSandbox(ctx context.Context, p *pod, uid string) error {
-	if id, spec := p.known(); id != "" {
-		_, err := e.runtime.StopPodSandbox(ctx, &cri.StopPodSandboxRequest{PodSandboxId: id})
-		if err != nil && !absent(err) {
+	ids, err := e.sandboxesOf(ctx, uid)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if _, err := e.runtime.StopPodSandbox(ctx, &cri.StopPodSandboxRequest{PodSandboxId: id}); err != nil && !absent(err) {
 			return err
 		}
-		for _, c := range e.entriesOf(uid) {
-			if err := e.awaitEnd(ctx, c); err != nil {
-				return err
-			}
+	}
+	for _, c := range e.entriesOf(uid) {
+		if err := e.awaitEnd(ctx, c); err != nil {
+			return err
 		}
+	}
+	for _, id := range ids {
 		if _, err := e.runtime.RemovePodSandbox(ctx, &cri.RemovePodSandboxRequest{PodSandboxId: id}); err != nil && !absent(err) {
 			return err
 		}
-		for _, c := range e.entriesOf(uid) {
-			e.forget(c)
-		}
-		p.set("", spec)
 	}
+	for _, c := range e.entriesOf(uid) {
+		e.forget(c)
+	}
+	_, spec := p.known()
+	p.set("", spec)
 	return e.cgroups.Remove(uid)
+}
+
+// sandboxesOf are the names of all sandboxes that the runtime holds of a pod: one, or what a call that broke off has left.
+func (e *Executor) sandboxesOf(ctx context.Context, uid string) ([]string, error) {
+	labels := e.ours()
+	labels[labelUID] = uid
+	r, err := e.runtime.ListPodSandbox(ctx, &cri.ListPodSandboxRequest{Filter: &cri.PodSandboxFilter{LabelSelector: labels}})
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, s := range r.Items {
+		out = append(out, s.Id)
+	}
+	return out, nil
 }

@@ -10,8 +10,6 @@ import (
 	"os"
 	"time"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/remotecommand"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -74,18 +72,10 @@ func (s sizes) Next() *remotecommand.TerminalSize {
 	return &remotecommand.TerminalSize{Width: size.Width, Height: size.Height}
 }
 
-// execSync is the short way: one call, the output at its end. The runtime ends the command when ctx does.
+// execSync is the short way: one call, the output at its end.
 func (e *Executor) execSync(ctx context.Context, name string, args []string, s remotecommand.StreamOptions) (int, error) {
-	r := &cri.ExecSyncRequest{ContainerId: name, Cmd: args}
-	if deadline, ok := ctx.Deadline(); ok {
-		// Whole seconds, rounded up: ctx ends the call in time, this sees to it that the runtime ends the command too.
-		r.Timeout = int64(time.Until(deadline)/time.Second) + 1
-	}
-	out, err := e.runtime.ExecSync(ctx, r)
+	out, err := e.callExecSync(ctx, &cri.ExecSyncRequest{ContainerId: name, Cmd: args})
 	if err != nil {
-		if status.Code(err) == codes.DeadlineExceeded && ctx.Err() == nil {
-			err = context.DeadlineExceeded
-		}
 		return -1, err
 	}
 	for _, o := range []struct {
@@ -101,7 +91,41 @@ func (e *Executor) execSync(ctx context.Context, name string, args []string, s r
 	return int(out.ExitCode), nil
 }
 
-// execStream asks for an address of the runtime's streaming server and joins the streams there.
+// callExecSync returns when ctx ends at the latest. The runtime ends a command that runs out of time, but only if the
+// call is still there then (containerd 1.6): its time is in whole seconds, so the call outlives its caller by up to one.
+func (e *Executor) callExecSync(ctx context.Context, r *cri.ExecSyncRequest) (*cri.ExecSyncResponse, error) {
+	if deadline, ok := ctx.Deadline(); ok {
+		r.Timeout = int64(max(0, time.Until(deadline))/time.Second) + 1
+	}
+	call, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(e.ctx, cancel)
+	type answer struct {
+		out *cri.ExecSyncResponse
+		err error
+	}
+	answers := make(chan answer, 1) // the caller may have gone
+	if !e.spawn(func() {
+		defer cancel()
+		defer stop()
+		out, err := e.runtime.ExecSync(call, r)
+		answers <- answer{out, err}
+	}) {
+		cancel()
+		return nil, errors.New("the executor is closed")
+	}
+	select {
+	case a := <-answers:
+		return a.out, a.err
+	case <-ctx.Done():
+		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			cancel()
+		}
+		return nil, ctx.Err()
+	}
+}
+
+// execStream asks for an address of the runtime's streaming server and joins the streams there. A command that reads no
+// input may outlive a client that goes away, as in Kubernetes: the interface has no word to end it.
 func (e *Executor) execStream(ctx context.Context, name string, args []string, s remotecommand.StreamOptions) (int, error) {
 	if s.Stdin == nil && s.Stdout == nil && s.Stderr == nil {
 		s.Stdout = io.Discard // a terminal that nobody looks at: the interface wants one stream at least
