@@ -183,9 +183,9 @@ func (a *Agent) NodeObject() *corev1.Node {
 			NodeInfo: nodeSystemInfo(a.cfg.Version, a.cfg.Runtime), Conditions: a.nodeConditions(),
 			Addresses: []corev1.NodeAddress{},
 			RuntimeHandlers: []corev1.NodeRuntimeHandler{{Features: &corev1.NodeRuntimeHandlerFeatures{
-				RecursiveReadOnlyMounts: &a.cfg.RecursiveReadOnly, UserNamespaces: &[]bool{a.cfg.DataDir != ""}[0],
+				RecursiveReadOnlyMounts: &a.cfg.RecursiveReadOnly, UserNamespaces: &[]bool{a.cfg.DataDir != "" && a.embedded()}[0],
 			}}},
-			Features: &corev1.NodeFeatures{SupplementalGroupsPolicy: &[]bool{true}[0]},
+			Features: &corev1.NodeFeatures{SupplementalGroupsPolicy: &[]bool{a.embedded()}[0]},
 		},
 	}
 	if a.cfg.DataDir != "" {
@@ -197,6 +197,9 @@ func (a *Agent) NodeObject() *corev1.Node {
 	n.Status.Addresses = append(n.Status.Addresses, corev1.NodeAddress{Type: corev1.NodeHostName, Address: a.cfg.NodeName})
 	return n
 }
+
+// embedded says whether pods run by the runtime in this binary.
+func (a *Agent) embedded() bool { return a.cfg.Runtime == "" }
 
 // nodeConditions says of each kind of pressure whether the node is under it.
 func (a *Agent) nodeConditions() []corev1.NodeCondition {

@@ -172,6 +172,9 @@ func leaveUser(spec *runtime.ContainerSpec, user string, psc *corev1.PodSecurity
 	if err != nil && name != "" && nonRoot != nil && *nonRoot {
 		return fmt.Errorf("container has runAsNonRoot and image has non-numeric user (%s), cannot verify user is non-root", name)
 	}
+	if p := psc.SupplementalGroupsPolicy; p != nil && *p == corev1.SupplementalGroupsPolicyStrict {
+		return errors.New("SupplementalGroupsPolicy=Strict is not supported in this node")
+	}
 	if psc.FSGroup != nil {
 		spec.AdditionalGIDs = append(spec.AdditionalGIDs, uint32(*psc.FSGroup))
 	}
