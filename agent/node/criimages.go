@@ -263,9 +263,14 @@ func (s *criImages) List() []*image.Image {
 		s.log.Warn("listing images", "error", err)
 		return nil
 	}
+	h := s.embedded()
 	out := make([]*image.Image, 0, len(all))
 	for _, i := range all {
-		out = append(out, imageOf(i))
+		shown := imageOf(i)
+		if h != nil && i.ID == h.ID() { // not the passing port that the runtime had it from
+			shown.Names = append([]string{h.RepoDigest()}, s.demo.Names...)
+		}
+		out = append(out, shown)
 	}
 	slices.SortFunc(out, func(a, b *image.Image) int { return cmp.Compare(a.ID, b.ID) })
 	return out

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/peapod-sh/peapod/e2e/kit"
 	"github.com/peapod-sh/peapod/e2e/registry"
@@ -94,6 +95,7 @@ func TestContainerRuntimeInterface(t *testing.T) {
 	t.Run("streams", l.streams)
 	t.Run("security", l.confines)
 	t.Run("ends", l.hearsEnds)
+	t.Run("kills", l.outlivesKills)
 	t.Run("deaths", l.outlivesDeaths)
 	t.Run("nothing is left", l.leavesNothing)
 }
@@ -304,6 +306,32 @@ spec:
 	})
 	l.Want(t, began, "get", "pod", "demo", "-o", "jsonpath={.status.containerStatuses[0].state.running.startedAt}")
 	l.Want(t, "0", "get", "pod", "demo", "-o", "jsonpath={.status.containerStatuses[0].restartCount}")
+}
+
+// outlivesKills: the agent is killed while pods are made and removed; all of them come, and none is there twice. (The
+// process that containerd starts for a sandbox may stay if the call that makes the sandbox breaks off: containerd itself
+// removes it when it starts again, which it does in the next test.)
+func (l *criLab) outlivesKills(t *testing.T) {
+	l.Must(t, "create", "deployment", "many", "--image=peapod/demo", "--replicas=5", "--", "sleep", "1000")
+	for i := range 4 {
+		// Whatever the agent is in the midst of: there is no moment to wait for.
+		time.Sleep(time.Duration(100+150*i) * time.Millisecond)
+		l.Do(t, "kill-agent", "client1")
+		l.Do(t, "restart", "client1")
+		if i == 2 {
+			l.Must(t, "scale", "deployment", "many", "--replicas=2")
+		}
+	}
+	l.Must(t, "rollout", "status", "deployment/many", "--timeout=60s")
+	kit.Eventually(t, limit, "containerd runs what the cluster wants and no more", func() error {
+		want := len(strings.Fields(l.Must(t, "get", "pods", "-l", "app=many", "-o", "name")))
+		out, err := l.runtime.ctr("containers", "list", "--quiet", `labels."io.kubernetes.container.name"==demo,labels."io.cri-containerd.kind"==container,labels."io.kubernetes.pod.name"~=many`)
+		if got := len(strings.Fields(out)); err != nil || want != 2 || got != want {
+			return fmt.Errorf("%d containers of %d pods: %v", got, want, err)
+		}
+		return nil
+	})
+	l.Must(t, "delete", "deployment", "many")
 }
 
 // execWithRuntime runs a command in a pod's container by containerd's own tool, as no agent is there to ask.

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/peapod-sh/peapod/internal/adminsock"
@@ -76,6 +78,23 @@ func (e *Executor) openNetwork(ctx context.Context) error {
 	return nil
 }
 
+var errSystemd = errors.New("it makes cgroups by systemd, but pods have cgroups of the agent's here: set SystemdCgroup = false for containerd's default runtime, or cgroup_manager = \"cgroupfs\" for CRI-O")
+
+// checkCgroups asks who makes cgroups. Runtimes before containerd 2.0 and CRI-O 1.28 do not know the question.
+func (e *Executor) checkCgroups(ctx context.Context) error {
+	r, err := e.runtime.RuntimeConfig(ctx, &cri.RuntimeConfigRequest{})
+	if status.Code(err) == codes.Unimplemented {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if r.Linux != nil && r.Linux.CgroupDriver == cri.CgroupDriver_SYSTEMD {
+		return errSystemd
+	}
+	return nil
+}
+
 // readConfig reads from a verbose status what containerd tells of its configuration. CRI-O tells nothing of the kind.
 func readConfig(info map[string]string) (settings, error) {
 	var v struct {
@@ -100,7 +119,7 @@ func readConfig(info map[string]string) (settings, error) {
 		return out, fmt.Errorf("reading its configuration: %w", err)
 	}
 	if systemd, _ := v.Containerd.Runtimes[v.Containerd.DefaultRuntimeName].Options["SystemdCgroup"].(bool); systemd {
-		return out, errors.New("it makes cgroups by systemd: set SystemdCgroup = false for its default runtime")
+		return out, errSystemd
 	}
 	if len(v.CNI.BinDirs) > 0 {
 		out.bin = v.CNI.BinDirs[0]

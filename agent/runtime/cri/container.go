@@ -177,9 +177,14 @@ func (e *Executor) makeContainer(ctx context.Context, p *pod, spec runtime.Conta
 	if err != nil {
 		return "", err
 	}
-	made, err := e.runtime.CreateContainer(ctx, &cri.CreateContainerRequest{PodSandboxId: sandbox, Config: cfg, SandboxConfig: frameConfig})
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	call, cancel := unbroken(ctx)
+	defer cancel()
+	made, err := e.runtime.CreateContainer(call, &cri.CreateContainerRequest{PodSandboxId: sandbox, Config: cfg, SandboxConfig: frameConfig})
 	if err == nil {
-		_, err = e.runtime.StartContainer(ctx, &cri.StartContainerRequest{ContainerId: made.ContainerId})
+		_, err = e.runtime.StartContainer(call, &cri.StartContainerRequest{ContainerId: made.ContainerId})
 	}
 	if err != nil {
 		return "", errors.Join(err, e.unmakeContainer(ctx, spec.ID))

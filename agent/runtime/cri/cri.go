@@ -97,6 +97,9 @@ func (e *Executor) open(ctx context.Context) error {
 		return err
 	}
 	e.version = v.RuntimeName + "://" + v.RuntimeVersion
+	if err := e.checkCgroups(ctx); err != nil {
+		return err
+	}
 	if e.watch, err = ends.NewWatcher(e.ended); err != nil {
 		return err
 	}

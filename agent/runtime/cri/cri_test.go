@@ -141,10 +141,22 @@ func testContainer(t *testing.T, n *node) {
 			t.Errorf("%s: code %d, %v, %q, want %q (%s)", command, code, err, out.String(), want, errs.String())
 		}
 	}
+	writes := n.spec("pod-c", "writes", "echo layer >/written; "+forever)
+	if _, err := e.StartContainer(t.Context(), writes); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "what a container writes is in its layer", func() error {
+		b, err := os.ReadFile(filepath.Join(e.WritableLayer("writes"), "written"))
+		if err == nil && string(b) != "layer\n" {
+			err = fmt.Errorf("%q", b)
+		}
+		return err
+	})
 	if l := list(t, e); len(l) != 1 || !strings.HasPrefix(l[0].NetNS, "/proc/") {
 		t.Errorf("listed as %+v", l)
 	}
 	remove(t, e, "pod-c")
+	exit(t, e)
 	exit(t, e)
 }
 

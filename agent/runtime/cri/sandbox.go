@@ -84,6 +84,9 @@ func (e *Executor) StartSandbox(ctx context.Context, spec runtime.SandboxSpec) (
 }
 
 func (e *Executor) makeSandbox(ctx context.Context, p *pod, spec runtime.SandboxSpec) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	cfg, err := e.sandboxConfig(spec)
 	if err != nil {
 		return err
@@ -91,13 +94,24 @@ func (e *Executor) makeSandbox(ctx context.Context, p *pod, spec runtime.Sandbox
 	if err := e.cgroups.Make(spec.PodUID, spec.Resources); err != nil {
 		return err
 	}
-	r, err := e.runtime.RunPodSandbox(ctx, &cri.RunPodSandboxRequest{Config: cfg})
+	call, cancel := unbroken(ctx)
+	defer cancel()
+	r, err := e.runtime.RunPodSandbox(call, &cri.RunPodSandboxRequest{Config: cfg})
 	if err != nil {
 		return errors.Join(err, e.unmake(ctx, p, spec.PodUID))
 	}
 	p.set(r.PodSandboxId, spec)
 	return nil
 }
+
+// unbroken is for calls that make something. Runtimes leave things behind when such a call is broken off (containerd loses
+// the process that it starts for each sandbox), so that it is better to wait for what nobody wants any more. As for a
+// kubelet, what takes longer than makeTimeout is given up.
+func unbroken(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), makeTimeout)
+}
+
+const makeTimeout = 4 * time.Minute
 
 // unmake removes what came of a sandbox that could not be made: nobody else does, and its name would stay taken. If our
 // caller has given up, the runtime may even have made it.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -88,4 +89,40 @@ func (e *Executor) ReopenLog(ctx context.Context, containerID string) error {
 	}
 	_, err = e.runtime.ReopenContainerLog(ctx, &cri.ReopenContainerLogRequest{ContainerId: name})
 	return err
+}
+
+// WritableLayer is the directory where what a running container writes to its root file system is kept; "" if the runtime
+// keeps it otherwise than in an overlay.
+func (e *Executor) WritableLayer(containerID string) string {
+	c, err := e.find(containerID)
+	if err != nil {
+		return ""
+	}
+	_, st := c.snapshot()
+	if !st.Running || st.PID == 0 {
+		return ""
+	}
+	mounts, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", st.PID))
+	if err != nil {
+		return ""
+	}
+	return upperDir(string(mounts))
+}
+
+// upperDir finds the overlay at / among a process's mounts: fields are separated by spaces, what follows " - " is type,
+// source and options (proc(5)).
+func upperDir(mounts string) string {
+	for line := range strings.Lines(mounts) {
+		place, what, ok := strings.Cut(strings.TrimSpace(line), " - ")
+		f, kind := strings.Fields(place), strings.Fields(what)
+		if !ok || len(f) < 5 || f[4] != "/" || len(kind) < 3 || kind[0] != "overlay" {
+			continue
+		}
+		for option := range strings.SplitSeq(kind[2], ",") {
+			if dir, ok := strings.CutPrefix(option, "upperdir="); ok {
+				return dir
+			}
+		}
+	}
+	return ""
 }
