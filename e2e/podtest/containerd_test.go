@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -126,18 +127,38 @@ func (d *containerd) log() string {
 	return string(b[max(0, len(b)-8<<10):])
 }
 
+// removeShims ends what containerd has lost. It starts a shim for each sandbox, and forgets one if the call that makes the
+// sandbox breaks off with the agent, or if it dies itself meanwhile. A shim that still runs something is our fault.
+func (d *containerd) removeShims(t *testing.T) {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil || !bytes.Contains(b, []byte(d.socket())) || !bytes.Contains(b, []byte("containerd-shim")) {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(f)))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		children, _ := filepath.Glob(filepath.Join(filepath.Dir(f), "task", "*", "children"))
+		for _, c := range children {
+			if list, err := os.ReadFile(c); err == nil && len(list) > 0 {
+				t.Errorf("a shim runs something: %s: %s", list, bytes.ReplaceAll(b, []byte{0}, []byte{' '}))
+			}
+		}
+		t.Logf("containerd has lost the shim %d", pid)
+		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have gone by itself
+	}
+}
+
 // remove ends it, and fails the test if anything of it is left.
 func (d *containerd) remove(t *testing.T) {
 	d.stop()
 	if t.Failed() {
 		t.Logf("containerd says: %s", d.log())
 	}
-	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, f := range files {
-		if b, err := os.ReadFile(f); err == nil && bytes.Contains(b, []byte(d.socket())) && bytes.Contains(b, []byte("shim")) {
-			t.Errorf("a shim is left: %s %s", f, bytes.ReplaceAll(b, []byte{0}, []byte{' '}))
-		}
-	}
+	d.removeShims(t)
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		t.Error(err)

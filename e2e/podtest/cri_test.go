@@ -308,9 +308,7 @@ spec:
 	l.Want(t, "0", "get", "pod", "demo", "-o", "jsonpath={.status.containerStatuses[0].restartCount}")
 }
 
-// outlivesKills: the agent is killed while pods are made and removed; all of them come, and none is there twice. (The
-// process that containerd starts for a sandbox may stay if the call that makes the sandbox breaks off: containerd itself
-// removes it when it starts again, which it does in the next test.)
+// outlivesKills: the agent is killed while pods are made and removed; all of them come, and none is there twice.
 func (l *criLab) outlivesKills(t *testing.T) {
 	l.Must(t, "create", "deployment", "many", "--image=peapod/demo", "--replicas=5", "--", "sleep", "1000")
 	for i := range 4 {

@@ -134,7 +134,10 @@ func (e *Executor) StartContainer(ctx context.Context, spec runtime.ContainerSpe
 	if name, st := c.snapshot(); name != "" {
 		return st, nil
 	}
-	name, err := e.makeContainer(ctx, p, spec)
+	name, err := e.leftover(ctx, spec.ID)
+	if err == nil && name == "" {
+		name, err = e.makeContainer(ctx, p, spec)
+	}
 	if err != nil {
 		e.drop(c)
 		return runtime.Container{}, fmt.Errorf("starting container %s: %w", spec.ID, err)
@@ -149,6 +152,39 @@ func (e *Executor) drop(c *container) {
 	if e.containers[c.id] == c {
 		delete(e.containers, c.id)
 	}
+}
+
+// leftover finds the container of an earlier agent whose call to start it outlived it: its program must not start twice.
+// One that never was started is removed, "" is none.
+func (e *Executor) leftover(ctx context.Context, id string) (name string, err error) {
+	for pause := settleFirst; ; pause = min(2*pause, settleMax) {
+		found, err := e.withID(ctx, id)
+		if err != nil || len(found) == 0 {
+			return "", err
+		}
+		if found[0].State != cri.ContainerState_CONTAINER_CREATED {
+			return found[0].Id, nil
+		}
+		if _, err := e.runtime.RemoveContainer(ctx, &cri.RemoveContainerRequest{ContainerId: found[0].Id}); err == nil || absent(err) {
+			continue
+		}
+		select { // it is being started at this moment
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+// withID are the containers that the runtime holds by the name that the caller gave them: one at most.
+func (e *Executor) withID(ctx context.Context, id string) ([]*cri.Container, error) {
+	labels := e.ours()
+	labels[labelID] = id
+	r, err := e.runtime.ListContainers(ctx, &cri.ListContainersRequest{Filter: &cri.ContainerFilter{LabelSelector: labels}})
+	if err != nil {
+		return nil, err
+	}
+	return r.Containers, nil
 }
 
 func (e *Executor) makeContainer(ctx context.Context, p *pod, spec runtime.ContainerSpec) (string, error) {
@@ -197,13 +233,11 @@ func (e *Executor) makeContainer(ctx context.Context, p *pod, spec runtime.Conta
 func (e *Executor) unmakeContainer(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
 	defer cancel()
-	labels := e.ours()
-	labels[labelID] = id
-	r, err := e.runtime.ListContainers(ctx, &cri.ListContainersRequest{Filter: &cri.ContainerFilter{LabelSelector: labels}})
+	found, err := e.withID(ctx, id)
 	if err != nil {
 		return err
 	}
-	for _, c := range r.Containers {
+	for _, c := range found {
 		if _, err := e.runtime.RemoveContainer(ctx, &cri.RemoveContainerRequest{ContainerId: c.Id}); err != nil && !absent(err) {
 			return err
 		}

@@ -98,7 +98,7 @@ func TestWithContainerd(t *testing.T) {
 	}{
 		{"container", testContainer}, {"logs", testLogs}, {"streams", testStreams}, {"terminal", testTerminal}, {"attach", testAttach},
 		{"images", testImages}, {"removed behind our back", testRemovedBehind}, {"containerd dies", testRuntimeDies},
-		{"agent dies while it removes", testDiesRemoving}, {"what cannot start", testCannotStart}, {"limits", testLimits}, {"others", testOthers},
+		{"agent dies while it removes", testDiesRemoving}, {"what cannot start", testCannotStart}, {"leftovers", testLeftovers}, {"limits", testLimits}, {"others", testOthers},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, n) })
 	}
@@ -439,6 +439,46 @@ func testCannotStart(t *testing.T, n *node) {
 		t.Errorf("with an address again: %v", err)
 	}
 	remove(t, e, "pod-f")
+}
+
+// testLeftovers: what an agent was making when it was killed is found by the next one, or swept.
+func testLeftovers(t *testing.T, n *node) {
+	e := n.open(t)
+	list(t, e)
+	sandbox := runtime.SandboxSpec{PodUID: "pod-left", Namespace: "ns", Name: "pod-left"}
+	c := n.start(t, e, n.spec("pod-left", "left", forever))
+	// As if their making had ended after this agent looked.
+	e.mu.Lock()
+	delete(e.pods, "pod-left")
+	old := e.containers["left"]
+	delete(e.containers, "left")
+	e.mu.Unlock()
+	e.unwatch(old)
+	if _, err := e.StartSandbox(t.Context(), sandbox); err != nil {
+		t.Fatal(err)
+	}
+	again, err := e.StartContainer(t.Context(), n.spec("pod-left", "left", forever))
+	if err != nil || again.PID != c.PID {
+		t.Errorf("started again, it is %+v (%v), it was %+v", again, err, c)
+	}
+	e.mu.Lock()
+	delete(e.pods, "pod-left")
+	e.mu.Unlock()
+	if err := e.cgroups.Make("pod-cgroup", runtime.Resources{CPUShares: 2}); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.sweep(); err != nil {
+		t.Error(err)
+	}
+	if x := exit(t, e); x.ID != "left" || x.ExitCode != 137 {
+		t.Errorf("swept, it ended as %+v", x)
+	}
+	if ids, err := e.sandboxesOf(t.Context(), "pod-left"); err != nil || len(ids) > 0 {
+		t.Errorf("after the sweep there are %v, %v", ids, err)
+	}
+	if left, err := e.cgroups.Pods(); err != nil || len(left) > 0 {
+		t.Errorf("after the sweep there are the cgroups %v, %v", left, err)
+	}
 }
 
 // testLimits: the pod's limits are those of its cgroup, and a container's can be changed while it runs.

@@ -139,6 +139,9 @@ func (e *Executor) look() {
 		case <-time.After(lookEvery):
 		}
 		e.lookOnce()
+		if err := e.sweep(); err != nil && e.ctx.Err() == nil {
+			e.log.Warn("removing what earlier agents have left", "error", err)
+		}
 	}
 }
 

@@ -20,9 +20,7 @@ func (e *Executor) recover(ctx context.Context) error {
 		return err
 	}
 	for _, c := range r.Containers {
-		if err := e.recoverContainer(ctx, c); err != nil {
-			return fmt.Errorf("container %s: %w", c.Id, err)
-		}
+		e.recoverContainer(ctx, c)
 	}
 	return e.recoverEnds()
 }
@@ -42,13 +40,9 @@ func (e *Executor) recoverPods(ctx context.Context) error {
 	return nil
 }
 
-func (e *Executor) recoverContainer(ctx context.Context, found *cri.Container) error {
-	if found.State == cri.ContainerState_CONTAINER_CREATED { // an earlier agent did not come to start it
-		_, err := e.runtime.RemoveContainer(ctx, &cri.RemoveContainerRequest{ContainerId: found.Id})
-		if absent(err) {
-			return nil
-		}
-		return err
+func (e *Executor) recoverContainer(ctx context.Context, found *cri.Container) {
+	if found.State == cri.ContainerState_CONTAINER_CREATED {
+		return // an earlier agent did not come to start it, or its call goes on still: whoever starts it anew finds it
 	}
 	c := newContainer(found.Labels[labelID], found.Labels[labelUID], found.Labels[labelContainer], int(found.Metadata.GetAttempt()))
 	e.mu.Lock()
@@ -60,10 +54,9 @@ func (e *Executor) recoverContainer(ctx context.Context, found *cri.Container) e
 		if !end.Delivered {
 			e.deliver(end.Container, c)
 		}
-		return nil
+		return
 	}
 	e.takeUp(ctx, c, found.Id)
-	return nil
 }
 
 // recoverEnds delivers the ends of containers that the runtime was told to forget before the agent heard of them, and

@@ -68,6 +68,9 @@ func (e *Executor) StartSandbox(ctx context.Context, spec runtime.SandboxSpec) (
 	if p.removed {
 		return runtime.Sandbox{}, fmt.Errorf("sandbox %s is being removed: try again", spec.PodUID)
 	}
+	if err := e.findLeftover(ctx, p, spec); err != nil {
+		return runtime.Sandbox{}, err
+	}
 	if id, _ := p.known(); id != "" {
 		sb, err := e.sandboxState(ctx, p)
 		if err != nil || sb.NetNS != "" {
@@ -81,6 +84,18 @@ func (e *Executor) StartSandbox(ctx context.Context, spec runtime.SandboxSpec) (
 		return runtime.Sandbox{}, fmt.Errorf("starting sandbox %s: %w", spec.PodUID, err)
 	}
 	return e.sandboxState(ctx, p)
+}
+
+// findLeftover takes up the sandbox of an earlier agent whose call to make it outlived it.
+func (e *Executor) findLeftover(ctx context.Context, p *pod, spec runtime.SandboxSpec) error {
+	if id, _ := p.known(); id != "" {
+		return nil
+	}
+	ids, err := e.sandboxesOf(ctx, spec.PodUID)
+	if err == nil && len(ids) > 0 {
+		p.set(ids[0], spec)
+	}
+	return err
 }
 
 func (e *Executor) makeSandbox(ctx context.Context, p *pod, spec runtime.SandboxSpec) error {

@@ -1,6 +1,14 @@
 package oci
 
-import "github.com/peapod-sh/peapod/agent/runtime"
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/peapod-sh/peapod/agent/runtime"
+)
 
 // PodCgroups makes, limits, reads and removes the cgroups of pods, for an executor that has another program make what
 // lies in them.
@@ -28,4 +36,26 @@ func (p PodCgroups) Remove(uid string) error {
 		return err
 	}
 	return p.layout.remove(name)
+}
+
+// Pods are the UIDs of all pods that have a cgroup in any hierarchy.
+func (p PodCgroups) Pods() ([]string, error) {
+	roots, err := p.layout.roots()
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, r := range roots {
+		found, err := os.ReadDir(filepath.Join(r, p.layout.pod("")))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		for _, f := range found {
+			if f.IsDir() {
+				out = append(out, f.Name())
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
 }
