@@ -45,8 +45,9 @@ type Config struct {
 	Eviction  []pressure.Threshold
 	ImagesDir string
 
-	// Version is shown in the Node object; PodsMax is 110 if zero.
+	// Version is shown in the Node object, and so is Runtime, "peapod://" and Version if empty; PodsMax is 110 if zero.
 	Version string
+	Runtime string
 	PodsMax int64
 	// PodPidsMax bounds the processes of a pod; 0 is no bound of its own.
 	PodPidsMax int64

@@ -96,7 +96,7 @@ func hookConnect(ctx context.Context, t hookTarget, tcp *corev1.TCPSocketAction)
 // execOutput runs a command in a container and keeps the beginning of what it prints.
 func (a *Agent) execOutput(ctx context.Context, id string, args []string) (code int, out string, err error) {
 	var buf boundedBuffer
-	code, err = a.cfg.Executor.Exec(ctx, id, runtime.ExecSpec{Args: args, Stdout: &buf, Stderr: &buf})
+	code, err = a.cfg.Executor.Exec(ctx, id, runtime.ExecSpec{Args: args, Stdout: &buf, Stderr: &buf, Buffered: true})
 	return code, buf.String(), err
 }
 

@@ -113,6 +113,7 @@ func (a *Agent) sandboxSpec(pod *corev1.Pod) (runtime.SandboxSpec, error) {
 		Resources: podResources(pod),
 	}
 	spec.Resources.PidsMax = a.cfg.PodPidsMax
+	spec.Privileged = anyPrivileged(pod)
 	if sc := pod.Spec.SecurityContext; sc != nil && len(sc.Sysctls) > 0 {
 		spec.Sysctls = map[string]string{}
 		for _, s := range sc.Sysctls {
@@ -266,10 +267,10 @@ func (s *start) containerSpec(ctx context.Context, img *Image) (runtime.Containe
 		return runtime.ContainerSpec{}, &configError{err}
 	}
 	spec := runtime.ContainerSpec{
-		ID: s.id, TargetID: s.target, PodUID: string(s.pod.UID), Name: s.spec.Name, Attempt: s.attempt, Layers: img.Layers,
+		ID: s.id, TargetID: s.target, PodUID: string(s.pod.UID), Name: s.spec.Name, Attempt: s.attempt, Layers: img.Layers, Image: img.Handle,
 		Args: commandLine(s.spec, img, env), Env: env.list(), Cwd: s.spec.WorkingDir,
 		Resources: containerResources(s.pod, s.spec, s.a.node.memory),
-		TTY:       s.spec.TTY, Stdin: s.spec.Stdin, LogPath: s.a.logPath(s.pod, s.spec.Name, s.attempt),
+		TTY:       s.spec.TTY, Stdin: s.spec.Stdin, StdinOnce: s.spec.StdinOnce, LogPath: s.a.logPath(s.pod, s.spec.Name, s.attempt),
 	}
 	if spec.Cwd == "" {
 		spec.Cwd = img.WorkingDir
@@ -286,7 +287,10 @@ func (s *start) containerSpec(ctx context.Context, img *Image) (runtime.Containe
 	if spec.Mounts, err = s.mounts(env); err != nil {
 		return spec, &configError{err}
 	}
-	s.user, s.mounted = linuxUser(&spec), s.a.volumeMountStatus(s.spec)
+	s.mounted = s.a.volumeMountStatus(s.spec)
+	if img.ResolveUser != nil {
+		s.user = linuxUser(&spec)
+	}
 	return spec, s.prepareLog(spec.LogPath)
 }
 

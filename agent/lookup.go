@@ -119,3 +119,16 @@ func (a *Agent) CloseStdin(ctx context.Context, containerID string) error {
 	}
 	return nil
 }
+
+// attacher is an executor that joins the streams of a running container itself.
+type attacher interface {
+	Attach(ctx context.Context, containerID string, spec runtime.ExecSpec) error
+}
+
+// Attacher joins the streams of a running container until it or the client ends; nil if its log and Stdin are the way.
+func (a *Agent) Attacher() func(ctx context.Context, containerID string, spec runtime.ExecSpec) error {
+	if ex, ok := a.cfg.Executor.(attacher); ok {
+		return ex.Attach
+	}
+	return nil
+}

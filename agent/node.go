@@ -180,12 +180,12 @@ func (a *Agent) NodeObject() *corev1.Node {
 		}},
 		Status: corev1.NodeStatus{
 			Capacity: a.node.capacity(a.cfg.PodsMax), Allocatable: a.node.allocatable(a.cfg.PodsMax),
-			NodeInfo: nodeSystemInfo(a.cfg.Version), Conditions: a.nodeConditions(),
+			NodeInfo: nodeSystemInfo(a.cfg.Version, a.cfg.Runtime), Conditions: a.nodeConditions(),
 			Addresses: []corev1.NodeAddress{},
 			RuntimeHandlers: []corev1.NodeRuntimeHandler{{Features: &corev1.NodeRuntimeHandlerFeatures{
-				RecursiveReadOnlyMounts: &a.cfg.RecursiveReadOnly, UserNamespaces: &[]bool{a.cfg.DataDir != ""}[0],
+				RecursiveReadOnlyMounts: &a.cfg.RecursiveReadOnly, UserNamespaces: &[]bool{a.cfg.DataDir != "" && a.embedded()}[0],
 			}}},
-			Features: &corev1.NodeFeatures{SupplementalGroupsPolicy: &[]bool{true}[0]},
+			Features: &corev1.NodeFeatures{SupplementalGroupsPolicy: &[]bool{a.embedded()}[0]},
 		},
 	}
 	if a.cfg.DataDir != "" {
@@ -197,6 +197,9 @@ func (a *Agent) NodeObject() *corev1.Node {
 	n.Status.Addresses = append(n.Status.Addresses, corev1.NodeAddress{Type: corev1.NodeHostName, Address: a.cfg.NodeName})
 	return n
 }
+
+// embedded says whether pods run by the runtime in this binary.
+func (a *Agent) embedded() bool { return a.cfg.Runtime == "" }
 
 // nodeConditions says of each kind of pressure whether the node is under it.
 func (a *Agent) nodeConditions() []corev1.NodeCondition {
@@ -222,15 +225,18 @@ func (a *Agent) nodeConditions() []corev1.NodeCondition {
 	return append(out, cond(corev1.NodeReady, corev1.ConditionTrue, "KubeletReady", "kubelet is posting ready status"))
 }
 
-func nodeSystemInfo(version string) corev1.NodeSystemInfo {
+func nodeSystemInfo(version, engine string) corev1.NodeSystemInfo {
 	if version == "" {
 		version = "dev"
+	}
+	if engine == "" {
+		engine = "peapod://" + version
 	}
 	return corev1.NodeSystemInfo{
 		MachineID: readWord("/etc/machine-id"), SystemUUID: readWord("/sys/class/dmi/id/product_uuid"),
 		BootID: readWord("/proc/sys/kernel/random/boot_id"), KernelVersion: readWord("/proc/sys/kernel/osrelease"),
 		OSImage: osImage(), OperatingSystem: goruntime.GOOS, Architecture: goruntime.GOARCH,
-		ContainerRuntimeVersion: "peapod://" + version, KubeletVersion: kubeletVersion,
+		ContainerRuntimeVersion: engine, KubeletVersion: kubeletVersion,
 	}
 }
 

@@ -43,6 +43,7 @@ type Image struct {
 	Ref                          string // as shown in container statuses' image
 	ID                           string // as shown in their imageID: NAME@sha256:...
 	Layers                       []string
+	Handle                       string // what an executor that keeps the images itself calls it; Layers is nil then
 	Env                          []string
 	Entrypoint, Cmd              []string
 	WorkingDir, User, StopSignal string

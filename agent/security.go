@@ -123,6 +123,9 @@ func applyUser(spec *runtime.ContainerSpec, psc *corev1.PodSecurityContext, sc *
 	if gid := first(sc.RunAsGroup, psc.RunAsGroup); gid != nil {
 		spec.GID = uint32(*gid)
 	}
+	if img.ResolveUser == nil {
+		return leaveUser(spec, user, psc, sc)
+	}
 	spec.AdditionalGIDs = supplementary(spec.GID, groups, psc)
 	return nil
 }
@@ -156,6 +159,50 @@ func linuxUser(spec *runtime.ContainerSpec) *corev1.ContainerUser {
 		u.SupplementalGroups = append(u.SupplementalGroups, int64(g))
 	}
 	return &corev1.ContainerUser{Linux: u}
+}
+
+// leaveUser has the executor look the user and its groups up in the image, which it keeps itself.
+func leaveUser(spec *runtime.ContainerSpec, user string, psc *corev1.PodSecurityContext, sc *corev1.SecurityContext) error {
+	name, _, _ := strings.Cut(user, ":")
+	n, err := strconv.ParseUint(name, 10, 32)
+	if err == nil {
+		spec.UID = uint32(n)
+	}
+	nonRoot := first(sc.RunAsNonRoot, psc.RunAsNonRoot)
+	if err != nil && name != "" && nonRoot != nil && *nonRoot {
+		return fmt.Errorf("container has runAsNonRoot and image has non-numeric user (%s), cannot verify user is non-root", name)
+	}
+	if p := psc.SupplementalGroupsPolicy; p != nil && *p == corev1.SupplementalGroupsPolicyStrict {
+		return errors.New("SupplementalGroupsPolicy=Strict is not supported in this node")
+	}
+	if psc.FSGroup != nil {
+		spec.AdditionalGIDs = append(spec.AdditionalGIDs, uint32(*psc.FSGroup))
+	}
+	for _, g := range psc.SupplementalGroups {
+		spec.AdditionalGIDs = append(spec.AdditionalGIDs, uint32(g))
+	}
+	gid := first(sc.RunAsGroup, psc.RunAsGroup)
+	switch {
+	case gid != nil && name == "":
+		spec.User = fmt.Sprintf("0:%d", *gid)
+	case gid != nil:
+		spec.User = fmt.Sprintf("%s:%d", name, *gid)
+	case first(sc.RunAsUser, psc.RunAsUser) != nil:
+		spec.User = name
+	}
+	return nil
+}
+
+// anyPrivileged says whether a container that the pod is made with is privileged.
+func anyPrivileged(pod *corev1.Pod) bool {
+	for _, list := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
+		for i := range list {
+			if sc := list[i].SecurityContext; sc != nil && isTrue(sc.Privileged) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func first[T any](a, b *T) *T {

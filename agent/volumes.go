@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -29,6 +30,9 @@ func (a *Agent) volumeLayers(ctx context.Context, pod *corev1.Pod, v *corev1.Ima
 		return nil, fmt.Errorf("Failed to pull image %q: %w", v.Reference, err)
 	}
 	a.events.record(pod, "", corev1.EventTypeNormal, "Pulled", pulled(v.Reference, img))
+	if img.Handle != "" {
+		return nil, errors.New("image volumes are mounted on nodes with the embedded runtime only: this node's images are kept by its container runtime")
+	}
 	return img.Layers, nil
 }
 

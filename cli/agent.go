@@ -64,6 +64,8 @@ machine joins with an address of a server and that token.`,
 	f.StringVar(&o.Token, "token", os.Getenv("PEAPOD_TOKEN"), "join token (or PEAPOD_TOKEN)")
 	f.StringVar(&o.Kubeconfig, "kubeconfig-out", "", "also write the administrator's kubeconfig here")
 	f.StringVar(&o.CgroupRoot, "cgroup-root", "", "cgroup below which pods run (default peapod/NAME)")
+	f.StringVar(&o.Runtime, "runtime", boot.RuntimeEmbedded, "what runs pods: embedded, or cri for a container runtime of its own")
+	f.StringVar(&o.CRISocket, "cri-socket", boot.CRISocket, "socket of the container runtime, for --runtime cri")
 	f.StringArrayVar(&o.Mirrors, "mirror", nil, "REGISTRY=URL to pull images from instead of REGISTRY; may be repeated")
 	f.BoolVar(&o.Images.Serialize, "serialize-image-pulls", false, "pull one image at a time")
 	f.IntVar(&o.Images.ParallelMax, "max-parallel-image-pulls", 0, "images pulled at a time (default 8)")

@@ -14,14 +14,14 @@ import (
 // `peapod image` asks it.
 func (n *node) serveAdmin(ctx context.Context) error {
 	m := http.NewServeMux()
-	m.HandleFunc("GET /images", func(w http.ResponseWriter, _ *http.Request) { adminsock.Reply(w, n.images.List(), nil) })
+	m.HandleFunc("GET /images", func(w http.ResponseWriter, _ *http.Request) { adminsock.Reply(w, n.pulls.List(), nil) })
 	m.HandleFunc("POST /images", func(w http.ResponseWriter, r *http.Request) {
-		list, err := n.images.Load(r.Context(), r.Body)
+		list, err := n.pulls.Load(r.Context(), r.Body)
 		adminsock.Reply(w, list, err)
 	})
-	m.HandleFunc("GET /images/pulls", func(w http.ResponseWriter, _ *http.Request) { adminsock.Reply(w, n.images.Downloads(), nil) })
+	m.HandleFunc("GET /images/pulls", func(w http.ResponseWriter, _ *http.Request) { adminsock.Reply(w, n.pulls.Downloads(), nil) })
 	m.HandleFunc("POST /images/pull", func(w http.ResponseWriter, r *http.Request) {
-		i, err := n.images.Pull(r.Context(), r.URL.Query().Get("ref"), nil, nil)
+		i, err := n.pulls.Pull(r.Context(), r.URL.Query().Get("ref"))
 		adminsock.Reply(w, []*image.Image{i}, err)
 	})
 	m.HandleFunc("POST /images/prune", func(w http.ResponseWriter, r *http.Request) {
@@ -34,11 +34,11 @@ func (n *node) serveAdmin(ctx context.Context) error {
 		}
 	})
 	m.HandleFunc("POST /images/import", func(w http.ResponseWriter, r *http.Request) {
-		list, err := n.images.ImportRootfs(r.Context(), r.URL.Query().Get("path"), r.URL.Query().Get("ref"), image.Config{})
+		list, err := n.pulls.ImportRootfs(r.Context(), r.URL.Query().Get("path"), r.URL.Query().Get("ref"))
 		adminsock.Reply(w, list, err)
 	})
 	m.HandleFunc("DELETE /images", func(w http.ResponseWriter, r *http.Request) {
-		adminsock.Reply(w, struct{}{}, n.images.Remove(r.URL.Query().Get("ref"), n.pulls.used()))
+		adminsock.Reply(w, struct{}{}, n.pulls.Remove(r.Context(), r.URL.Query().Get("ref")))
 	})
 	if n.cfg.Metrics != nil {
 		m.Handle("GET /metrics", n.cfg.Metrics)

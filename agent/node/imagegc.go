@@ -76,6 +76,8 @@ func (c ImagesConfig) excess(capacity, available int64) int64 {
 	return max(0, capacity*int64(100-c.LowPercent)/100-available)
 }
 
+func (n *node) usedImages() []string { return usedImages(n.agent.Pods()) }
+
 // usedImages are references of all images that must stay: whatever a pod of this node names, and what its containers
 // run, which may be another image than its name stands for by now.
 func usedImages(pods []*corev1.Pod) []string {

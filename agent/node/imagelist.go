@@ -42,7 +42,7 @@ func imageList(all []*image.Image) []corev1.ContainerImage {
 func (n *node) reportImages(ctx context.Context) error {
 	for {
 		select {
-		case <-n.images.Changes():
+		case <-n.pulls.Changes():
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -80,7 +80,7 @@ type images struct {
 	gc sync.Mutex // one collection at a time
 }
 
-var _ agent.Images = (*images)(nil)
+var _ imageKeeper = (*images)(nil)
 
 func newImages(store *image.Store, cfg ImagesConfig, log hclog.Logger, used func() []string) *images {
 	cfg = cfg.WithDefaults()

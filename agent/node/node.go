@@ -22,6 +22,7 @@ import (
 	"github.com/peapod-sh/peapod/agent/network"
 	"github.com/peapod-sh/peapod/agent/nodehttp"
 	"github.com/peapod-sh/peapod/agent/pressure"
+	"github.com/peapod-sh/peapod/agent/runtime/cri"
 	"github.com/peapod-sh/peapod/agent/runtime/oci"
 	"github.com/peapod-sh/peapod/agent/services"
 	"github.com/peapod-sh/peapod/agent/share"
@@ -39,6 +40,7 @@ type Config struct {
 	DataDir       string // absolute
 	SupervisorDir string // of the supervisor that started this process
 	CgroupParent  string
+	CRISocket     string // of the container runtime that runs pods and keeps images; "" is the embedded one
 	Identity      *pki.Identity
 	Servers       []wire.ServerAddress
 	Remember      func([]wire.ServerAddress)
@@ -69,9 +71,10 @@ type node struct {
 	log      hclog.Logger
 	link     *link.Link
 	visor    *supervisor.Client
-	executor *oci.Executor
-	images   *image.Store
-	pulls    *images
+	executor executor
+	cri      *cri.Executor // the executor, if it is a container runtime of its own
+	images   *image.Store  // nil if the container runtime keeps the images
+	pulls    imageKeeper
 	share    *share.Share // nil without PeerPort
 	sharing  net.Listener // nil without share
 	members  *members     // nil without share
@@ -126,7 +129,7 @@ func (n *node) run(ctx context.Context) error {
 	if err := n.openLocal(ctx); err != nil {
 		return err
 	}
-	defer n.images.Close()
+	defer n.pulls.Close()
 	defer n.executor.Close()
 	registered, err := n.register(ctx, false)
 	if err != nil {
@@ -151,6 +154,9 @@ func (n *node) openLocal(ctx context.Context) error {
 	if n.visor, err = supervisor.Dial(n.cfg.SupervisorDir); err != nil {
 		return fmt.Errorf("reaching the supervisor: %w", err)
 	}
+	if n.cfg.CRISocket != "" {
+		return n.openCRI(ctx)
+	}
 	if n.executor, err = oci.New(oci.Config{StateDir: filepath.Join(n.cfg.DataDir, "runtime"), CgroupParent: n.cfg.CgroupParent,
 		SupervisorDir: n.cfg.SupervisorDir, Logger: n.log.Named("runtime")}); err != nil {
 		return err
@@ -168,6 +174,7 @@ func (n *node) openLocal(ctx context.Context) error {
 	if _, err := n.images.EnsureEmbedded(ctx); err != nil {
 		return fmt.Errorf("unpacking the embedded image: %w", err)
 	}
+	n.pulls = newImages(n.images, n.cfg.Images, n.log.Named("image"), n.usedImages)
 	return nil
 }
 
@@ -196,13 +203,12 @@ func (n *node) openCluster(r *wire.Registered) error {
 		return err
 	}
 	n.model = services.New(n.cfg.Name, r.ClusterDomain, []netip.Addr{n.cfg.Address})
-	n.pulls = newImages(n.images, n.cfg.Images, n.log.Named("image"), func() []string { return usedImages(n.agent.Pods()) })
 	n.agent = agent.New(agent.Config{
 		NodeName: n.cfg.Name, NodeIPs: []netip.Addr{n.cfg.Address}, DataDir: n.cfg.DataDir,
-		Eviction: n.cfg.Eviction, ImagesDir: n.images.Dir(), Executor: n.executor, Images: n.pulls, Network: n.network, ControlPlane: n.link,
+		Eviction: n.cfg.Eviction, ImagesDir: n.pulls.Dir(), Executor: n.executor, Images: n.pulls, Network: n.network, ControlPlane: n.link,
 		DNS: []netip.Addr{vip}, ClusterDomain: r.ClusterDomain, Services: n.model.OfNamespace,
-		PodPidsMax: n.cfg.PodPidsMax, UnsafeSysctls: n.cfg.UnsafeSysctls, RecursiveReadOnly: oci.CanRecurseReadOnly(),
-		HostPortsChanged: n.markDirty, Version: n.cfg.Version, Logger: n.log,
+		PodPidsMax: n.cfg.PodPidsMax, UnsafeSysctls: n.cfg.UnsafeSysctls, RecursiveReadOnly: n.recursesReadOnly(),
+		HostPortsChanged: n.markDirty, Version: n.cfg.Version, Runtime: n.runtimeVersion(), Logger: n.log,
 	})
 	n.handler = nodehttp.New(n.agent)
 	close(n.serving)
@@ -244,7 +250,7 @@ func (n *node) announced() *corev1.Node {
 	if n.sharing != nil {
 		metav1.SetMetaDataAnnotation(&object.ObjectMeta, layersAnnotation, n.sharing.Addr().String())
 	}
-	object.Status.Images = imageList(n.images.List())
+	object.Status.Images = imageList(n.pulls.List())
 	return object
 }
 
@@ -253,7 +259,7 @@ func (n *node) object() *corev1.Node {
 		return n.agent.NodeObject()
 	}
 	return agent.New(agent.Config{NodeName: n.cfg.Name, NodeIPs: []netip.Addr{n.cfg.Address}, DataDir: n.cfg.DataDir,
-		RecursiveReadOnly: oci.CanRecurseReadOnly(), Version: n.cfg.Version, Logger: n.log}).NodeObject()
+		RecursiveReadOnly: n.recursesReadOnly(), Version: n.cfg.Version, Runtime: n.runtimeVersion(), Logger: n.log}).NodeObject()
 }
 
 const registerPause = 200 * time.Millisecond
@@ -346,6 +352,9 @@ func (n *node) leave() error {
 	faults := []error{err}
 	for _, s := range sandboxes {
 		faults = append(faults, n.executor.RemoveSandbox(ctx, s.PodUID), n.network.Detach(ctx, s.PodUID))
+	}
+	if n.cri != nil {
+		faults = append(faults, n.cri.Uninstall())
 	}
 	faults = append(faults, n.agent.ReleaseVolumes(), n.network.Close(ctx), oci.RemoveCgroups(n.cfg.CgroupParent))
 	return errors.Join(faults...)

@@ -70,7 +70,25 @@ type execer struct {
 // ExecInContainer is called by ServeExec with the client's streams.
 func (e execer) ExecInContainer(ctx context.Context, _, _, _ string, cmd []string, in io.Reader, out, errw io.WriteCloser,
 	tty bool, resize <-chan remotecommand.TerminalSize, _ time.Duration) error {
-	spec := runtime.ExecSpec{Args: cmd, TTY: tty}
+	var code int
+	err := joined(ctx, in, out, errw, tty, resize, func(ctx context.Context, spec runtime.ExecSpec) (err error) {
+		spec.Args = cmd
+		code, err = e.node.Exec(ctx, e.id, spec)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if code != 0 {
+		return utilexec.CodeExitError{Err: fmt.Errorf("command terminated with exit code %d", code), Code: code}
+	}
+	return nil
+}
+
+// joined calls run with the client's streams.
+func joined(ctx context.Context, in io.Reader, out, errw io.WriteCloser, tty bool, resize <-chan remotecommand.TerminalSize,
+	run func(context.Context, runtime.ExecSpec) error) error {
+	spec := runtime.ExecSpec{TTY: tty}
 	if in != nil {
 		spec.Stdin = in
 	}
@@ -87,16 +105,10 @@ func (e execer) ExecInContainer(ctx context.Context, _, _, _ string, cmd []strin
 		spec.Resize = sizes
 		pump.Go(func() { pumpSizes(ctx, resize, sizes) })
 	}
-	code, err := e.node.Exec(ctx, e.id, spec)
+	err := run(ctx, spec)
 	cancel()
 	pump.Wait()
-	if err != nil {
-		return err
-	}
-	if code != 0 {
-		return utilexec.CodeExitError{Err: fmt.Errorf("command terminated with exit code %d", code), Code: code}
-	}
-	return nil
+	return err
 }
 
 func pumpSizes(ctx context.Context, in <-chan remotecommand.TerminalSize, out chan<- runtime.WindowSize) {
@@ -140,6 +152,11 @@ type Inputs interface {
 	CloseStdin(ctx context.Context, containerID string) error
 }
 
+// Attachers is a Node that may join containers' streams itself; nil is that it does not.
+type Attachers interface {
+	Attacher() func(ctx context.Context, containerID string, spec runtime.ExecSpec) error
+}
+
 // attacher joins a container: its output as it is logged from now on, its input where the node offers it.
 type attacher struct {
 	h   *handler
@@ -150,6 +167,11 @@ type attacher struct {
 // AttachContainer is called by ServeAttach with the client's streams.
 func (a attacher) AttachContainer(ctx context.Context, _, _, container string, in io.Reader, out, errw io.WriteCloser,
 	tty bool, resize <-chan remotecommand.TerminalSize) error {
+	if node, ok := a.h.node.(Attachers); ok {
+		if attach := node.Attacher(); attach != nil {
+			return joined(ctx, in, out, errw, tty, resize, func(ctx context.Context, spec runtime.ExecSpec) error { return attach(ctx, a.id, spec) })
+		}
+	}
 	path, err := a.h.node.LogFile(a.pod, container, false)
 	if err != nil {
 		return err

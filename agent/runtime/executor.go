@@ -49,6 +49,8 @@ type SandboxSpec struct {
 	OwnUsers  bool
 	Resources Resources // of the whole pod; zero values mean no limit
 	Sysctls   map[string]string
+	// Privileged: a container of it is. Runtimes that ask this of the sandbox want to know before.
+	Privileged bool
 }
 
 // Sandbox is a living (or dead and not yet removed) pod frame.
@@ -96,6 +98,7 @@ type ContainerSpec struct {
 	ID, PodUID, Name string
 	Attempt          int      // 0 is the first start
 	Layers           []string // unpacked layer directories, lowest first
+	Image            string   // what an executor that keeps the images itself calls the image; Layers is nil then
 	Args             []string // entrypoint and arguments; Args[0] is looked up in PATH of Env
 	Env              []string // K=V
 	Cwd              string   // "" is /
@@ -108,6 +111,7 @@ type ContainerSpec struct {
 	NoNewPrivileges  bool
 	CapAdd, CapDrop  []string // names as in Kubernetes: NET_ADMIN; ALL is known
 	TTY, Stdin       bool
+	StdinOnce        bool // the first client's end of input is the container's
 	// Seccomp is the profile: "" for none, ProfileDefault, or the absolute path of a file in the form of the OCI's
 	// runtime specification. AppArmor is the name of a profile that the kernel knows, ProfileDefault, or "" for none.
 	Seccomp, AppArmor string
@@ -115,6 +119,9 @@ type ContainerSpec struct {
 	UnmaskedProc bool
 	// TargetID is another container of the pod, whose PID namespace this one joins: for debugging.
 	TargetID string
+	// User, UID[:GID] or NAME[:GID], is for an executor that keeps the images itself and so looks names and groups up in
+	// them; "" is the image's own user. UID and GID are not asked then.
+	User string
 	// LogPath is the CRI-format log file; its directory exists.
 	LogPath string
 }
@@ -167,6 +174,8 @@ type ExecSpec struct {
 	Stderr io.Writer
 	TTY    bool
 	Resize <-chan WindowSize
+	// Buffered output may come all at once when the command has ended; it must be short then.
+	Buffered bool
 	// Files, where set, are handed to the process as they are, without a copying goroutine.
 	StdinFile, StdoutFile, StderrFile *os.File
 }

@@ -29,6 +29,14 @@ const (
 // would hurt the node.
 const PodPidsMax = 8192
 
+// Runtimes that run pods.
+const (
+	RuntimeEmbedded = "embedded"
+	RuntimeCRI      = "cri"
+	// CRISocket is containerd's.
+	CRISocket = "/run/containerd/containerd.sock"
+)
+
 // Options of an agent process.
 type Options struct {
 	Name           string
@@ -45,6 +53,8 @@ type Options struct {
 	CgroupRoot     string
 	PodPidsMax     int64    // processes of a pod; 0 is no limit
 	UnsafeSysctls  []string // that pods may set
+	Runtime        string   // RuntimeEmbedded, or RuntimeCRI at CRISocket
+	CRISocket      string
 	Mirrors        []string // REGISTRY=URL
 	Images         node.ImagesConfig
 	EvictionHard   string // thresholds as in pressure.Parse
@@ -64,10 +74,14 @@ func (o *Options) complete() error {
 		o.Name, _ = os.Hostname()
 		o.Name = strings.ToLower(o.Name)
 	}
+	o.CRISocket = strings.TrimPrefix(o.CRISocket, "unix://") // as other programs want it
 	for p, d := range map[*int]int{&o.APIPort: APIPort, &o.RPCPort: RPCPort, &o.GossipPort: GossipPort} {
 		if *p == 0 {
 			*p = d
 		}
+	}
+	if o.Runtime == "" {
+		o.Runtime = RuntimeEmbedded
 	}
 	if !o.Network.ServiceCIDR.IsValid() {
 		o.Network = server.DefaultNetwork()
@@ -86,6 +100,12 @@ func (o *Options) faults() []error {
 	}
 	if !o.Server && len(o.Join) == 0 {
 		add("a node needs a cluster: give --join HOST:%d of a server, and --token", RPCPort)
+	}
+	if o.Runtime != RuntimeEmbedded && o.Runtime != RuntimeCRI {
+		add("--runtime %q is neither %s nor %s", o.Runtime, RuntimeEmbedded, RuntimeCRI)
+	}
+	if o.Runtime == RuntimeCRI && !filepath.IsAbs(o.CRISocket) {
+		add("--cri-socket %q must be an absolute path, such as %s", o.CRISocket, CRISocket)
 	}
 	if !filepath.IsAbs(o.DataDir) {
 		add("--data-dir %q must be an absolute path", o.DataDir)
@@ -122,6 +142,14 @@ func (o *Options) mirrors() (map[string][]image.Mirror, error) {
 		out[registry] = append(out[registry], image.Mirror{URL: url})
 	}
 	return out, nil
+}
+
+// criSocket is the path of the container runtime's socket, "" for the embedded runtime.
+func (o *Options) criSocket() string {
+	if o.Runtime != RuntimeCRI {
+		return ""
+	}
+	return o.CRISocket
 }
 
 func (o *Options) at(port int) string { return joinHostPort(o.Bind, port) }

@@ -69,6 +69,15 @@ func Images() (map[string]v1.Image, error) {
 	return out, nil
 }
 
+// Busybox is an image of the smallest system with a shell, for what takes images from a file.
+func Busybox(command ...string) (v1.Image, error) {
+	box, err := busybox()
+	if err != nil {
+		return nil, err
+	}
+	return box.image(command)
+}
+
 func (t tree) clone() tree {
 	out := tree{}
 	for k, v := range t {

@@ -294,7 +294,7 @@ func (e *Executor) release(c *container) error {
 	e.mu.Lock()
 	e.containers[c.id] = c
 	e.mu.Unlock()
-	return e.watch.watch(c.pidfd, containerKey(c.id))
+	return e.watch.Watch(c.pidfd, containerKey(c.id))
 }
 
 // undo removes what a failed or interrupted start has left.

@@ -54,7 +54,7 @@ func (e *Executor) finish(c *container) {
 
 func (e *Executor) deliver(c *container) {
 	st, _ := c.snapshot()
-	e.out.put(st, func() {
+	e.out.Put(st, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.record.Delivered = true

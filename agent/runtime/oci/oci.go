@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/peapod-sh/peapod/agent/runtime"
+	"github.com/peapod-sh/peapod/agent/runtime/ends"
 )
 
 var _ runtime.Executor = (*Executor)(nil)
@@ -29,9 +30,9 @@ type Executor struct {
 	log     hclog.Logger
 	cgroups cgroupLayout
 	visor   *visor
-	watch   *watcher
+	watch   *ends.Watcher
 	starts  chan struct{} // a slot for each container being made
-	out     *outbox
+	out     *ends.Outbox
 
 	mu         sync.Mutex
 	pods       map[string]*pod             // by uid
@@ -58,7 +59,7 @@ func New(cfg Config) (*Executor, error) {
 		log:        cfg.Logger,
 		cgroups:    newCgroupLayout(cfg.CgroupParent),
 		starts:     make(chan struct{}, startsMax),
-		out:        newOutbox(),
+		out:        ends.NewOutbox(),
 		pods:       map[string]*pod{},
 		containers: map[string]*container{},
 		ranges:     map[uint32]string{},
@@ -74,11 +75,11 @@ func (e *Executor) open() (err error) {
 	if e.visor, err = newVisor(e.cfg.SupervisorDir); err != nil {
 		return err
 	}
-	if e.watch, err = newWatcher(e.ended); err != nil {
+	if e.watch, err = ends.NewWatcher(e.ended); err != nil {
 		return errors.Join(err, e.visor.close())
 	}
 	if err := e.recover(); err != nil {
-		return errors.Join(fmt.Errorf("taking up the containers in %s: %w", e.cfg.StateDir, err), e.watch.close(), e.visor.close())
+		return errors.Join(fmt.Errorf("taking up the containers in %s: %w", e.cfg.StateDir, err), e.watch.Close(), e.visor.close())
 	}
 	return nil
 }
@@ -102,7 +103,7 @@ func checkConfig(cfg *Config) error {
 }
 
 // Exits implements runtime.Executor.
-func (e *Executor) Exits() <-chan runtime.Container { return e.out.ch }
+func (e *Executor) Exits() <-chan runtime.Container { return e.out.Exits() }
 
 // Close ends the executor and its channel. Containers go on running, and the next New takes them up.
 func (e *Executor) Close() error {
@@ -113,8 +114,8 @@ func (e *Executor) Close() error {
 	}
 	e.closed = true
 	e.mu.Unlock()
-	err := e.watch.close()
-	e.out.close()
+	err := e.watch.Close()
+	e.out.Close()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, c := range e.containers {

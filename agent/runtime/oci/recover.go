@@ -84,7 +84,7 @@ func (e *Executor) recoverPause(p *pod, boot string) error {
 		return err
 	}
 	p.pidfd = fd
-	return e.watch.watch(fd, podKey(uid))
+	return e.watch.Watch(fd, podKey(uid))
 }
 
 // killStrayPause ends a pause whose agent died between starting it and writing it down.
@@ -187,7 +187,7 @@ func (e *Executor) adopt(c *container) error {
 	if err := e.openGate(c); err != nil {
 		return err
 	}
-	return e.watch.watch(fd, containerKey(c.id))
+	return e.watch.Watch(fd, containerKey(c.id))
 }
 
 // reopenStreams opens this agent's own ends again. Whether the supervisor still pumps is found out by Status:

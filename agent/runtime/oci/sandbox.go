@@ -105,7 +105,7 @@ func (e *Executor) makeSandbox(p *pod, spec runtime.SandboxSpec) error {
 	if err := e.savePod(&p.record); err != nil {
 		return err
 	}
-	return e.watch.watch(p.pidfd, podKey(spec.PodUID))
+	return e.watch.Watch(p.pidfd, podKey(spec.PodUID))
 }
 
 func mountShm(dir string) error {
@@ -257,7 +257,7 @@ func (e *Executor) endPause(p *pod) error {
 	if p.pidfd < 0 {
 		return nil
 	}
-	if _, ok := e.watch.forget(int32(p.pidfd)); ok {
+	if _, ok := e.watch.Forget(int32(p.pidfd)); ok {
 		if err := unix.PidfdSendSignal(p.pidfd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 			return fmt.Errorf("ending the pause: %w", err)
 		}
@@ -307,6 +307,6 @@ func (e *Executor) List(ctx context.Context) ([]runtime.Sandbox, error) {
 		}
 		p.mu.Unlock()
 	}
-	e.out.start()
+	e.out.Start()
 	return out, nil
 }

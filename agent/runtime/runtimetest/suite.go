@@ -28,6 +28,8 @@ type Subject struct {
 	Processes bool
 	// Reopens: what runs, runs on when the executor is closed and opened again.
 	Reopens bool
+	// OwnUsers: pods can have users of their own; otherwise they must be refused.
+	OwnUsers bool
 }
 
 const patience = 60 * time.Second
@@ -48,7 +50,8 @@ func Run(t *testing.T, subject func(t *testing.T) Subject) {
 		{"exit codes", processes, exitCodes},
 		{"commands", processes, commands},
 		{"shared processes", processes, sharedProcesses},
-		{"users of its own", processes, ownUsers},
+		{"users of its own", users, ownUsers},
+		{"users refused", noUsers, refusedUsers},
 		{"taken up again", reopens, reopened},
 		{"ended while closed", reopens, endedWhileClosed},
 	}
@@ -63,6 +66,8 @@ func Run(t *testing.T, subject func(t *testing.T) Subject) {
 func always(Subject) bool      { return true }
 func processes(s Subject) bool { return s.Processes }
 func reopens(s Subject) bool   { return s.Reopens }
+func users(s Subject) bool     { return s.OwnUsers }
+func noUsers(s Subject) bool   { return s.Processes && !s.OwnUsers }
 
 const forever = "trap 'exit 0' TERM; while :; do sleep 1000 & wait; done"
 
@@ -335,6 +340,18 @@ func ownUsers(t *testing.T, s Subject) {
 	code, err := e.Exec(t.Context(), "c", runtime.ExecSpec{Args: []string{"sh", "-c", "test $(id -u) = 0 && ! grep -q ' 0 .* 0 ' /proc/self/uid_map"}})
 	if err != nil || code != 0 {
 		t.Errorf("root of its own: %d, %v", code, err)
+	}
+	remove(t, e, "p")
+}
+
+// refusedUsers: a pod must not run as the node's root because its runtime knows no better.
+func refusedUsers(t *testing.T, s Subject) {
+	e := open(t, s)
+	if _, err := e.StartSandbox(t.Context(), runtime.SandboxSpec{PodUID: "p", OwnUsers: true}); err == nil {
+		t.Error("a pod with users of its own was made without them")
+	}
+	if l := list(t, e); len(l) != 0 {
+		t.Errorf("what was refused is there: %+v", l)
 	}
 	remove(t, e, "p")
 }

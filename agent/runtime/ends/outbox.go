@@ -1,4 +1,4 @@
-package oci
+package ends
 
 import (
 	"sync"
@@ -6,8 +6,8 @@ import (
 	"github.com/peapod-sh/peapod/agent/runtime"
 )
 
-// outbox delivers ends in order, however slowly they are taken. It holds at most one entry a container.
-type outbox struct {
+// Outbox delivers ends in order, however slowly they are taken. It holds at most one entry a container.
+type Outbox struct {
 	ch   chan runtime.Container // unbuffered: a taken entry is a delivered one
 	stop chan struct{}
 	done chan struct{}
@@ -24,40 +24,42 @@ type delivery struct {
 	taken func()
 }
 
-func newOutbox() *outbox {
-	o := &outbox{
+// NewOutbox makes one that delivers nothing before Start.
+func NewOutbox() *Outbox {
+	o := &Outbox{
 		ch:   make(chan runtime.Container),
 		stop: make(chan struct{}),
 		done: make(chan struct{}),
 		wake: make(chan struct{}, 1),
 	}
-	go o.run() // ends by close, which waits
+	go o.run() // ends by Close, which waits
 	return o
 }
 
-func (o *outbox) put(c runtime.Container, taken func()) {
+// Put queues an end; taken is called when somebody has received it.
+func (o *Outbox) Put(c runtime.Container, taken func()) {
 	o.mu.Lock()
 	o.queue = append(o.queue, delivery{c, taken})
 	o.mu.Unlock()
 	o.poke()
 }
 
-// start lets deliveries flow.
-func (o *outbox) start() {
+// Start lets deliveries flow.
+func (o *Outbox) Start() {
 	o.mu.Lock()
 	o.open = true
 	o.mu.Unlock()
 	o.poke()
 }
 
-func (o *outbox) poke() {
+func (o *Outbox) poke() {
 	select {
 	case o.wake <- struct{}{}:
 	default:
 	}
 }
 
-func (o *outbox) next() (delivery, bool) {
+func (o *Outbox) next() (delivery, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.open || len(o.queue) == 0 {
@@ -68,7 +70,7 @@ func (o *outbox) next() (delivery, bool) {
 	return d, true
 }
 
-func (o *outbox) run() {
+func (o *Outbox) run() {
 	defer close(o.done)
 	defer close(o.ch)
 	for {
@@ -90,7 +92,11 @@ func (o *outbox) run() {
 	}
 }
 
-func (o *outbox) close() {
+// Exits is where ends come out; it is closed by Close.
+func (o *Outbox) Exits() <-chan runtime.Container { return o.ch }
+
+// Close ends the delivery; what was not taken is lost here.
+func (o *Outbox) Close() {
 	o.mu.Lock()
 	closed := o.closed
 	o.closed = true

@@ -1,4 +1,4 @@
-package oci
+package ends
 
 import (
 	"errors"
@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watcher hears of the ends of processes: one goroutine and one epoll for all their pidfds.
-type watcher struct {
+// Watcher hears of the ends of processes: one goroutine and one epoll for all their pidfds.
+type Watcher struct {
 	epoll, wake int
 	ended       func(key string) // called from the watcher's goroutine
 	done        chan struct{}
@@ -19,7 +19,8 @@ type watcher struct {
 	closed bool
 }
 
-func newWatcher(ended func(string)) (*watcher, error) {
+// NewWatcher starts hearing; ended is called once for each watched process.
+func NewWatcher(ended func(string)) (*Watcher, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("making an epoll: %w", err)
@@ -29,17 +30,17 @@ func newWatcher(ended func(string)) (*watcher, error) {
 		unix.Close(epoll)
 		return nil, fmt.Errorf("making an eventfd: %w", err)
 	}
-	w := &watcher{epoll: epoll, wake: wake, ended: ended, done: make(chan struct{}), keys: map[int32]string{}}
+	w := &Watcher{epoll: epoll, wake: wake, ended: ended, done: make(chan struct{}), keys: map[int32]string{}}
 	if err := w.add(wake); err != nil {
 		unix.Close(epoll)
 		unix.Close(wake)
 		return nil, err
 	}
-	go w.run() // ends by close, which waits
+	go w.run() // ends by Close, which waits
 	return w, nil
 }
 
-func (w *watcher) add(fd int) error {
+func (w *Watcher) add(fd int) error {
 	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}
 	if err := unix.EpollCtl(w.epoll, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
 		return fmt.Errorf("watching a process: %w", err)
@@ -47,8 +48,8 @@ func (w *watcher) add(fd int) error {
 	return nil
 }
 
-// watch reports key once when the process behind pidfd has ended. The pidfd stays the caller's.
-func (w *watcher) watch(pidfd int, key string) error {
+// Watch reports key once when the process behind pidfd has ended. The pidfd stays the caller's.
+func (w *Watcher) Watch(pidfd int, key string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.keys[int32(pidfd)] = key
@@ -59,7 +60,8 @@ func (w *watcher) watch(pidfd int, key string) error {
 	return nil
 }
 
-func (w *watcher) forget(pidfd int32) (string, bool) {
+// Forget stops watching pidfd; false if it was not watched any more.
+func (w *Watcher) Forget(pidfd int32) (string, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	key, ok := w.keys[pidfd]
@@ -70,7 +72,7 @@ func (w *watcher) forget(pidfd int32) (string, bool) {
 	return key, ok
 }
 
-func (w *watcher) run() {
+func (w *Watcher) run() {
 	defer close(w.done)
 	events := make([]unix.EpollEvent, 64)
 	for {
@@ -85,14 +87,15 @@ func (w *watcher) run() {
 			if int(ev.Fd) == w.wake {
 				return
 			}
-			if key, ok := w.forget(ev.Fd); ok {
+			if key, ok := w.Forget(ev.Fd); ok {
 				w.ended(key)
 			}
 		}
 	}
 }
 
-func (w *watcher) close() error {
+// Close ends the hearing; a call of ended that has begun is waited for.
+func (w *Watcher) Close() error {
 	w.mu.Lock()
 	closed := w.closed
 	w.closed = true
