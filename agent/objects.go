@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -48,6 +49,17 @@ func (o objects) Volume(ctx context.Context, name string) (*corev1.PersistentVol
 	}
 	v := &corev1.PersistentVolume{}
 	return v, true, wrapGet(v.Unmarshal(b), "persistentvolume", "", name)
+}
+
+// TrustBundle reads the trust anchors of one.
+func (o objects) TrustBundle(ctx context.Context, name string) (string, bool, error) {
+	b, found, err := o.control.Get(ctx, "clustertrustbundles.certificates.k8s.io", "", name)
+	if err != nil || !found {
+		return "", false, wrapGet(err, "clustertrustbundle", "", name)
+	}
+	t := &certificatesv1.ClusterTrustBundle{}
+	err = t.Unmarshal(b)
+	return t.Spec.TrustBundle, true, wrapGet(err, "clustertrustbundle", "", name)
 }
 
 // Token issues a service account token; found is false where the control plane cannot.

@@ -43,6 +43,7 @@ func TestNodeMayRead(t *testing.T) {
 		{"n1", "serviceaccounts", "ns", "acc", true},
 		{"n1", "pods", "ns", "p", true},
 		{"n1", "services", "other", "any", true},
+		{"n1", "clustertrustbundles.certificates.k8s.io", "", "any", true},
 		{"n1", "secrets", "ns", "vol", false},
 		{"n1", "secrets", "other", "envsecret", false},
 		{"n1", "deployments.apps", "ns", "p", false},

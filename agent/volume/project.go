@@ -110,7 +110,26 @@ func (p *projection) source(ctx context.Context, s *corev1.VolumeProjection) err
 		return p.downward(s.DownwardAPI.Items)
 	case s.ServiceAccountToken != nil:
 		return p.token(ctx, s.ServiceAccountToken)
+	case s.ClusterTrustBundle != nil:
+		return p.trustBundle(ctx, s.ClusterTrustBundle)
 	}
+	return errors.New("the node does not support this source of a projected volume")
+}
+
+// trustBundle adds the trust anchors of the bundle that is named, in whose PEM there is nothing else (KEP-3257). Bundles of a signer,
+// of which there may be several, would have to be listed.
+func (p *projection) trustBundle(ctx context.Context, t *corev1.ClusterTrustBundleProjection) error {
+	if t.Name == nil {
+		return missing(t.Optional, "the node does not support clusterTrustBundle by signerName: name the bundle")
+	}
+	pem, found, err := p.store.Source.TrustBundle(ctx, *t.Name)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return missing(t.Optional, "clustertrustbundle %q not found", *t.Name)
+	}
+	p.files[t.Path] = File{Data: []byte(pem), Mode: p.mode}
 	return nil
 }
 

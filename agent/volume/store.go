@@ -17,6 +17,7 @@ type Source interface {
 	Claim(ctx context.Context, namespace, name string) (c *corev1.PersistentVolumeClaim, found bool, err error)
 	Volume(ctx context.Context, name string) (v *corev1.PersistentVolume, found bool, err error)
 	Token(ctx context.Context, pod *corev1.Pod, audience string, seconds int64) (token []byte, found bool, err error)
+	TrustBundle(ctx context.Context, name string) (pem string, found bool, err error)
 }
 
 // Store keeps the volumes of a node's pods under Root/POD-UID/volumes/NAME. A volume that outlives its pod is a symlink there.

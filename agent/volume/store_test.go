@@ -43,8 +43,17 @@ func (s source) Token(context.Context, *corev1.Pod, string, int64) ([]byte, bool
 	return nil, false, nil
 }
 
+func (s source) TrustBundle(_ context.Context, name string) (string, bool, error) {
+	return "anchors of " + name, name == "ours", nil
+}
+
 func TestVolumes(t *testing.T) {
 	yes := true
+	bundle := func(name, signer *string, optional *bool) corev1.VolumeSource {
+		return corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{
+			{ClusterTrustBundle: &corev1.ClusterTrustBundleProjection{Name: name, SignerName: signer, Optional: optional, Path: "ca.pem"}}}}}
+	}
+	ours, theirs := "ours", "theirs"
 	named := func(n string) corev1.LocalObjectReference { return corev1.LocalObjectReference{Name: n} }
 	for _, c := range []struct {
 		name   string
@@ -57,6 +66,11 @@ func TestVolumes(t *testing.T) {
 			Items: []corev1.KeyToPath{{Key: "k", Path: "d/e"}}}}, map[string]string{"d/e": "v"}, false},
 		{"absent item", corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: named("cm"),
 			Items: []corev1.KeyToPath{{Key: "no", Path: "d"}}}}, nil, true},
+		{"trust bundle", bundle(&ours, nil, nil), map[string]string{"ca.pem": "anchors of ours"}, false},
+		{"absent trust bundle", bundle(&theirs, nil, nil), nil, true},
+		{"absent trust bundle that is optional", bundle(&theirs, nil, &yes), map[string]string{}, false},
+		{"trust bundles of a signer", bundle(nil, &ours, nil), nil, true},
+		{"pod certificate", corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{{PodCertificate: &corev1.PodCertificateProjection{}}}}}, nil, true},
 		{"secret", corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "s"}}, map[string]string{"p": "q"}, false},
 		{"absent secret", corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "no"}}, nil, true},
 		{"optional", corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "no", Optional: &yes}}, map[string]string{}, false},
