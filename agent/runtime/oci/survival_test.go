@@ -56,7 +56,8 @@ func runTestAgent(dir string) error {
 	if _, err := e.StartSandbox(ctx, runtime.SandboxSpec{PodUID: "p"}); err != nil {
 		return err
 	}
-	if _, err := e.List(ctx); err != nil {
+	found, err := e.List(ctx)
+	if err != nil {
 		return err
 	}
 	for i := range writers {
@@ -68,6 +69,14 @@ func runTestAgent(dir string) error {
 	f, err := os.OpenFile(filepath.Join(dir, "heard"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
+	}
+	// An agent that is killed between hearing of an end and noting it finds the container ended when it starts again.
+	for _, sandbox := range found {
+		for _, c := range sandbox.Containers {
+			if !c.Running {
+				fmt.Fprintf(f, "%s %d\n", c.ID, c.ExitCode)
+			}
+		}
 	}
 	for c := range e.Exits() {
 		fmt.Fprintf(f, "%s %d\n", c.ID, c.ExitCode)
