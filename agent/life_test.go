@@ -413,3 +413,28 @@ func TestStatusesSurviveAnAbsentControlPlane(t *testing.T) {
 		want(t, "phase", w.get("uid-1").Status.Phase, corev1.PodRunning)
 	})
 }
+
+// What others do once a pod has succeeded, such as reading its logs or deleting what it used, may only be done when nothing of
+// it runs any more.
+func TestAPodHasNotEndedWhileASidecarRuns(t *testing.T) {
+	script := func(name string, attempt int) behaviour {
+		if name == "a" {
+			return behaviour{runs: 5 * time.Second}
+		}
+		return behaviour{onTerm: 10 * time.Second}
+	}
+	live(t, script, func(t *testing.T, w *world) {
+		p := podOf("a")
+		always := corev1.ContainerRestartPolicyAlways
+		p.Spec.RestartPolicy = corev1.RestartPolicyNever
+		p.Spec.InitContainers = []corev1.Container{{Name: "side", Image: "x:1", RestartPolicy: &always}}
+		w.put(p)
+		w.after(8 * time.Second)
+		want(t, "running", w.exec.runningNames(), "side")
+		want(t, "phase while the sidecar ends", w.get("uid-1").Status.Phase, corev1.PodRunning)
+		w.after(10 * time.Second)
+		got := w.get("uid-1")
+		want(t, "phase", got.Status.Phase, corev1.PodSucceeded)
+		want(t, "why it is not ready", findCondition(got.Status.Conditions, corev1.PodReady).Reason, "PodCompleted")
+	})
+}

@@ -55,8 +55,9 @@ func (l *life) podIP(hostIP string) string {
 	return l.ip
 }
 
+// currentPhase is the phase to show: a pod whose end is settled has not ended while a sidecar of it still runs.
 func (l *life) currentPhase() corev1.PodPhase {
-	if l.terminal() {
+	if l.terminal() && l.starting == nil && l.running() == 0 {
 		return l.phase
 	}
 	for _, c := range l.conts {
@@ -222,7 +223,7 @@ func (l *life) gate() (closed []string) {
 
 func (l *life) initializedCondition(uninit []string) corev1.PodCondition {
 	switch {
-	case l.phase == corev1.PodSucceeded:
+	case l.currentPhase() == corev1.PodSucceeded:
 		return truth(corev1.PodInitialized, true, "PodCompleted", "")
 	case len(uninit) > 0:
 		return truth(corev1.PodInitialized, false, "ContainersNotInitialized",
@@ -233,9 +234,9 @@ func (l *life) initializedCondition(uninit []string) corev1.PodCondition {
 
 func (l *life) readyCondition(kind corev1.PodConditionType, unready, gates []string) corev1.PodCondition {
 	switch {
-	case l.phase == corev1.PodSucceeded:
+	case l.currentPhase() == corev1.PodSucceeded:
 		return truth(kind, false, "PodCompleted", "")
-	case l.phase == corev1.PodFailed:
+	case l.currentPhase() == corev1.PodFailed:
 		return truth(kind, false, "PodFailed", "")
 	case len(unready) > 0:
 		return truth(kind, false, "ContainersNotReady", fmt.Sprintf("containers with unready status: [%s]", strings.Join(unready, " ")))
