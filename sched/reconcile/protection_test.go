@@ -63,7 +63,7 @@ func named(claim string) corev1.VolumeSource {
 func TestEveryStorageObjectIsProtected(t *testing.T) {
 	w := standardWorld(t, 1, 1)
 	w.put(Claims, claim("a"))
-	w.put(Volumes, &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "v"}})
+	w.put(Volumes, testVolume("v", "not-the-claims", "1Gi", ""))
 	w.put(AttributesClasses, &storagev1.VolumeAttributesClass{ObjectMeta: metav1.ObjectMeta{Name: "fast"}})
 	w.settle()
 	for r, finalizer := range map[ref]string{
