@@ -21,11 +21,12 @@ func (e *Engine) noteEnded(p *pod) {
 	}
 }
 
-// syncEnded deletes the oldest pods that have ended, down to the number that is kept.
+// syncEnded deletes the oldest pods that have ended, down to the number that is kept; also those that are being deleted and whose
+// node, being dead, will not say that nothing is left of them.
 func (e *Engine) syncEnded(key) {
 	var list []*pod
 	for _, p := range e.ended {
-		if !p.deleting() {
+		if p.doom != gone {
 			list = append(list, p)
 		}
 	}
