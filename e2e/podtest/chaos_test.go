@@ -71,7 +71,10 @@ func TestAgentKilledAtRandom(t *testing.T) {
 		if code != 0 {
 			phase = "Failed"
 		}
-		awaitField(t, k, name, ".status.phase", "^"+phase+"$")
+		awaitField(t, k, name, ".status.phase", "^(Succeeded|Failed)$")
+		if got := k.Must(t, "get", "pod", name, "-o", "jsonpath={.status.phase}"); got != phase {
+			t.Fatalf("%s is to exit with %d and its status is %s", name, code, k.Must(t, "get", "pod", name, "-o", "jsonpath={.status}"))
+		}
 		awaitField(t, k, name, ".status.containerStatuses[0].state.terminated.exitCode", fmt.Sprintf("^%d$", code))
 		b, err := os.ReadFile(filepath.Join(out, name))
 		if runs := bytes.Count(b, []byte("\n")); err != nil || runs != 1 {
