@@ -12,7 +12,7 @@ LDFLAGS := -s -w -linkmode external -extldflags -static -X github.com/peapod-sh/
 
 export CGO_ENABLED := 1
 
-.PHONY: help kubectl libseccomp build demo demo-down test unit e2e race fuzz lint bench generate deps clean
+.PHONY: help kubectl libseccomp build demo demo-down test unit e2e chaos race fuzz lint bench generate deps clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ unit: ## Unit, property and golden tests
 
 e2e: build kubectl ## End-to-end tests on the real binary, with the real kubectl
 	cd e2e && $(GO) test -tags $(TAGS) -count=1 -p 1 -timeout 10m ./...
+
+chaos: build kubectl ## Kill a node's agent at random moments of many pods' lives
+	cd e2e && CHAOS=1 $(GO) test -tags $(TAGS) -count=1 -v ./podtest -run KilledAtRandom
 
 kubectl: ## Build bin/kubectl, the unmodified client that the tests use
 	cd e2e && $(GO) build -tags $(TAGS) -ldflags '-X k8s.io/component-base/version.gitVersion=$(KUBE)' -o ../bin/kubectl ./kubectl
