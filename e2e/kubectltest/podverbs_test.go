@@ -46,10 +46,10 @@ spec:
   - {name: b, image: peapod/demo, command: [sh, -c, "echo from b; sleep 1000"]}
 `).Must(t, "apply", "-f", "-")
 	k.Must(t, "wait", "--for=condition=Ready", "pod/two", "--timeout=30s")
-	k.Want(t, "from b", "logs", "two")
 	kit.Eventually(t, limit, "all logs", func() error {
 		return kit.Matches(k.Must(t, "logs", "two", "--all-containers", "--prefix"), `\A\[pod/two/first\] from first\n\[pod/two/a\] from a\n\[pod/two/b\] from b\n\z`)
 	})
+	k.Want(t, "from b", "logs", "two")
 	kit.WantMatch(t, k.Must(t, "logs", "-l", "app=two", "-c", "a", "--prefix", "--timestamps", "--since=1h"), `^\[pod/two/a\] \d{4}-\S+Z from a$`)
 	k.Want(t, "", "logs", "two", "--since-time=2100-01-01T00:00:00Z")
 	k.Want(t, "", "logs", "two", "--tail=0")
