@@ -35,7 +35,7 @@ func (w *worker) admit() {
 
 // lived says whether anything of the pod was ever begun here.
 func (l *life) lived() bool {
-	if l.sandbox != sandboxNone || l.deadFrame {
+	if l.sandbox != sandboxNone {
 		return true
 	}
 	for _, c := range l.conts {

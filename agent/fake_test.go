@@ -272,10 +272,12 @@ type cluster struct {
 	down     bool
 	imageErr error
 	agent    *Agent
+	attach   func(ctx context.Context) error // nil succeeds
+	attached map[string]bool                 // pods that have a link
 }
 
 func newCluster(t testing.TB) *cluster {
-	return &cluster{t: t, objects: map[string][]byte{}, pods: map[types.UID]*corev1.Pod{}, events: map[string]*corev1.Event{}}
+	return &cluster{t: t, objects: map[string][]byte{}, pods: map[types.UID]*corev1.Pod{}, events: map[string]*corev1.Event{}, attached: map[string]bool{}}
 }
 
 func (c *cluster) Get(ctx context.Context, resource, namespace, name string) ([]byte, bool, error) {
@@ -336,9 +338,23 @@ func (c *cluster) Lookup(ref string) (*Image, bool) {
 func (c *cluster) GC(context.Context, int64) (int64, error) { return 0, nil }
 
 func (c *cluster) Attach(ctx context.Context, uid, netns string) (netip.Addr, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.attach != nil {
+		if err := c.attach(ctx); err != nil {
+			return netip.Addr{}, err
+		}
+	}
+	c.attached[uid] = true
 	return netip.MustParseAddr("10.1.0.7"), nil
 }
-func (c *cluster) Detach(ctx context.Context, uid string) error { return nil }
+
+func (c *cluster) Detach(ctx context.Context, uid string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.attached, uid)
+	return nil
+}
 
 func (c *cluster) put(p *corev1.Pod) {
 	c.mu.Lock()

@@ -49,7 +49,7 @@ func (l *life) status(nodeIPs []netip.Addr, now time.Time) corev1.PodStatus {
 }
 
 func (l *life) podIP(hostIP string) string {
-	if l.pod.Spec.HostNetwork && l.sandbox != sandboxNone && l.sandbox != sandboxStarting {
+	if l.pod.Spec.HostNetwork && l.sandbox > sandboxStarting {
 		return hostIP
 	}
 	return l.ip

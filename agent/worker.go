@@ -325,17 +325,16 @@ func (w *worker) sandboxMade(ev evSandbox, now time.Time) {
 	w.cancel = nil
 	l := w.life
 	if ev.err == nil {
-		l.sandbox, l.sandboxRetry, l.deadFrame = sandboxReady, backoff{}, false
+		l.sandbox, l.framed, l.sandboxRetry, l.deadFrame = sandboxReady, true, backoff{}, false
 		l.ip = addrString(ev.ip)
 		w.refresh = now.Add(volumeRefresh)
 		w.save()
 		return
 	}
-	if l.ending() { // half of it may be there
-		l.sandbox = sandboxReady
+	l.sandbox = sandboxHalf
+	if l.ending() {
 		return
 	}
-	l.sandbox = sandboxNone
 	l.sandboxRetry.next(configRetryFirst, configRetryMax)
 	l.notBefore = now.Add(l.sandboxRetry.Delay)
 	w.event(corev1.EventTypeWarning, sandboxReason(ev.err), ev.err.Error(), nil)
