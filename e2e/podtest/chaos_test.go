@@ -40,10 +40,15 @@ func TestAgentKilledAtRandom(t *testing.T) {
 			t.Error(err)
 		}
 	}()
+	k, node := l.Kubectl("default"), l.Node(t, "client1")
+	defer func() {
+		if t.Failed() {
+			tellTheNode(t, k, node)
+		}
+	}()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	chance := rand.New(rand.NewPCG(seed, 0))
-	k, node := l.Kubectl("default"), l.Node(t, "client1")
 	before := traces(t, l, node)
 	out := t.TempDir()
 	k.Must(t, "create", "secret", "generic", "s", "--from-literal=a=b")
@@ -99,6 +104,21 @@ func TestAgentKilledAtRandom(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// tellTheNode prints what a failure is to be understood by: the pods, and what the node's agents have complained of.
+func tellTheNode(t *testing.T, k kit.Kubectl, node kit.Node) {
+	t.Helper()
+	t.Logf("pods:\n%s", k.Must(t, "get", "pods", "-o", "wide"))
+	b, err := os.ReadFile(filepath.Join(node.Dir, "agent.log"))
+	if err != nil {
+		t.Log(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if strings.Contains(line, "[WARN]") || strings.Contains(line, "[ERROR]") || strings.Contains(line, "node agent") {
+			t.Log(strings.TrimSpace(line))
+		}
+	}
 }
 
 func chaosPod(name, out string, milliseconds, code int) string {
