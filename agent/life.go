@@ -13,7 +13,7 @@ type sandboxState uint8
 
 const (
 	sandboxNone sandboxState = iota
-	sandboxHalf // something of it may be there: it is to be made whole before it is used, and removed if the pod ends
+	sandboxHalf              // something of it may be there: it is to be made whole before it is used, and removed if the pod ends
 	sandboxStarting
 	sandboxReady
 	sandboxRemoving
