@@ -177,7 +177,7 @@ func (s *Server) watchNode(ctx context.Context, from rpc.Caller, q *wire.WatchRe
 	if err := s.store.Barrier(ctx); err != nil {
 		return rpc.Errorf(rpc.CodeUnavailable, "%v", err)
 	}
-	view, pods, tail := s.state.TailNode(from.Name, func(c *api.Change) bool { return wanted[c.Resource] && tellsNode(from.Name, c) })
+	view, pods, tail := s.state.TailNodes([]string{from.Name}, func(c *api.Change) bool { return wanted[c.Resource] && tellsNode(from.Name, c) })
 	defer tail.Close()
 	w := nodeWatch{stream: stream, node: from.Name}
 	for gr := range wanted {

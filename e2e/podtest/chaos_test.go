@@ -109,7 +109,8 @@ func TestAgentKilledAtRandom(t *testing.T) {
 // tellTheNode prints what a failure is to be understood by: the pods, and what the node's agents have complained of.
 func tellTheNode(t *testing.T, k kit.Kubectl, node kit.Node) {
 	t.Helper()
-	t.Logf("pods:\n%s", k.Must(t, "get", "pods", "-o", "wide"))
+	t.Logf("pods:\n%s", k.Must(t, "get", "pods", "-o",
+		"custom-columns=NAME:.metadata.name,PHASE:.status.phase,STATE:.status.containerStatuses[0].state"))
 	b, err := os.ReadFile(filepath.Join(node.Dir, "agent.log"))
 	if err != nil {
 		t.Log(err)
