@@ -24,6 +24,8 @@ type Config struct {
 	Seeds    []wire.ServerAddress // servers to dial first
 	// Handler is the node's HTTP handler, which servers call for logs, exec and the like; nil if there is none.
 	Handler http.Handler
+	// Nodes are those of a fleet; none for a node of its own.
+	Nodes []wire.Numbers
 	// Remember is called with the servers whenever they have changed, to be kept for the next start; may be nil.
 	Remember func([]wire.ServerAddress)
 	Logger   hclog.Logger

@@ -31,7 +31,7 @@ type fakeServer struct {
 	watches int
 }
 
-func (s *fakeServer) heartbeat(_ context.Context, _ rpc.Caller, _ *wire.Empty, stream *rpc.Stream) error {
+func (s *fakeServer) heartbeat(_ context.Context, _ rpc.Caller, _ *wire.Heartbeats, stream *rpc.Stream) error {
 	for {
 		var beat wire.Heartbeat
 		if err := stream.Recv(&beat); err != nil {
