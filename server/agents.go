@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -205,10 +206,11 @@ func (s *Server) watchNode(ctx context.Context, from rpc.Caller, q *wire.WatchRe
 	for _, p := range pods {
 		w.putPod(p)
 	}
-	if w.send(&wire.Event{Type: wire.EventSynced, Revision: view.Revision()}); w.err != nil {
-		return w.err
-	}
+	w.send(&wire.Event{Type: wire.EventSynced, Revision: view.Revision()})
 	for {
+		if err := cmp.Or(w.err, stream.Flush()); err != nil {
+			return err
+		}
 		changes, err := tail.Next(ctx)
 		if err != nil {
 			return err
@@ -239,7 +241,7 @@ type nodeWatch struct {
 
 func (w *nodeWatch) send(e *wire.Event) {
 	if w.err == nil {
-		w.err = w.stream.Send(e)
+		w.err = w.stream.Queue(e)
 	}
 }
 
