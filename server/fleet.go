@@ -52,7 +52,15 @@ func (s *Server) agentMayWrite(p rpc.Peer, op ops.Op) error {
 	}
 	switch op.(type) {
 	case *ops.PodStatuses, *ops.DeletePods:
-		return s.ownPods(func(node string) bool { return s.speaksFor(p, node) }, op)
+		known := map[string]bool{} // what was found out of a node for this op
+		return s.ownPods(func(node string) bool {
+			own, asked := known[node]
+			if !asked {
+				own = s.speaksFor(p, node)
+				known[node] = own
+			}
+			return own
+		}, op)
 	}
 	return fmt.Errorf("%s may not propose a %T", p, op)
 }
