@@ -8,6 +8,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 KUBE    := v1.37.2
 FUZZTIME ?= 10s
+CHAOS   ?= 10
 LDFLAGS := -s -w -linkmode external -extldflags -static -X github.com/peapod-sh/peapod/internal/version.Version=$(VERSION)
 
 export CGO_ENABLED := 1
@@ -42,8 +43,8 @@ unit: ## Unit, property and golden tests
 e2e: build kubectl ## End-to-end tests on the real binary, with the real kubectl
 	cd e2e && $(GO) test -tags $(TAGS) -count=1 -p 1 -timeout 10m ./...
 
-chaos: build kubectl ## Kill a node's agent at random moments of many pods' lives
-	cd e2e && CHAOS=1 $(GO) test -tags $(TAGS) -count=1 -v ./podtest -run KilledAtRandom
+chaos: build kubectl ## Kill a node's agent at random moments of many pods' lives, CHAOS times over (default 10)
+	cd e2e && $(GO) test -tags $(TAGS) -count=$(CHAOS) -timeout 60m -v ./podtest -run KilledAtRandom
 
 kubectl: ## Build bin/kubectl, the unmodified client that the tests use
 	cd e2e && $(GO) build -tags $(TAGS) -ldflags '-X k8s.io/component-base/version.gitVersion=$(KUBE)' -o ../bin/kubectl ./kubectl

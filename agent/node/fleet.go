@@ -25,7 +25,7 @@ const registrationsAtOnce = 64
 // FleetConfig of many simulated nodes.
 type FleetConfig struct {
 	Identity *pki.Identity // of a fleet
-	Nodes    int           // from 1 on
+	Nodes    wire.Numbers
 	Address  netip.Addr    // shown only
 	PodsMax  int64         // a node
 	Servers  []wire.ServerAddress
@@ -36,7 +36,7 @@ type FleetConfig struct {
 // RunFleet is the life of simulated nodes, which share one link.
 func RunFleet(ctx context.Context, cfg FleetConfig) error {
 	name := cfg.Identity.Peer().Name
-	l := link.New(link.Config{Identity: cfg.Identity, Seeds: cfg.Servers, Logger: cfg.Logger, Nodes: []wire.Numbers{{First: 1, Last: cfg.Nodes}}})
+	l := link.New(link.Config{Identity: cfg.Identity, Seeds: cfg.Servers, Logger: cfg.Logger, Nodes: []wire.Numbers{cfg.Nodes}})
 	fleet := agent.NewFleet(cfg.Address, l, cfg.Logger)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return l.Run(ctx) })
@@ -56,8 +56,8 @@ func registerFleet(ctx context.Context, l *link.Link, cfg FleetConfig) error {
 	model.Labels[api.SimulatedLabel] = "true"
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(registrationsAtOnce)
-	for i := range cfg.Nodes {
-		g.Go(func() error { return registerOne(ctx, l, named(model, name+"-"+strconv.Itoa(i+1))) })
+	for i := cfg.Nodes.First; i <= cfg.Nodes.Last; i++ {
+		g.Go(func() error { return registerOne(ctx, l, named(model, name+"-"+strconv.Itoa(i))) })
 	}
 	return g.Wait()
 }
