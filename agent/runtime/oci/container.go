@@ -255,6 +255,11 @@ func (e *Executor) prepare(c *container, f frame) error {
 	if err := e.openInit(c, lc); err != nil {
 		return err
 	}
+	if e.cgroups.mountsCgroups(spec, f) {
+		if err := e.cgroups.mountCgroups(c.cgroup, c.record.Init.PID, spec.Privileged); err != nil {
+			return err
+		}
+	}
 	if err := io.handOver(); err != nil {
 		return err
 	}
