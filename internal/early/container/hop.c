@@ -11,8 +11,7 @@ extern char **environ;
 // hop runs before libcontainer's own constructor, which has no priority and joins namespaces. The agent has put the program's
 // file behind libcontainer's log level, "3@/proc/PID/fd/N", since it is all that libcontainer hands on unread. Cut off, the level is what
 // libcontainer wants to read, also if the program cannot be started and this one goes on.
-__attribute__((constructor(101))) static void hop(int argc, char **argv)
-{
+__attribute__((constructor(101))) static void hop(int argc, char **argv) {
 	const int seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
 	char *level, *file;
 	int fd;
