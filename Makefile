@@ -13,13 +13,17 @@ LDFLAGS := -s -w -linkmode external -extldflags -static -X github.com/peapod-sh/
 
 export CGO_ENABLED := 1
 
-.PHONY: help kubectl libseccomp build demo demo-down test unit e2e chaos race fuzz lint bench generate deps clean
+.PHONY: help kubectl libseccomp cinit build demo demo-down test unit e2e chaos race fuzz lint bench generate deps clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: libseccomp ## Build ./peapod, one static binary
+build: libseccomp cinit ## Build ./peapod, one static binary
 	$(GO) build -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN) .
+
+# What a container's first process is until it becomes the image's: small, and embedded in the binary.
+cinit: libseccomp
+	$(GO) build -tags $(TAGS) -buildvcs=false -ldflags '-s -w -linkmode external -extldflags -static' -o internal/cinit/built/cinit ./internal/cinit/program
 
 libseccomp:
 	@case ,$(TAGS), in *,seccomp,*) pkg-config --exists libseccomp || { \
@@ -73,4 +77,4 @@ generate: ## Make generated files anew
 	$(GO) generate ./...
 
 clean: ## Remove what was built
-	rm -rf $(BIN) bin
+	rm -rf $(BIN) bin internal/cinit/built/cinit

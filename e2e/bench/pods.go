@@ -123,11 +123,20 @@ func (b *podBench) crowd(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	used, err := cgroupCPU(b.node.Cgroup)
+	if err != nil {
+		return err
+	}
 	took, err := b.fill(ctx, func(i int) *corev1.Pod { return b.busyPod(fmt.Sprint("crowd-", i), "sleep", "100000") })
 	if err != nil {
 		return err
 	}
 	b.t.below(fmt.Sprintf("%d pods created at once to all Running", podCrowd), took.Seconds(), 2, "s")
+	now, err := cgroupCPU(b.node.Cgroup)
+	if err != nil {
+		return err
+	}
+	b.t.told("the same, processor time of the node for each", fmt.Sprintf("%.1f ms", 1000*(now-used).Seconds()/podCrowd))
 	after, err := b.overhead()
 	if err != nil {
 		return err

@@ -228,13 +228,16 @@ func (e *Executor) takeDown(ctx context.Context, p *pod, uid string) error {
 			return err
 		}
 	}
-	if err := e.cgroups.killAll(e.cgroups.pod(uid)); err != nil {
-		return err
-	}
 	for _, c := range list {
 		if err := c.await(ctx); err != nil {
 			return err
 		}
+	}
+	// With their first processes nearly all others are gone; only now the look for those that are left is short.
+	if err := e.cgroups.killAll(e.cgroups.pod(uid)); err != nil {
+		return err
+	}
+	for _, c := range list {
 		if err := e.removeContainer(c); err != nil {
 			return err
 		}
