@@ -15,7 +15,7 @@ type ControlPlane interface {
 	// Get reads one object as protobuf. Resource is a group resource ("configmaps").
 	Get(ctx context.Context, resource, namespace, name string) (obj []byte, found bool, err error)
 	// Write proposes changes; an error means that none is known to have been applied. A row that
-	// failed because its pod is gone or another one is no error.
+	// failed because its pod is gone or another one is no error. ops.ErrRefused says that to try again is useless.
 	Write(ctx context.Context, list []ops.Op) error
 }
 

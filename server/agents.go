@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -293,16 +294,40 @@ func (s *Server) writeForNode(ctx context.Context, from rpc.Caller, q *wire.Writ
 	if err != nil {
 		return nil, rpc.Errorf(rpc.CodeInvalid, "%v", err)
 	}
-	for _, op := range list {
-		if err := s.nodeMayWrite(from.Name, op); err != nil {
-			return nil, rpc.Errorf(rpc.CodeDenied, "%v", err)
-		}
+	if err := s.nodeMayWriteAll(ctx, from.Name, list); err != nil {
+		return nil, err
 	}
 	a := s.proposer.submit(ctx, q.Ops, true)
+	if errors.Is(a.err, ErrTooLarge) {
+		return nil, rpc.Errorf(rpc.CodeTooLarge, "%v", a.err)
+	}
 	if a.err != nil {
 		return nil, rpc.Errorf(rpc.CodeUnavailable, "%v", a.err)
 	}
 	return &wire.WriteReply{Results: ops.EncodeResults(a.results), Index: a.index}, nil
+}
+
+// nodeMayWriteAll refuses only when this server knows what is committed: the node may know of a pod's place before it does, and takes a
+// refusal for final.
+func (s *Server) nodeMayWriteAll(ctx context.Context, node string, list []ops.Op) error {
+	check := func() error {
+		for _, op := range list {
+			if err := s.nodeMayWrite(node, op); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if check() == nil {
+		return nil
+	}
+	if err := s.store.Barrier(ctx); err != nil {
+		return rpc.Errorf(rpc.CodeUnavailable, "%v", err)
+	}
+	if err := check(); err != nil {
+		return rpc.Errorf(rpc.CodeDenied, "%v", err)
+	}
+	return nil
 }
 
 // proposeForServer commits what a follower forwards; it does not forward again.
