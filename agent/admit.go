@@ -55,8 +55,8 @@ func (w *worker) reject(reason, message string) {
 
 // leaveRoom gives back what a pod had once it ends.
 func (w *worker) leaveRoom() {
-	if w.life.ending() && w.share != (share{}) {
-		w.a.room.give(&w.share, share{})
+	if w.life.ending() {
+		w.a.room.leave(&w.share)
 	}
 }
 
