@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	resourcehelper "k8s.io/component-helpers/resource"
 
 	"github.com/peapod-sh/peapod/agent/runtime"
 )
@@ -314,4 +315,15 @@ func (c *container) showResources(cs *corev1.ContainerStatus) {
 		shown = c.applied
 	}
 	cs.Resources = &corev1.ResourceRequirements{Requests: shown.Requests, Limits: shown.Limits}
+}
+
+// showPodLevel tells what a pod was given and what it runs with in all, if its spec says something of all its containers together.
+func (l *life) showPodLevel(st *corev1.PodStatus) {
+	if l.pod.Spec.Resources == nil {
+		return
+	}
+	of := resourcehelper.PodResourcesOptions{ExcludeOverhead: true}
+	applied := l.appliedPod()
+	st.AllocatedResources = resourcehelper.PodRequests(l.allocatedPod(), of)
+	st.Resources = &corev1.ResourceRequirements{Requests: resourcehelper.PodRequests(applied, of), Limits: resourcehelper.PodLimits(applied, of)}
 }

@@ -147,6 +147,26 @@ func TestResizeTakenBack(t *testing.T) {
 	})
 }
 
+// A pod whose spec speaks of all its containers together tells of them together, too.
+func TestResizeOfAPodAsAWhole(t *testing.T) {
+	live(t, nil, func(t *testing.T, w *world) {
+		p, level := podOf("a"), amounts("200m", "64Mi")
+		p.Spec.Resources = &level
+		w.put(p)
+		w.after(time.Second)
+		q := w.get("uid-1").DeepCopy()
+		more := amounts("300m", "64Mi")
+		q.Spec.Resources = &more
+		q.Generation++
+		w.put(q)
+		w.after(time.Second)
+		st := w.get("uid-1").Status
+		want(t, "allocated", st.AllocatedResources.Cpu().String(), "300m")
+		want(t, "runs with", st.Resources.Limits.Cpu().String(), "300m")
+		want(t, "steps", strings.Join(w.exec.resizes, ", "), " cpu=307/30000 memory=67108864,  cpu=307/30000 memory=67108864")
+	})
+}
+
 // Resizes that wait get their turn by priority, class of service and age; one that does not fit keeps nobody else waiting.
 func TestResizesWaitInTurn(t *testing.T) {
 	live(t, nil, func(t *testing.T, w *world) {
