@@ -67,6 +67,7 @@ const (
 
 // ImageError says why an image is not there.
 type ImageError struct {
+	Ref     string // of a volume's image; "" is the container's own
 	Reason  string // one of the reasons above
 	Message string
 }

@@ -144,8 +144,8 @@ func (w *worker) act(ctx context.Context, now time.Time) time.Time {
 // pullBackOffEvents says that images will not be pulled again at once.
 func (w *worker) pullBackOffEvents() {
 	for _, c := range w.life.backedOff {
-		w.event(corev1.EventTypeNormal, "BackOff", fmt.Sprintf("Back-off pulling image %q", c.spec.Image), c)
-		w.event(corev1.EventTypeWarning, "Failed", "Error: "+ReasonImagePullBackOff, c)
+		w.event(corev1.EventTypeNormal, "BackOff", fmt.Sprintf("Back-off pulling image %q", c.lacks), c.whoLacks())
+		w.event(corev1.EventTypeWarning, "Failed", "Error: "+ReasonImagePullBackOff, c.whoLacks())
 	}
 	w.life.backedOff = nil
 }
