@@ -14,6 +14,8 @@
 //	blobs/sha256/HEX         manifests, configurations, layers as they were delivered
 //	layers/HEX/              unpacked layers by diff ID: whiteouts are 0/0 character devices and
 //	                         opaque directories carry trusted.overlay.opaque, as overlayfs wants
+//	sums/HEX                 what the file system said of an unpacked layer's files, to find damage (intact.go)
+//	damaged/                 layers that were found damaged, until the machine starts again
 //	partial/HEX              blobs on their way; the next attempt, or the next process, goes on with them
 //	rights.json              who may use what a registry has given
 //	tmp/                     whatever is not finished; emptied by Open
