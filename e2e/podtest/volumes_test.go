@@ -486,6 +486,7 @@ func TestMountsEndWithTheirPod(t *testing.T) {
 	}
 	l.Do(t, "kill-agent", node)
 	k.Must(t, "delete", "pod", "long", "--wait=false")
+	l.Do(t, "restart", node)
 	k.Must(t, "wait", "--for=delete", "pod/long", "--timeout=60s")
 	kit.Eventually(t, volumeLimit, "nothing is mounted", func() error {
 		if m := mountsOf(t, uid["long"]); len(m) > 0 {
