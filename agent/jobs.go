@@ -80,6 +80,9 @@ func (a *Agent) makeSandbox(ctx context.Context, pod *corev1.Pod) (netip.Addr, e
 	}
 	defer release()
 	spec, err := a.sandboxSpec(pod)
+	if err == nil {
+		spec.Handler, err = a.handlerOf(ctx, pod)
+	}
 	if err != nil {
 		return none, fmt.Errorf("Failed to create pod sandbox: %w", err)
 	}
@@ -122,6 +125,22 @@ func (a *Agent) sandboxSpec(pod *corev1.Pod) (runtime.SandboxSpec, error) {
 		}
 	}
 	return spec, nil
+}
+
+// handlerOf is what the pod's RuntimeClass calls the way to run it.
+func (a *Agent) handlerOf(ctx context.Context, pod *corev1.Pod) (string, error) {
+	name := pod.Spec.RuntimeClassName
+	if name == nil || *name == "" {
+		return "", nil
+	}
+	class, found, err := objects{a.cfg.ControlPlane}.RuntimeClass(ctx, *name)
+	if err != nil {
+		return "", err
+	}
+	if !found {
+		return "", fmt.Errorf("runtimeclass.node.k8s.io %q not found", *name)
+	}
+	return class.Handler, nil
 }
 
 // jobStart has one container's image, configuration and process ready.
