@@ -181,9 +181,9 @@ func (a *Agent) NodeObject() *corev1.Node {
 		Status: corev1.NodeStatus{
 			Capacity: a.node.capacity(a.cfg.PodsMax), Allocatable: a.node.allocatable(a.cfg.PodsMax),
 			NodeInfo: nodeSystemInfo(a.cfg.Version, a.cfg.Runtime), Conditions: a.nodeConditions(),
-			Addresses: []corev1.NodeAddress{},
+			Addresses:       []corev1.NodeAddress{},
 			RuntimeHandlers: a.runtimeHandlers(),
-			Features: &corev1.NodeFeatures{SupplementalGroupsPolicy: &[]bool{a.embedded()}[0]},
+			Features:        &corev1.NodeFeatures{SupplementalGroupsPolicy: &[]bool{a.embedded()}[0]},
 		},
 	}
 	if a.cfg.DataDir != "" {
