@@ -6,7 +6,8 @@
 // brings in what is missing: blobs, each verified by its digest (download.go), and layers, each unpacked once, while its
 // blob comes, into a directory named by its diff ID (unpack.go). Only when all of it is on disk does index.json name
 // the image, so whatever a crash leaves half done is nameless, and Open clears it away. Other nodes can be asked for blobs
-// before the registry is (peers.go). rights.go knows whose credentials have brought an image, gc.go removes what nobody uses.
+// before the registry is (peers.go). rights.go knows whose credentials have brought an image, gc.go removes what nobody uses,
+// intact.go finds layers that were damaged since they were unpacked.
 //
 // On disk:
 //
