@@ -38,6 +38,7 @@ func flip(t *testing.T, file string) {
 }
 
 // Whatever happens to an unpacked layer while nobody looks is found before the layer is used, and mended from its blob, or by a pull.
+// Invariant 72.
 func TestDamagedLayersAreFound(t *testing.T) {
 	for _, c := range []struct {
 		name   string
