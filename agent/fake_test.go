@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -271,6 +273,7 @@ type cluster struct {
 	events   map[string]*corev1.Event
 	down     bool
 	imageErr error
+	noImage  string // of which imageErr is; "" is every image
 	agent    *Agent
 	attach   func(ctx context.Context) error // nil succeeds
 	attached map[string]bool                 // pods that have a link
@@ -324,7 +327,7 @@ func (c *cluster) Write(ctx context.Context, list []ops.Op) error {
 func (c *cluster) Ensure(ctx context.Context, ref string, policy corev1.PullPolicy, secrets [][]byte, pulling func()) (*Image, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.imageErr != nil {
+	if c.imageErr != nil && (c.noImage == "" || c.noImage == ref) {
 		return nil, c.imageErr
 	}
 	return &Image{Ref: ref, ID: ref + "@sha256:0", Entrypoint: []string{"/main"}, Env: []string{"PATH=/bin"}}, nil
@@ -393,6 +396,12 @@ func (c *cluster) reasons() string {
 		out = append(out, e.Reason)
 	}
 	return strings.Join(out, " ")
+}
+
+func (c *cluster) happened() []*corev1.Event {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Values(c.events))
 }
 
 // world is an agent on a scripted executor in virtual time.

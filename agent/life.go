@@ -412,7 +412,7 @@ func (l *life) showPullBackOff(now time.Time, alarm *alarm) {
 		}
 		c.pullFailed = time.Time{}
 		l.backedOff = append(l.backedOff, c)
-		c.waitMessage = fmt.Sprintf("Back-off pulling image %q: %s: %s", c.spec.Image, c.waitReason, c.waitMessage)
+		c.waitMessage = fmt.Sprintf("Back-off pulling image %q: %s: %s", c.lacks, c.waitReason, c.waitMessage)
 		c.waitReason = ReasonImagePullBackOff
 	}
 }

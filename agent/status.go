@@ -45,6 +45,7 @@ func (l *life) status(nodeIPs []netip.Addr, now time.Time) corev1.PodStatus {
 		}
 	}
 	st.Conditions = l.conditions(now)
+	l.showPodLevel(&st)
 	return st
 }
 

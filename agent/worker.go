@@ -144,8 +144,8 @@ func (w *worker) act(ctx context.Context, now time.Time) time.Time {
 // pullBackOffEvents says that images will not be pulled again at once.
 func (w *worker) pullBackOffEvents() {
 	for _, c := range w.life.backedOff {
-		w.event(corev1.EventTypeNormal, "BackOff", fmt.Sprintf("Back-off pulling image %q", c.spec.Image), c)
-		w.event(corev1.EventTypeWarning, "Failed", "Error: "+ReasonImagePullBackOff, c)
+		w.event(corev1.EventTypeNormal, "BackOff", fmt.Sprintf("Back-off pulling image %q", c.lacks), c.whoLacks())
+		w.event(corev1.EventTypeWarning, "Failed", "Error: "+ReasonImagePullBackOff, c.whoLacks())
 	}
 	w.life.backedOff = nil
 }
@@ -246,6 +246,8 @@ func (w *worker) handle(ctx context.Context, ev any, now time.Time) {
 		w.evict(ev.message, now)
 	case evResized:
 		w.resized(ev, now)
+	case evRoom:
+		w.roomFound(ev.share)
 	}
 }
 
@@ -257,6 +259,9 @@ func (w *worker) desired(ctx context.Context, pod *corev1.Pod, now time.Time) {
 		w.refresh = now
 	}
 	w.life.desire(pod, now)
+	if !w.life.wantsResize() {
+		w.a.room.withdraw(&w.share)
+	}
 	w.setViewPod(pod)
 	for _, c := range w.life.conts {
 		if c.state == cRunning && c.stop == stopNone && c.spec.Image != c.image && c.image != "" && !w.life.ending() {

@@ -60,13 +60,7 @@ func newClass(p *corev1.Pod) *class {
 		pinned:      p.Spec.NodeName,
 	}
 	c.addRequests(resource.PodRequests(p, resource.PodResourcesOptions{}))
-	c.scoreCPU, c.scoreMemory = c.cpuMilli, c.memory
-	if c.scoreCPU == 0 {
-		c.scoreCPU = scoreCPUMilliDefault
-	}
-	if c.scoreMemory == 0 {
-		c.scoreMemory = scoreMemoryDefault
-	}
+	c.score()
 	if a := p.Spec.Affinity; a != nil && a.NodeAffinity != nil && len(a.NodeAffinity.PreferredDuringSchedulingIgnoredDuringExecution) > 0 {
 		// Validation refuses terms that do not parse; one that slipped through prefers nothing.
 		c.preferred, _ = nodeaffinity.NewPreferredSchedulingTerms(a.NodeAffinity.PreferredDuringSchedulingIgnoredDuringExecution)
@@ -75,6 +69,16 @@ func newClass(p *corev1.Pod) *class {
 		c.owner = o.UID
 	}
 	return c
+}
+
+func (c *class) score() {
+	c.scoreCPU, c.scoreMemory = c.cpuMilli, c.memory
+	if c.scoreCPU == 0 {
+		c.scoreCPU = scoreCPUMilliDefault
+	}
+	if c.scoreMemory == 0 {
+		c.scoreMemory = scoreMemoryDefault
+	}
 }
 
 func requiresNode(a *corev1.Affinity) bool {

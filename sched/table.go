@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/peapod-sh/peapod/api"
+	"github.com/peapod-sh/peapod/api/podstatus"
 )
 
 // Table is the scheduler's view of the nodes and of what the pods on them take, as columns with
@@ -36,6 +37,9 @@ type Table struct {
 	// verdicts remembers the answers of static filters; a change of any node forgets them.
 	verdicts map[*class]*verdict
 
+	// sizings remembers what pods take, by what their statuses share.
+	sizings map[sizing]*class
+
 	heap   []uint64
 	counts []int32
 }
@@ -60,7 +64,7 @@ func NewTable(seed uint64) *Table {
 	return &Table{
 		seed: seed, byName: map[string]int32{}, pods: map[types.UID]placed{},
 		owners: map[types.UID]map[int32]int32{}, verdicts: map[*class]*verdict{},
-		extAlloc: map[string][]int64{}, extUsed: map[string][]int64{},
+		extAlloc: map[string][]int64{}, extUsed: map[string][]int64{}, sizings: map[sizing]*class{},
 	}
 }
 
@@ -97,16 +101,20 @@ func (t *Table) RemoveNode(name string) {
 	t.release(i)
 }
 
-// AddPod accounts the pod on the node; again for the same node it does nothing, for another it moves the pod.
-func (t *Table) AddPod(uid types.UID, node string, template *api.PodTemplate) {
+// AddPod accounts the pod on the node, as its status says what it takes there. Again for the same node it does nothing, unless the pod
+// takes another amount by now; for another it moves the pod. It reports whether the pod takes less than before.
+func (t *Table) AddPod(uid types.UID, node string, template *api.PodTemplate, status podstatus.Status) (freed bool) {
+	c := t.sized(template, status)
 	if old, ok := t.pods[uid]; ok {
-		if t.names[old.slot] == node {
+		if t.names[old.slot] == node && old.class == c {
 			t.pods[uid] = old // whose key are now the bytes that the caller keeps, not those of the plan
-			return
+			return false
 		}
 		t.RemovePod(uid)
+		freed = c.lessThan(old.class)
 	}
-	t.take(t.slot(node), uid, classOf(template))
+	t.take(t.slot(node), uid, c)
+	return freed
 }
 
 // RemovePod gives back what the pod took; an unknown pod is no error.

@@ -3,6 +3,7 @@ package server
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -334,16 +335,40 @@ func (s *Server) writeForNode(ctx context.Context, from rpc.Caller, q *wire.Writ
 	if err != nil {
 		return nil, rpc.Errorf(rpc.CodeInvalid, "%v", err)
 	}
-	for _, op := range list {
-		if err := s.agentMayWrite(from.Peer, op); err != nil {
-			return nil, rpc.Errorf(rpc.CodeDenied, "%v", err)
-		}
+	if err := s.agentMayWriteAll(ctx, from.Peer, list); err != nil {
+		return nil, err
 	}
 	a := s.proposer.submit(ctx, q.Ops, true)
+	if errors.Is(a.err, ErrTooLarge) {
+		return nil, rpc.Errorf(rpc.CodeTooLarge, "%v", a.err)
+	}
 	if a.err != nil {
 		return nil, rpc.Errorf(rpc.CodeUnavailable, "%v", a.err)
 	}
 	return &wire.WriteReply{Results: ops.EncodeResults(a.results), Index: a.index}, nil
+}
+
+// agentMayWriteAll refuses only when this server knows what is committed: the node may know of a pod's place before it does, and takes a
+// refusal for final.
+func (s *Server) agentMayWriteAll(ctx context.Context, from rpc.Peer, list []ops.Op) error {
+	check := func() error {
+		for _, op := range list {
+			if err := s.agentMayWrite(from, op); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if check() == nil {
+		return nil
+	}
+	if err := s.store.Barrier(ctx); err != nil {
+		return rpc.Errorf(rpc.CodeUnavailable, "%v", err)
+	}
+	if err := check(); err != nil {
+		return rpc.Errorf(rpc.CodeDenied, "%v", err)
+	}
+	return nil
 }
 
 // proposeForServer commits what a follower forwards; it does not forward again.

@@ -17,8 +17,11 @@ import (
 	"github.com/peapod-sh/peapod/server/nodeauth"
 )
 
-// trustBundlesResource are trust anchors, which all who have a name may read.
-var trustBundlesResource = schema.GroupResource{Group: "certificates.k8s.io", Resource: "clustertrustbundles"}
+// nodeMayGet are objects without a secret that nodes read by name: trust anchors, and how pods are to be run.
+var nodeMayGet = map[schema.GroupResource]bool{
+	{Group: "certificates.k8s.io", Resource: "clustertrustbundles"}: true,
+	{Group: "node.k8s.io", Resource: "runtimeclasses"}:              true,
+}
 
 // nodeState is what decides what kubelets may do that are clients of the API.
 type nodeState struct {
@@ -31,7 +34,7 @@ func (s nodeState) Barrier(ctx context.Context) error { return s.store.Barrier(c
 
 // nodeMayRead says whether a pod of the node names the object: the node authorizer's rule.
 func (s *Server) nodeMayRead(node string, gr schema.GroupResource, namespace, name string) bool {
-	if nodeMayList[gr] || gr == trustBundlesResource { // what to trust is no secret
+	if nodeMayList[gr] || nodeMayGet[gr] {
 		return true
 	}
 	if gr == fsm.Pods {

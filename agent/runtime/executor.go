@@ -49,6 +49,9 @@ type SandboxSpec struct {
 	OwnUsers  bool
 	Resources Resources // of the whole pod; zero values mean no limit
 	Sysctls   map[string]string
+	// Handler is how the runtime is to run the pod, by the name that a RuntimeClass gives it; "" is the default. One that the runtime does
+	// not have is an error that says: no runtime for "NAME" is configured.
+	Handler string
 	// Privileged: a container of it is. Runtimes that ask this of the sandbox want to know before.
 	Privileged bool
 }

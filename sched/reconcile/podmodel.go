@@ -145,7 +145,9 @@ func (e *Engine) changePod(p *pod, rec *api.PodRecord) {
 // accountPod keeps the scheduler's table right: a pod takes room from its binding to its end.
 func (e *Engine) accountPod(p *pod) {
 	if p.rec.Node != "" && !p.rec.Terminal() {
-		e.table.AddPod(p.rec.UID, p.rec.Node, p.rec.Template)
+		if e.table.AddPod(p.rec.UID, p.rec.Node, p.rec.Template, p.rec.Status) {
+			e.roomFreed = true
+		}
 		return
 	}
 	if e.table.NodeOf(p.rec.UID) != "" {

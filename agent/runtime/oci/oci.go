@@ -104,6 +104,11 @@ func checkConfig(cfg *Config) error {
 			return fmt.Errorf("making the container runtime's state directory: %w", err)
 		}
 	}
+	var err error
+	// A root file system must not be reached by a symbolic link, but a node's data may be.
+	if cfg.StateDir, err = filepath.EvalSymlinks(cfg.StateDir); err != nil {
+		return fmt.Errorf("finding the container runtime's state directory: %w", err)
+	}
 	return nil
 }
 

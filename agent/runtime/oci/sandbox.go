@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -41,10 +42,17 @@ func readable(fd int) bool {
 	return err == nil && n == 1
 }
 
+// Handlers are the names by which RuntimeClasses may ask for this executor, beside none: manifests that are written for containerd
+// call its default so.
+var Handlers = []string{"runc"}
+
 // StartSandbox implements runtime.Executor.
 func (e *Executor) StartSandbox(ctx context.Context, spec runtime.SandboxSpec) (runtime.Sandbox, error) {
 	if err := checkID(spec.PodUID); err != nil {
 		return runtime.Sandbox{}, err
+	}
+	if spec.Handler != "" && !slices.Contains(Handlers, spec.Handler) {
+		return runtime.Sandbox{}, fmt.Errorf("no runtime for %q is configured", spec.Handler)
 	}
 	p := e.podFor(spec.PodUID)
 	p.mu.Lock()
