@@ -105,16 +105,13 @@ static void give_up(struct command *k, const char *step) {
 	_exit(err == ENOENT ? 127 : 126);
 }
 
-static void write_file(struct command *k, const char *path, const char *text) {
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		give_up(k, path);
-	close(fd);
-}
-
 static void join_groups(struct command *k) {
-	for (char **p = k->cgroups; *p; p++)
-		write_file(k, *p, "0");
+	for (char **p = k->cgroups; *p; p++) {
+		int fd = open(*p, O_WRONLY | O_CLOEXEC);
+		if (fd < 0 || write(fd, "0", 1) < 0)
+			give_up(k, *p);
+		close(fd);
+	}
 	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 	if (fd >= 0) {
 		if (write(fd, k->oom, strlen(k->oom)) < 0) {
@@ -329,7 +326,7 @@ static int give_output(struct command *k, struct pv_exec *e) {
 	static int null = -1;
 	int ends[2];
 	if (null < 0)
-		null = open("/dev/null", O_RDWR | O_CLOEXEC);
+		null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (null < 0 || pipe2(ends, O_CLOEXEC))
 		return -1;
 	if (pv_exec_pipe(e, ends[0], ends[1], k->output))
