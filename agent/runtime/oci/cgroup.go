@@ -253,21 +253,23 @@ func counter(text, name string) int {
 	return 0
 }
 
-// execCgroups tells where a command must be put to be in the container's cgroups: a v2 directory to be
-// cloned into, or cgroup.procs files to write.
-func execCgroups(paths map[string]string, unified bool) (into string, procs []string) {
-	if unified {
-		return paths[""], nil
-	}
+// execCgroups tells where a command must be put to be in the container's cgroups: the v2 directory that it is cloned into,
+// and the v1 hierarchies' tasks files, in which it writes itself. A thread that moves itself through tasks does not stop all
+// others of the machine from forking and ending meanwhile, as one does through cgroup.procs.
+func execCgroups(paths map[string]string) (into string, tasks []string) {
 	seen := map[string]bool{}
-	for _, dir := range paths {
-		if dir != "" && !seen[dir] {
+	for name, dir := range paths {
+		switch {
+		case dir == "" || seen[dir]:
+		case name == "":
+			into = dir
+		default:
 			seen[dir] = true
-			procs = append(procs, filepath.Join(dir, "cgroup.procs"))
+			tasks = append(tasks, filepath.Join(dir, "tasks"))
 		}
 	}
-	sort.Strings(procs)
-	return "", procs
+	sort.Strings(tasks)
+	return into, tasks
 }
 
 func exists(p string) bool {
