@@ -75,6 +75,9 @@ func (e *Engine) Failed(op ops.Op, row int, o ops.Outcome) {
 		e.failedObject(refOf(op.Resource, op.Object), op.Object)
 	case *ops.Delete:
 		r := ref{op.Resource, op.Namespace, op.Name}
+		if op.Resource == Pods {
+			e.failedPodPut(r)
+		}
 		if known := e.objects[r]; known != nil {
 			e.failedObject(r, known.obj)
 		}
@@ -106,6 +109,7 @@ func (e *Engine) Step(now time.Time) (out []ops.Op, next time.Time) {
 	e.run(areaReplicaSet, e.syncReplicaSet)
 	e.run(areaReplicationController, e.syncReplicationController)
 	e.run(areaJob, e.syncJob)
+	e.run(areaTracked, e.syncTracked)
 	e.run(areaEphemeral, e.syncEphemeral)
 	e.run(areaVolume, e.syncVolume)
 	e.run(areaClaim, e.syncClaim)

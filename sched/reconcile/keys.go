@@ -23,6 +23,7 @@ const (
 	areaReplicaSet
 	areaReplicationController
 	areaJob
+	areaTracked   // a pod that a job counts: ns, name
 	areaEphemeral // a pod that wants claims of its own: ns, name
 	areaVolume
 	areaClaim

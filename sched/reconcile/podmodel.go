@@ -64,6 +64,9 @@ func (e *Engine) indexPod(p *pod) {
 	e.pendingChanged(p)
 	e.noteEnded(p)
 	e.noticedPod(p)
+	if tracks(p) {
+		e.mark(trackedKey(p))
+	}
 }
 
 func (e *Engine) indexOwners(p *pod) {
@@ -133,6 +136,9 @@ func (e *Engine) changePod(p *pod, rec *api.PodRecord) {
 	}
 	if old.Terminal() != rec.Terminal() {
 		e.userEnded(p)
+	}
+	if p.rec.Spec().RestartPolicy == corev1.RestartPolicyOnFailure { // a job counts how often its containers start again
+		e.flocksOf(p, e.flockChanged)
 	}
 	if old.Deleting() != rec.Deleting() || old.Phase() != rec.Phase() {
 		e.noticedPod(p)
@@ -260,6 +266,11 @@ func (e *Engine) noticedWorkload(old, o *object) {
 	if o == nil {
 		if f := e.flocks[old.meta.GetUID()]; f != nil {
 			f.known, f.selector = false, nil
+			for _, p := range f.pods {
+				if tracks(p) {
+					e.mark(trackedKey(p))
+				}
+			}
 			if len(f.pods) == 0 {
 				delete(e.flocks, f.uid)
 			}
@@ -338,9 +349,6 @@ func (e *Engine) failedDelete(row *ops.DeleteRow) {
 	if p == nil {
 		return
 	}
-	p.doom = stays
-	e.recount(p)
-	e.memberChanged(p)
 	e.failedPodPut(ref{Pods, row.Namespace, row.Name})
 }
 
@@ -350,7 +358,15 @@ func (e *Engine) failedPodPut(r ref) {
 	if p == nil {
 		return
 	}
+	if p.doom != stays {
+		p.doom = stays
+		e.recount(p)
+		e.memberChanged(p)
+	}
 	e.retry(key{area: areaItem, resource: r.gr.String(), ns: r.ns, name: r.name}, e.now)
+	if tracks(p) {
+		e.retry(trackedKey(p), e.now)
+	}
 	if p.rec.Node == "" { // it may have been a binding
 		e.table.RemovePod(p.rec.UID)
 		e.accountPod(p)

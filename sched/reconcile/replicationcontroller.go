@@ -18,7 +18,7 @@ func (e *Engine) syncReplicationController(k key) {
 	f := e.flock(rc.UID)
 	delete(e.refused, o.ref)
 	if rc.DeletionTimestamp == nil && !e.terminating(rc.Namespace) {
-		w := workload{o.ref, rc, corev1.SchemeGroupVersion.WithKind("ReplicationController"), "replication-controller"}
+		w := workload{ref: o.ref, obj: rc, gvk: corev1.SchemeGroupVersion.WithKind("ReplicationController"), component: "replication-controller"}
 		if e.adopt(w, f) || e.release(f) || e.scalePods(w, f, rs) {
 			return
 		}
