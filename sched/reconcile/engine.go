@@ -108,6 +108,7 @@ func (e *Engine) Step(now time.Time) (out []ops.Op, next time.Time) {
 	e.run(areaDeployment, e.syncDeployment)
 	e.run(areaReplicaSet, e.syncReplicaSet)
 	e.run(areaReplicationController, e.syncReplicationController)
+	e.run(areaCronJob, e.syncCronJob)
 	e.run(areaJob, e.syncJob)
 	e.run(areaTracked, e.syncTracked)
 	e.run(areaEphemeral, e.syncEphemeral)
@@ -141,6 +142,7 @@ var (
 	ReplicationControllers = core("replicationcontrollers")
 	ReplicaSets            = schema.GroupResource{Group: "apps", Resource: "replicasets"}
 	Deployments            = schema.GroupResource{Group: "apps", Resource: "deployments"}
+	CronJobs               = schema.GroupResource{Group: "batch", Resource: "cronjobs"}
 	Jobs                   = schema.GroupResource{Group: "batch", Resource: "jobs"}
 	EndpointSlices         = schema.GroupResource{Group: "discovery.k8s.io", Resource: "endpointslices"}
 	IPAddresses            = schema.GroupResource{Group: "networking.k8s.io", Resource: "ipaddresses"}
