@@ -14,6 +14,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/peapod-sh/peapod/api"
+	"github.com/peapod-sh/peapod/api/ops"
 )
 
 // indexedJob has that many indexes, all at once.
@@ -344,9 +345,7 @@ func TestNobodyIsKeptForAJobThatDoesNotCount(t *testing.T) {
 			w.put(Pods, p)
 		},
 		"no job": func(w *world) {
-			delete(w.objects, ref{Jobs, "default", "a"})
-			w.e.dropObject(w.e.object(Jobs, "default", "a"))
-			w.newLeader()
+			w.deleteObject(&ops.Delete{Resource: Jobs, Namespace: "default", Name: "a", Expect: ops.Any})
 		},
 	} {
 		w := standardWorld(t, 1, 1)

@@ -64,9 +64,6 @@ func (e *Engine) indexPod(p *pod) {
 	e.pendingChanged(p)
 	e.noteEnded(p)
 	e.noticedPod(p)
-	if tracks(p) {
-		e.mark(trackedKey(p))
-	}
 }
 
 func (e *Engine) indexOwners(p *pod) {
@@ -162,6 +159,9 @@ func (e *Engine) accountPod(p *pod) {
 
 // noticedPod marks the namespace, the garbage collector and the node where they wait for pods.
 func (e *Engine) noticedPod(p *pod) {
+	if tracks(p) {
+		e.mark(trackedKey(p))
+	}
 	if e.terminating(p.ns()) {
 		e.mark(key{area: areaNamespace, name: p.ns()})
 	}

@@ -276,6 +276,14 @@ func (w *world) work() (did bool) {
 		rec := w.pods[k]
 		switch {
 		case rec.Node == "" || w.dead[rec.Node]:
+		case rec.Deleting() && len(rec.Template.Pod.Finalizers) > 0: // it ends, and stays for whoever wants it to
+			if !rec.Terminal() {
+				next := *rec
+				b, _ := (&corev1.PodStatus{Phase: corev1.PodFailed}).Marshal()
+				_ = next.SetStatus(b)
+				w.putRecord(rec, &next)
+				did = true
+			}
 		case rec.Deleting():
 			w.putRecord(rec, nil)
 			did = true
