@@ -129,6 +129,30 @@ func TestProportionalScaling(t *testing.T) {
 	}
 }
 
+// TestScalingDownKeepsWhatIsAvailable: a share of the loss falls on a member whose pods are needed; those that are not ready go instead.
+func TestScalingDownKeepsWhatIsAvailable(t *testing.T) {
+	w := standardWorld(t, 1, 4)
+	d := testDeployment("web", 4)
+	surge, unavailable := intstr.FromInt32(0), intstr.FromString("66%")
+	d.Spec.Strategy.RollingUpdate = &appsv1.RollingUpdateDeployment{MaxSurge: &surge, MaxUnavailable: &unavailable}
+	w.put(Deployments, d)
+	w.converge()
+	d = w.deployment("web")
+	d.Spec.Template.Spec = testPodSpec("v2")
+	w.put(Deployments, d)
+	w.settle()
+	if got := w.sizes(); !slices.Equal(got, []int32{2, 2}) {
+		t.Fatalf("stuck at %v", got)
+	}
+	d, fewer := w.deployment("web"), int32(3)
+	d.Spec.Replicas = &fewer
+	w.put(Deployments, d)
+	w.settle()
+	if got := w.sizes(); !slices.Equal(got, []int32{2, 1}) {
+		t.Fatalf("scaled to %v: two of three must be available", got)
+	}
+}
+
 // TestRollback: an old template's ReplicaSet is the newest revision again, and remembers what it was.
 func TestRollback(t *testing.T) {
 	w := standardWorld(t, 1, 2)
