@@ -12,7 +12,8 @@ import (
 // jobCount is what a job's pods have come to. succeeded and failed are also those that the counters of the status do not have yet.
 type jobCount struct {
 	active, terminating, succeeded, failed int32
-	tracked                                []*pod // that carry the finalizer, by name
+	tracked                                int    // pods that carry the finalizer
+	ended                                  []*pod // those of them that have ended or are to end, by name
 	done, lost                             indexes
 	held                                   map[int]*pod
 }
@@ -35,7 +36,6 @@ func (r *jobRun) settle() {
 func (r *jobRun) survey() {
 	u := r.s.UncountedTerminatedPods
 	r.succeeded, r.failed = r.s.Succeeded+int32(len(u.Succeeded)), r.s.Failed+int32(len(u.Failed))
-	var tracked []*pod
 	for _, p := range r.f.pods {
 		switch {
 		case !p.counted.controlled:
@@ -45,16 +45,14 @@ func (r *jobRun) survey() {
 		case p.counted.terminating:
 			r.terminating++
 		}
-		if tracks(p) {
-			tracked = append(tracked, p)
-		}
+		r.tracked += int(one(tracks(p)))
 	}
-	r.tracked = podsByName(slices.Values(tracked))
+	r.ended = chosen(r.f, func(p *pod) bool { return p.counted.controlled && (p.rec.Terminal() || p.deleting()) && tracks(p) })
 	if r.indexed() {
 		r.surveyIndexes()
 	}
 	known := uidSet(u.Succeeded, u.Failed)
-	for _, p := range r.tracked {
+	for _, p := range r.ended {
 		switch {
 		case known[p.rec.UID] || r.indexed() && !r.valid(completionIndex(p)):
 		case p.rec.Phase() == corev1.PodSucceeded:
@@ -75,7 +73,7 @@ func (r *jobRun) surveyIndexes() {
 	var done, lost []int
 	ending := r.e.announced(r.s) != nil // what is stopped then has not failed of itself
 	r.done, r.lost = parseIndexes(r.s.CompletedIndexes, n), parseIndexes(deref(r.s.FailedIndexes), n)
-	for _, p := range r.tracked {
+	for _, p := range r.ended {
 		switch i := completionIndex(p); {
 		case !r.valid(i):
 		case p.rec.Phase() == corev1.PodSucceeded:
@@ -100,7 +98,7 @@ func (r *jobRun) holdLastFailures() {
 		}
 	}
 	r.held = map[int]*pod{}
-	for _, p := range r.tracked {
+	for _, p := range r.ended {
 		i := completionIndex(p)
 		if !r.valid(i) || busy[i] || r.done.has(i) || r.lost.has(i) || !r.hasFailed(p) {
 			continue

@@ -2,7 +2,6 @@ package reconcile
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -101,12 +100,9 @@ func (r *jobRun) late() bool {
 
 // stop ends what still runs.
 func (r *jobRun) stop() {
-	var stopped []*pod
-	for _, p := range podsByName(slices.Values(r.f.pods)) {
-		if p.counted.active {
-			r.e.doomPod(p, -1)
-			stopped = append(stopped, p)
-		}
+	stopped := chosen(r.f, func(p *pod) bool { return p.counted.active })
+	for _, p := range stopped {
+		r.e.doomPod(p, -1)
 	}
 	r.e.saidDeleted(r.w, stopped)
 }
@@ -119,7 +115,7 @@ func (r *jobRun) finish() {
 		r.s.Conditions = append(r.s.Conditions, before)
 	}
 	u := r.s.UncountedTerminatedPods
-	if r.s.Active > 0 || *r.s.Terminating > 0 || len(u.Succeeded)+len(u.Failed) > 0 || len(r.tracked) > 0 {
+	if r.s.Active > 0 || *r.s.Terminating > 0 || len(u.Succeeded)+len(u.Failed) > 0 || r.tracked > 0 {
 		return
 	}
 	r.s.Conditions = append(r.s.Conditions, *r.end)

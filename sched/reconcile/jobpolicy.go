@@ -63,7 +63,7 @@ func (r *jobRun) failedByRule() string {
 	if r.j.Spec.PodFailurePolicy == nil {
 		return ""
 	}
-	for _, p := range r.tracked {
+	for _, p := range r.ended {
 		if !r.hasFailed(p) {
 			continue
 		}

@@ -33,6 +33,17 @@ func (m *model) untracked(uid types.UID) bool {
 	return p == nil || !tracks(p)
 }
 
+// chosen are some of an owner's pods, by name.
+func chosen(f *flock, keep func(*pod) bool) []*pod {
+	return podsByName(func(yield func(*pod) bool) {
+		for _, p := range f.pods {
+			if keep(p) && !yield(p) {
+				return
+			}
+		}
+	})
+}
+
 func uidSet(lists ...[]types.UID) map[types.UID]bool {
 	set := map[types.UID]bool{}
 	for _, list := range lists {
@@ -51,7 +62,7 @@ func (r *jobRun) track() {
 		logged = uidSet(was.Succeeded, was.Failed)
 	}
 	done, lost := parseIndexes(r.j.Status.CompletedIndexes, 1<<31-1), parseIndexes(deref(r.j.Status.FailedIndexes), 1<<31-1)
-	for _, p := range r.tracked {
+	for _, p := range r.ended {
 		if r.e.written[ref{Pods, p.ns(), p.name()}] || r.end == nil && r.held[completionIndex(p)] == p {
 			continue
 		}
@@ -109,19 +120,15 @@ func (e *Engine) untrack(p *pod) {
 }
 
 func (e *Engine) untrackAll(f *flock) {
-	for _, p := range podsByName(slices.Values(f.pods)) {
-		if tracks(p) {
-			e.untrack(p)
-		}
+	for _, p := range chosen(f, tracks) {
+		e.untrack(p)
 	}
 }
 
 // untrackEnded lets the pods of a job go that is going itself.
 func (e *Engine) untrackEnded(f *flock) {
-	for _, p := range podsByName(slices.Values(f.pods)) {
-		if tracks(p) && (p.rec.Deleting() || p.rec.Terminal()) {
-			e.untrack(p)
-		}
+	for _, p := range chosen(f, func(p *pod) bool { return (p.rec.Deleting() || p.rec.Terminal()) && tracks(p) }) {
+		e.untrack(p)
 	}
 }
 
