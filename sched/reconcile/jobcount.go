@@ -11,11 +11,12 @@ import (
 
 // jobCount is what a job's pods have come to. succeeded and failed are also those that the counters of the status do not have yet.
 type jobCount struct {
-	active, terminating, succeeded, failed int32
-	tracked                                int    // pods that carry the finalizer
-	ended                                  []*pod // those of them that have ended or are to end, by name
-	done, lost                             indexes
-	held                                   map[int]*pod
+	active, succeeded, failed int32
+	terminating               int32  // that are being deleted and may end well yet
+	tracked                   int    // pods that carry the finalizer
+	ended                     []*pod // those of them that have ended or are to end, by name
+	done, lost                indexes
+	held                      map[int]*pod
 }
 
 // settle moves into the counters of the status what has ended, was written down and let go since.
@@ -43,7 +44,7 @@ func (r *jobRun) survey() {
 		case p.counted.active:
 			r.active++
 		case p.counted.terminating:
-			r.terminating++
+			r.terminating += one(!r.hasFailed(p))
 		}
 		r.tracked += int(one(tracks(p)))
 	}
@@ -130,7 +131,7 @@ func (r *jobRun) failsIndex(p *pod) bool {
 }
 
 // hasFailed says whether the pod counts as failed. One that is being deleted does at once, unless only those are to be replaced that have
-// truly ended; then one that was deleted by force does, of which nobody will say how it ended.
+// truly ended; then one does that was deleted by force or is on a dead node, of which nobody will say how it ended.
 func (r *jobRun) hasFailed(p *pod) bool {
 	switch {
 	case p.rec.Phase() == corev1.PodFailed:
@@ -138,7 +139,7 @@ func (r *jobRun) hasFailed(p *pod) bool {
 	case p.rec.Phase() == corev1.PodSucceeded:
 		return false
 	case r.replacesOnlyFailed():
-		return p.rec.Deleting() && (p.rec.DeletionGrace == 0 || p.rec.Node == "")
+		return p.rec.Deleting() && (p.rec.DeletionGrace == 0 || p.rec.Node == "" || r.e.nodeDown(p.rec.Node))
 	}
 	return p.deleting()
 }

@@ -272,10 +272,16 @@ func TestBackoff(t *testing.T) {
 	w.now = w.now.Add(jobDelayMin)
 	w.settle()
 	gone := w.podAt(-1)
+	w.dead[gone.Node] = true
 	w.e.NodeDown(gone.Node)
 	out, _ := w.e.Step(w.now)
 	if lines := strings.Join(describe(out), "\n"); !strings.Contains(lines, "delete pod "+gone.Name) || !strings.Contains(lines, "plan pod a-") {
 		t.Fatalf("a dead node's pod is not replaced in the same step:\n%s", lines)
+	}
+	w.apply(out)
+	w.settle()
+	if w.record(gone.UID) != nil || w.job("a").Status.Failed != 10 {
+		t.Fatalf("it is not let go: %s", w.sum())
 	}
 }
 

@@ -141,7 +141,7 @@ func (r *jobRun) startIndexes(n int) (started int32) {
 func (r *jobRun) waiting(n int) (out []int) {
 	var busy []int
 	for _, p := range r.f.pods {
-		if p.counted.active || p.counted.terminating && r.replacesOnlyFailed() {
+		if p.counted.active || p.counted.terminating && r.replacesOnlyFailed() && !r.hasFailed(p) {
 			busy = append(busy, completionIndex(p))
 		}
 	}

@@ -327,9 +327,15 @@ func (e *Engine) orphanAppeared(p *pod) {
 // workloadAreas are the kinds that control pods, and who looks after them.
 var workloadAreas = map[schema.GroupResource]area{ReplicaSets: areaReplicaSet, ReplicationControllers: areaReplicationController, Jobs: areaJob}
 
+// overdue says whether only finalizers keep a pod that is being deleted: to delete it once more changes nothing, and nobody would hear
+// of it.
+func (e *Engine) overdue(p *pod) bool {
+	return len(p.rec.Template.Pod.Finalizers) > 0 && (p.rec.DeletionGrace == 0 || p.rec.DeletionTime <= e.now.Unix())
+}
+
 // doomPod decides that the pod is deleted. grace -1 is the pod's own.
 func (e *Engine) doomPod(p *pod, grace int64) {
-	if p.doom == gone || p.doom == leaving && grace != 0 || p.rec.Deleting() && grace != 0 {
+	if p.doom == gone || p.doom == leaving && grace != 0 || p.rec.Deleting() && (grace != 0 || e.overdue(p)) {
 		return
 	}
 	if e.written[ref{Pods, p.ns(), p.name()}] {

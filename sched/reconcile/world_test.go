@@ -241,6 +241,9 @@ func (w *world) deletePod(now int64, r ops.DeleteRow) ops.Outcome {
 		w.putRecord(old, nil)
 		return ops.Applied
 	}
+	if old.Deleting() && old.DeletionTime <= now+grace {
+		return ops.Applied // it goes that soon already, and nobody hears of it
+	}
 	return w.changePod(r.Namespace, r.Name, r.UID, func(rec *api.PodRecord) ops.Outcome {
 		rec.DeletionTime, rec.DeletionGrace = now+grace, grace
 		return ops.Applied
