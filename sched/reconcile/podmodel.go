@@ -134,6 +134,9 @@ func (e *Engine) changePod(p *pod, rec *api.PodRecord) {
 	if old.Terminal() != rec.Terminal() {
 		e.userEnded(p)
 	}
+	if p.rec.Spec().RestartPolicy == corev1.RestartPolicyOnFailure { // a job counts how often its containers start again
+		e.flocksOf(p, e.flockChanged)
+	}
 	if old.Deleting() != rec.Deleting() || old.Phase() != rec.Phase() {
 		e.noticedPod(p)
 	}
@@ -158,6 +161,9 @@ func (e *Engine) accountPod(p *pod) {
 
 // noticedPod marks the namespace, the garbage collector and the node where they wait for pods.
 func (e *Engine) noticedPod(p *pod) {
+	if tracks(p) {
+		e.mark(trackedKey(p))
+	}
 	if e.terminating(p.ns()) {
 		e.mark(key{area: areaNamespace, name: p.ns()})
 	}
@@ -262,6 +268,11 @@ func (e *Engine) noticedWorkload(old, o *object) {
 	if o == nil {
 		if f := e.flocks[old.meta.GetUID()]; f != nil {
 			f.known, f.selector = false, nil
+			for _, p := range f.pods {
+				if tracks(p) {
+					e.mark(trackedKey(p))
+				}
+			}
 			if len(f.pods) == 0 {
 				delete(e.flocks, f.uid)
 			}
@@ -318,9 +329,15 @@ func (e *Engine) orphanAppeared(p *pod) {
 // workloadAreas are the kinds that control pods, and who looks after them.
 var workloadAreas = map[schema.GroupResource]area{ReplicaSets: areaReplicaSet, ReplicationControllers: areaReplicationController, Jobs: areaJob}
 
+// overdue says whether only finalizers keep a pod that is being deleted: to delete it once more changes nothing, and nobody would hear
+// of it.
+func (e *Engine) overdue(p *pod) bool {
+	return len(p.rec.Template.Pod.Finalizers) > 0 && (p.rec.DeletionGrace == 0 || p.rec.DeletionTime <= e.now.Unix())
+}
+
 // doomPod decides that the pod is deleted. grace -1 is the pod's own.
 func (e *Engine) doomPod(p *pod, grace int64) {
-	if p.doom == gone || p.doom == leaving && grace != 0 || p.rec.Deleting() && grace != 0 {
+	if p.doom == gone || p.doom == leaving && grace != 0 || p.rec.Deleting() && (grace != 0 || e.overdue(p)) {
 		return
 	}
 	if e.written[ref{Pods, p.ns(), p.name()}] {
@@ -340,9 +357,6 @@ func (e *Engine) failedDelete(row *ops.DeleteRow) {
 	if p == nil {
 		return
 	}
-	p.doom = stays
-	e.recount(p)
-	e.memberChanged(p)
 	e.failedPodPut(ref{Pods, row.Namespace, row.Name})
 }
 
@@ -352,7 +366,15 @@ func (e *Engine) failedPodPut(r ref) {
 	if p == nil {
 		return
 	}
+	if p.doom != stays {
+		p.doom = stays
+		e.recount(p)
+		e.memberChanged(p)
+	}
 	e.retry(key{area: areaItem, resource: r.gr.String(), ns: r.ns, name: r.name}, e.now)
+	if tracks(p) {
+		e.retry(trackedKey(p), e.now)
+	}
 	if p.rec.Node == "" { // it may have been a binding
 		e.table.RemovePod(p.rec.UID)
 		e.accountPod(p)
