@@ -40,6 +40,7 @@ type Engine struct {
 	model
 	output
 	storage
+	disruption
 	pending   pendingPods
 	cidrs     *cidrPool
 	recorder  recorder
@@ -51,7 +52,7 @@ type Engine struct {
 func New(cfg Config) *Engine {
 	return &Engine{
 		cfg: cfg, names: newGenerator(cfg.Seed), table: sched.NewTable(cfg.Seed),
-		agenda: newAgenda(), model: newModel(), output: newOutput(), storage: newStorage(),
+		agenda: newAgenda(), model: newModel(), output: newOutput(), storage: newStorage(), disruption: newDisruption(),
 		pending: newPendingPods(), cidrs: newCIDRPool(cfg.ClusterCIDR, cfg.NodeMaskBits),
 		recorder: newRecorder(), liveness: map[string]liveness{},
 	}
@@ -115,6 +116,7 @@ func (e *Engine) Step(now time.Time) (out []ops.Op, next time.Time) {
 	e.run(areaProtection, e.syncProtection)
 	e.run(areaRange, e.syncRange)
 	e.run(areaMigration, e.syncMigration)
+	e.run(areaBudget, e.syncBudget)
 	return e.flush(now), e.agenda.next()
 }
 

@@ -31,6 +31,7 @@ const (
 	areaProtection // a storage object: resource, ns, name
 	areaRange      // a ServiceCIDR
 	areaMigration
+	areaBudget
 	areas
 )
 

@@ -34,6 +34,9 @@ const (
 	// addresses from it.
 	rangePause = 2 * time.Second
 
+	// evictionTimeout is how long a pod may be counted as evicted without being deleted.
+	evictionTimeout = 2 * time.Minute
+
 	// suffixLength is that of generated names.
 	suffixLength = 5
 )

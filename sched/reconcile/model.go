@@ -285,6 +285,7 @@ func (e *Engine) noticed(old, o *object) {
 	}
 	e.markObject(any)
 	e.noticedGarbage(old, o)
+	e.markBudgets(any)
 	if any.ns != "" && e.terminating(any.ns) {
 		e.mark(key{area: areaNamespace, name: any.ns})
 	}
@@ -300,6 +301,8 @@ func (e *Engine) noticed(old, o *object) {
 		e.markLeavingRanges()
 	case EndpointSlices:
 		e.noticedSlice(old, o)
+	case Budgets:
+		e.noticedBudget(o, any.ns, any.name)
 	case ReplicaSets, ReplicationControllers, Jobs:
 		e.noticedWorkload(old, o)
 	case ConfigMaps, Accounts:
@@ -410,6 +413,8 @@ func (e *Engine) failedObject(r ref, o runtime.Object) {
 		e.retry(protectionKey(r), e.now)
 	case ServiceCIDRs:
 		e.retry(key{area: areaRange, name: r.name}, e.now)
+	case Budgets:
+		k = budgetKey(r.ns, r.name)
 	case Migrations:
 		e.retry(key{area: areaMigration, name: r.name}, e.now)
 	case Events:
