@@ -38,12 +38,15 @@ type ownedMembers struct {
 	count      int
 }
 
-// disruption is the budgets, by namespace and name.
+// disruption is what is known of pods that are to go: the budgets, by namespace and name, and whose time on a tainted node runs.
 type disruption struct {
-	budgets map[string]map[string]*budget
+	budgets   map[string]map[string]*budget
+	sentenced map[types.UID]*pod
 }
 
-func newDisruption() disruption { return disruption{budgets: map[string]map[string]*budget{}} }
+func newDisruption() disruption {
+	return disruption{budgets: map[string]map[string]*budget{}, sentenced: map[types.UID]*pod{}}
+}
 
 func budgetKey(ns, name string) key { return key{area: areaBudget, ns: ns, name: name} }
 
