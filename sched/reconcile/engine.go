@@ -41,6 +41,7 @@ type Engine struct {
 	output
 	storage
 	disruption
+	autoscaling
 	pending   pendingPods
 	cidrs     *cidrPool
 	recorder  recorder
@@ -52,7 +53,7 @@ type Engine struct {
 func New(cfg Config) *Engine {
 	return &Engine{
 		cfg: cfg, names: newGenerator(cfg.Seed), table: sched.NewTable(cfg.Seed),
-		agenda: newAgenda(), model: newModel(), output: newOutput(), storage: newStorage(), disruption: newDisruption(),
+		agenda: newAgenda(), model: newModel(), output: newOutput(), storage: newStorage(), disruption: newDisruption(), autoscaling: newAutoscaling(),
 		pending: newPendingPods(), cidrs: newCIDRPool(cfg.ClusterCIDR, cfg.NodeMaskBits),
 		recorder: newRecorder(), liveness: map[string]liveness{},
 	}
@@ -103,6 +104,7 @@ func (e *Engine) Step(now time.Time) (out []ops.Op, next time.Time) {
 	e.run(areaEnded, e.syncEnded)
 	e.run(areaItem, e.syncItem)
 	e.run(areaOwner, e.syncOwner)
+	e.run(areaAutoscaler, e.syncAutoscaler)
 	e.run(areaDeployment, e.syncDeployment)
 	e.run(areaReplicaSet, e.syncReplicaSet)
 	e.run(areaReplicationController, e.syncReplicationController)

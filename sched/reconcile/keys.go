@@ -32,6 +32,7 @@ const (
 	areaRange      // a ServiceCIDR
 	areaMigration
 	areaBudget
+	areaAutoscaler
 	areas
 )
 

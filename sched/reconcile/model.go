@@ -303,6 +303,8 @@ func (e *Engine) noticed(old, o *object) {
 		e.noticedSlice(old, o)
 	case Budgets:
 		e.noticedBudget(o, any.ns, any.name)
+	case Autoscalers:
+		e.noticedAutoscaler(old, o)
 	case ReplicaSets, ReplicationControllers, Jobs:
 		e.noticedWorkload(old, o)
 	case ConfigMaps, Accounts:
@@ -417,7 +419,7 @@ func (e *Engine) failedObject(r ref, o runtime.Object) {
 		k = budgetKey(r.ns, r.name)
 	case Migrations:
 		e.retry(key{area: areaMigration, name: r.name}, e.now)
-	case Events:
+	case Events, Autoscalers: // of which the next sample decides again
 		return
 	case ConfigMaps, Accounts:
 		e.retry(key{area: areaNamespace, name: r.ns}, e.now)
