@@ -126,7 +126,7 @@ func operatorCommand() *cobra.Command {
 		}
 		return f.Close()
 	}})
-	c.AddCommand(raft, snapshot)
+	c.AddCommand(raft, snapshot, rebalanceCommand(o))
 	return c
 }
 
