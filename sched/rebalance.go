@@ -80,7 +80,7 @@ func (t *Table) tryMove(p Movable, from int32, c *class) (Move, bool) {
 		full, mates := t.fullness(to), t.owners[c.owner][to]
 		m := Move{UID: p.UID, From: t.names[from], To: t.names[to]}
 		switch {
-		case matesBefore > mates+1 && full <= max(fullBefore, t.fullness(from)):
+		case matesBefore > mates && full <= max(fullBefore, t.fullness(from)):
 			m.Reason = fmt.Sprintf("%d of its kind are on %s, %d on %s", matesBefore, m.From, mates-1, m.To)
 			return m, true
 		case matesBefore >= mates && fullBefore-full >= rebalanceMargin:

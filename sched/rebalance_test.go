@@ -127,3 +127,19 @@ func TestRebalanceImproves(t *testing.T) {
 		}
 	})
 }
+
+// TestRebalanceSpreadsLightPods: pods of one owner are spread also where what they request makes no difference.
+func TestRebalanceSpreadsLightPods(t *testing.T) {
+	table := NewTable(1)
+	for _, n := range []string{"a", "b", "c"} {
+		table.SetNode(evenNode(n))
+	}
+	moves := table.Rebalance(crowd(table, ownedTemplate(t, "o", "1m"), "o", "a", 6), 100)
+	to := map[string]int{}
+	for _, m := range moves {
+		to[m.To]++
+	}
+	if to["b"] != 2 || to["c"] != 2 {
+		t.Errorf("%+v", moves)
+	}
+}
