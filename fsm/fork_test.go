@@ -10,7 +10,7 @@ import (
 	"github.com/peapod-sh/peapod/api/ops"
 )
 
-// TestForkIsAlone: a fork begins as its origin, and what becomes of one changes nothing of the other.
+// TestForkIsAlone: Invariant 102. A fork begins as its origin, and what becomes of one changes nothing of the other.
 func TestForkIsAlone(t *testing.T) {
 	f := New()
 	service := func(name, ip string) *ops.Put {

@@ -121,6 +121,7 @@ type play struct {
 	began  time.Time
 	now    time.Time
 	before map[types.UID]*api.PodRecord
+	after  bool // the changes have been made: what is new from now on is theirs
 }
 
 func newPlay(state *fsm.FSM, engine *reconcile.Engine, now time.Time) *play {
@@ -144,7 +145,7 @@ func (p *play) run(ctx context.Context, list []ops.Op) (*Outlook, error) {
 	if err := p.apply(list); err != nil {
 		return nil, err
 	}
-	p.began = p.now
+	p.began, p.after = p.now, true
 	settled, err := p.settle(ctx)
 	if err != nil {
 		return nil, err
@@ -212,11 +213,11 @@ func (p *play) work() []ops.Op {
 	var started []ops.StatusRow
 	var ended []ops.DeleteRow
 	for _, r := range p.pods() {
-		switch before := p.before[r.UID]; {
+		switch {
 		case r.Node == "" || r.Terminal():
 		case r.Deleting() && len(r.Template.Pod.Finalizers) == 0:
 			ended = append(ended, ops.DeleteRow{Namespace: r.Namespace(), Name: r.Name, UID: r.UID})
-		case !r.Deleting() && !r.Status.Ready() && len(p.before) > 0 && before == nil:
+		case !r.Deleting() && !r.Status.Ready() && p.after && p.before[r.UID] == nil:
 			started = append(started, p.started(r))
 		}
 	}

@@ -46,7 +46,10 @@ func showOutlook(w io.Writer, o *server.Outlook, p paint) {
 	section := func(sign, word string, groups []server.PodGroup) {
 		for _, g := range groups {
 			where := "on " + g.Node
-			if g.Node == "" {
+			switch {
+			case g.Node == "" && g.Reason == "":
+				where = "without a node"
+			case g.Node == "":
 				where = "nowhere: " + g.Reason
 			}
 			fmt.Fprintf(t, "  %s %s\t%d\t%s %s\n", p.sign(sign), g.Workload, g.Pods, word, where)

@@ -3,6 +3,7 @@ package scaletest
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -251,4 +252,47 @@ func TestRebalance(t *testing.T) {
 	if out, code = rebalance("--dry-run"); code != 0 {
 		t.Errorf("a second plan: exit code %d\n%s", code, out)
 	}
+}
+
+const jobFile = `variable "count" { default = 3 }
+job "web" {
+  group "front" {
+    count = var.count
+    task "demo" {
+      driver = "docker"
+      config { image = "peapod/demo" }
+      resources {
+        cpu    = 10
+        memory = 16
+      }
+    }
+  }
+}
+`
+
+// TestJobPlan: a plan says where pods would run and changes nothing; its exit codes are for scripts.
+func TestJobPlan(t *testing.T) {
+	l, k := space(t)
+	file := filepath.Join(t.TempDir(), "web.hcl")
+	if err := os.WriteFile(file, []byte(jobFile), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	job := func(code int, args ...string) string {
+		t.Helper()
+		c := exec.Command(kit.Peapod(), append([]string{"job", "--kubeconfig", l.Kubeconfig, "-n", k.Namespace}, args...)...)
+		out, _ := c.CombinedOutput()
+		if got := c.ProcessState.ExitCode(); got != code {
+			t.Fatalf("%v: exit code %d, want %d\n%s", args, got, code, out)
+		}
+		return string(out)
+	}
+	kit.WantMatch(t, job(1, "plan", file), `\+ Deployment web\n`, `\nPods:\n`, `\+ Deployment/web +1 +start on client1\n +\+ Deployment/web +1 +start on client2\n +\+ Deployment/web +1 +start on client3\n`)
+	if out := k.Must(t, "get", "deployments,pods"); strings.Contains(out, "web") {
+		t.Fatalf("the plan changed something: %s", out)
+	}
+	job(0, "run", file)
+	kit.WantMatch(t, job(0, "plan", file), `Nothing would change`)
+	kit.WantMatch(t, job(1, "plan", file, "-var", "count=2"), `~ spec.replicas: 3 => 2`, `- Deployment/web +1 +end on client\d`)
+	kit.WantMatch(t, job(1, "plan", file, "-var", "count=5000"), `! Deployment/web +\d+ +fit nowhere: 0/4 nodes are available: .*Insufficient cpu|! Deployment/web +\d+ +fit nowhere: 0/3 nodes are available: .*(Insufficient|Too many)`)
+	job(255, "plan", file+".missing")
 }

@@ -209,6 +209,7 @@ func run(a *autoscalingv2.HorizontalPodAutoscaler, replicas int32, percents ...i
 	return out, last
 }
 
+// TestBehavior: Invariant 101.
 func TestBehavior(t *testing.T) {
 	seconds := func(n int32) *int32 { return &n }
 	policy := func(p autoscalingv2.ScalingPolicySelect) *autoscalingv2.ScalingPolicySelect { return &p }
@@ -252,7 +253,7 @@ func TestBehavior(t *testing.T) {
 	}
 }
 
-// TestBoundsHold: whatever the load, the number stays within the bounds, grows by no more than the policies allow, and comes to rest.
+// TestBoundsHold: Invariant 101. Whatever the load, the number stays within the bounds, grows by no more than the policies allow, and comes to rest.
 func TestBoundsHold(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		least := rapid.Int32Range(1, 5).Draw(t, "least")

@@ -152,7 +152,7 @@ func TestEvictedPodThatStays(t *testing.T) {
 	}
 }
 
-// TestBudgetIsNeverExceeded: whatever the order in which evictions are announced and carried out, and the controller looks, evictions
+// TestBudgetIsNeverExceeded: Invariant 100. Whatever the order in which evictions are announced and carried out, and the controller looks, evictions
 // never leave fewer healthy pods than the budget demands.
 func TestBudgetIsNeverExceeded(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -144,7 +144,7 @@ func TestEvictionPreconditionsCostNothing(t *testing.T) {
 	}
 }
 
-// TestRacingEvictions: of many at once exactly as many go through as the budget allows, and each is noted in it.
+// TestRacingEvictions: Invariant 100. Of many at once exactly as many go through as the budget allows, and each is noted in it.
 func TestRacingEvictions(t *testing.T) {
 	h := start(t)
 	ctx := context.Background()
