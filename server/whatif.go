@@ -121,11 +121,13 @@ type play struct {
 	began  time.Time
 	now    time.Time
 	before map[types.UID]*api.PodRecord
-	after  bool // the changes have been made: what is new from now on is theirs
+	// victims have been seen to make room; of those that went at once there is an event.
+	victims map[types.UID]bool
+	after   bool // the changes have been made: what is new from now on is theirs
 }
 
 func newPlay(state *fsm.FSM, engine *reconcile.Engine, now time.Time) *play {
-	p := &play{state: state, engine: engine, began: now, now: now, before: map[types.UID]*api.PodRecord{}}
+	p := &play{state: state, engine: engine, began: now, now: now, before: map[types.UID]*api.PodRecord{}, victims: map[types.UID]bool{}}
 	view, tail := state.TailAll(func(*api.Change) bool { return true })
 	p.tail = tail
 	for c := range view.Changes {
@@ -216,6 +218,7 @@ func (p *play) work() []ops.Op {
 		switch {
 		case r.Node == "" || r.Terminal():
 		case r.Deleting() && len(r.Template.Pod.Finalizers) == 0:
+			p.noteVictim(r)
 			ended = append(ended, ops.DeleteRow{Namespace: r.Namespace(), Name: r.Name, UID: r.UID})
 		case !r.Deleting() && !r.Status.Ready() && p.after && p.before[r.UID] == nil:
 			started = append(started, p.started(r))
@@ -229,6 +232,13 @@ func (p *play) work() []ops.Op {
 		out = append(out, &ops.PodStatuses{Rows: started})
 	}
 	return out
+}
+
+func (p *play) noteVictim(r *api.PodRecord) {
+	s := r.DecodeStatus()
+	if c := api.PodCondition(&s, corev1.DisruptionTarget); c != nil && c.Reason == corev1.PodReasonPreemptionByScheduler {
+		p.victims[r.UID] = true
+	}
 }
 
 func (p *play) started(r *api.PodRecord) ops.StatusRow {
@@ -299,8 +309,11 @@ func (p *play) groupOf(r *api.PodRecord, reason string) PodGroup {
 	return g
 }
 
-// preempted says whether the scheduler's events name the pod as one that made room.
+// preempted says whether the pod made room for others, by its own status or the scheduler's events.
 func (p *play) preempted(r *api.PodRecord) (yes bool) {
+	if p.victims[r.UID] {
+		return true
+	}
 	p.state.View().Table(reconcile.Events).Ascend(r.Namespace(), r.Name+".", func(ns, _ string, o runtime.Object) bool {
 		e := o.(*corev1.Event)
 		yes = e.InvolvedObject.UID == r.UID && e.Reason == "Preempted"
