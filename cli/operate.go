@@ -126,6 +126,6 @@ func operatorCommand() *cobra.Command {
 		}
 		return f.Close()
 	}})
-	c.AddCommand(raft, snapshot)
+	c.AddCommand(raft, snapshot, rebalanceCommand(o))
 	return c
 }

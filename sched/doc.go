@@ -18,5 +18,7 @@
 // What looks at several nodes at once (topology spread, affinity between pods) belongs in Place,
 // as one heap a domain; what makes room (preemption) belongs after it, on the pods it could not place.
 //
+// Rebalance plans which pods would be better elsewhere: it takes them out of the table and has them placed again.
+//
 // It must not know: stores, controllers, clocks, or who asks.
 package sched

@@ -54,6 +54,10 @@ func (s *Server) serveAdmin(ctx context.Context) error {
 	m.HandleFunc("POST /snapshot", func(w http.ResponseWriter, r *http.Request) {
 		adminsock.Reply(w, struct{}{}, s.snapshotNow(r.URL.Query().Get("trailing")))
 	})
+	m.HandleFunc("GET /rebalance", func(w http.ResponseWriter, r *http.Request) {
+		plan, err := planMoves(s.state.View(), r)
+		adminsock.Reply(w, plan, err)
+	})
 	m.HandleFunc("GET /kubeconfig", func(w http.ResponseWriter, r *http.Request) {
 		groups := strings.FieldsFunc(r.URL.Query().Get("groups"), func(c rune) bool { return c == ',' })
 		life, err := time.ParseDuration(r.URL.Query().Get("life"))

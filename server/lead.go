@@ -70,12 +70,13 @@ func (s *Server) term(ctx context.Context) error {
 		return err
 	}
 	verdicts := make(chan liveness.Transition, verdictsMax)
-	t := &term{state: s.state, proposer: s.proposer, engine: engine, verdicts: verdicts, log: s.log.Named("term"), now: s.now}
+	t := &term{state: s.state, proposer: s.proposer, engine: engine, verdicts: verdicts, usage: newUsageMeter(s.nodes), log: s.log.Named("term"), now: s.now}
 	for _, v := range s.watchman.begin(s.nodeNames()) {
 		t.judge(v)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return t.Run(ctx) })
+	g.Go(func() error { return t.usage.Run(ctx) })
 	g.Go(func() error { return s.watchman.Run(ctx, verdicts) })
 	g.Go(func() error { return s.housekeep(ctx) })
 	g.Go(func() error { return s.signRequests(ctx) })

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"net"
+	"net/http"
 	"sync"
 	"time"
 
@@ -29,7 +30,7 @@ func (s *Server) serveAPI(ctx context.Context) error {
 	api, err := kube.New(kube.Config{
 		Store: &leasedStore{s.store, s.watchman.lastHeard}, Nodes: s.nodes, TLS: &tls.Config{GetCertificate: s.servingCertificate(ca, network)},
 		ClientCA: func() *x509.CertPool { return pool }, Tokens: issuer, Policy: newPolicyState(s.state), NodeState: nodeState{s.state, s.store}, ServiceCIDR: network.ServiceCIDR, DNSAddress: network.DNSVIP(),
-		Version: version.Git()[1:], Address: s.cfg.AdvertiseAPI, Ready: s.Ready, Metrics: s.cfg.Metrics, Logger: s.log.Named("api"),
+		Version: version.Git()[1:], Address: s.cfg.AdvertiseAPI, Ready: s.Ready, Metrics: s.cfg.Metrics, WhatIf: http.HandlerFunc(s.serveWhatIf), Logger: s.log.Named("api"),
 	})
 	if err != nil {
 		return err

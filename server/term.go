@@ -22,6 +22,7 @@ type term struct {
 	proposer *proposer
 	engine   *reconcile.Engine
 	verdicts <-chan liveness.Transition
+	usage    *usageMeter
 	log      hclog.Logger
 	now      func() time.Time
 }
@@ -36,6 +37,8 @@ func (t *term) Run(ctx context.Context) error {
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	look := time.NewTicker(usagePeriod)
+	defer look.Stop()
 	for {
 		if err := t.observe(tail); err != nil {
 			return err
@@ -55,6 +58,10 @@ func (t *term) Run(ctx context.Context) error {
 		case v := <-t.verdicts:
 			t.judge(v)
 		case <-timer.C:
+		case <-look.C:
+			t.usage.ask(t.engine.UsageWanted())
+		case m := <-t.usage.measured:
+			t.engine.ObserveUsage(m)
 		case <-ctx.Done():
 			return ctx.Err()
 		}

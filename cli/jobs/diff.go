@@ -3,8 +3,10 @@ package jobs
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"reflect"
 	"slices"
+	"strings"
 )
 
 // change is one field that would differ; Old or New is nil where there is none.
@@ -13,14 +15,23 @@ type change struct {
 	old, new any
 }
 
-func (c change) String() string {
-	switch {
-	case c.old == nil:
-		return fmt.Sprintf("    + %s: %s", c.path, short(c.new))
-	case c.new == nil:
-		return fmt.Sprintf("    - %s: %s", c.path, short(c.old))
+// writeChanges shows one field a line, the values aligned.
+func writeChanges(w io.Writer, list []change, p paint) {
+	widest := 0
+	for _, c := range list {
+		widest = max(widest, len(c.path))
 	}
-	return fmt.Sprintf("    ~ %s: %s => %s", c.path, short(c.old), short(c.new))
+	for _, c := range list {
+		path := c.path + ":" + strings.Repeat(" ", widest-len(c.path))
+		switch {
+		case c.old == nil:
+			fmt.Fprintf(w, "    %s %s %s\n", p.sign("+"), path, p.in(green, short(c.new)))
+		case c.new == nil:
+			fmt.Fprintf(w, "    %s %s %s\n", p.sign("-"), path, p.in(red, short(c.old)))
+		default:
+			fmt.Fprintf(w, "    %s %s %s => %s\n", p.sign("~"), path, p.in(red, short(c.old)), p.in(green, short(c.new)))
+		}
+	}
 }
 
 func short(v any) string {

@@ -140,8 +140,10 @@ func TestDifferences(t *testing.T) {
 	a := map[string]any{"spec": map[string]any{"n": int64(1), "gone": "x", "list": []any{"a"}}}
 	b := map[string]any{"spec": map[string]any{"n": int64(2), "list": []any{"a", "b"}}}
 	var got []string
-	for _, d := range differences("", a, b) {
-		got = append(got, strings.TrimSpace(d.String()))
+	var text bytes.Buffer
+	writeChanges(&text, differences("", a, b), false)
+	for _, line := range strings.Split(strings.TrimSpace(text.String()), "\n") {
+		got = append(got, strings.Join(strings.Fields(line), " "))
 	}
 	want := []string{`- spec.gone: "x"`, `+ spec.list[1]: "b"`, `~ spec.n: 1 => 2`}
 	if !reflect.DeepEqual(got, want) {

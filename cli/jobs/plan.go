@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -10,13 +11,17 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/peapod-sh/peapod/jobspecs"
+	"github.com/peapod-sh/peapod/server"
 )
 
 func planCommand(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "plan FILE",
 		Short: "Show what running a job file would change",
-		Long: `Asks the server what applying the file would change, without changing anything, and shows it field by field.
+		Long: `Asks the server what applying the file would change, without changing anything, and shows it field by field. Then it plays
+what the controllers and the scheduler would do, and shows which pods would end, where new ones would start, which would fit nowhere and
+why, and whose pods would make room.
+
 The exit code is 0 if nothing would change, 1 if something would, and 255 for an error.`,
 		Example: `  peapod job plan web.hcl -var who=peapod`,
 	}
@@ -35,7 +40,7 @@ The exit code is 0 if nothing would change, 1 if something would, and 255 for an
 	})
 }
 
-// plan prints the changes and counts the objects that have any.
+// plan prints the changes, and what would become of the pods, and counts the objects that have any.
 func (o *options) plan(c *cobra.Command, file string) (changed int, err error) {
 	spec, err := o.loadJobs(c, file)
 	if err != nil {
@@ -45,57 +50,78 @@ func (o *options) plan(c *cobra.Command, file string) (changed int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	p := planning{session: s, out: c.OutOrStdout(), paint: paintFor(c.OutOrStdout())}
 	for _, u := range spec.Objects {
-		text, err := s.planObject(c.Context(), u)
-		if err != nil {
+		if err := p.object(c.Context(), u); err != nil {
 			return 0, err
 		}
-		if text != "" {
-			changed++
-			fmt.Fprint(c.OutOrStdout(), text)
+	}
+	for _, j := range spec.Jobs {
+		if err := p.removals(c.Context(), j); err != nil {
+			return 0, err
 		}
 	}
-	removed, err := s.planRemovals(c, spec)
-	return changed + removed, err
+	if p.changed == 0 {
+		return 0, nil
+	}
+	return p.changed, s.outlook(c.Context(), &p.question, p.out, p.paint)
 }
 
-func (s *session) planObject(ctx context.Context, u *unstructured.Unstructured) (string, error) {
-	r, err := s.resource(ctx, u)
+// planning is a plan while it is made. question gathers what the server is asked about the pods.
+type planning struct {
+	*session
+	out      io.Writer
+	paint    paint
+	changed  int
+	question server.WhatIf
+}
+
+// object shows what would change in one object: field by field, the paths aligned.
+func (p *planning) object(ctx context.Context, u *unstructured.Unstructured) error {
+	r, err := p.resource(ctx, u)
 	if err != nil {
-		return "", err
+		return err
 	}
 	live, err := r.Get(ctx, u.GetName(), metav1.GetOptions{})
 	missing := apierrors.IsNotFound(err)
 	if err != nil && !missing {
-		return "", fmt.Errorf("reading %s %s: %w", u.GetKind(), u.GetName(), err)
+		return fmt.Errorf("reading %s %s: %w", u.GetKind(), u.GetName(), err)
 	}
-	got, err := s.apply(ctx, u, true)
+	got, err := p.apply(ctx, u, true)
 	if err != nil {
-		return "", err
+		return err
 	}
+	var fields []change
+	if !missing {
+		if fields = differences("", stripped(live.Object), stripped(got.Object)); len(fields) == 0 {
+			return nil
+		}
+	}
+	raw, err := got.MarshalJSON()
+	if err != nil {
+		return err
+	}
+	p.question.Objects = append(p.question.Objects, raw)
+	p.changed++
+	sign := "~"
 	if missing {
-		return fmt.Sprintf("+ %s %s\n", u.GetKind(), u.GetName()), nil
+		sign = "+"
 	}
-	var text string
-	for _, d := range differences("", stripped(live.Object), stripped(got.Object)) {
-		text += d.String() + "\n"
-	}
-	if text == "" {
-		return "", nil
-	}
-	return fmt.Sprintf("~ %s %s\n%s", u.GetKind(), u.GetName(), text), nil
+	fmt.Fprintf(p.out, "%s %s %s\n", p.paint.sign(sign), u.GetKind(), u.GetName())
+	writeChanges(p.out, fields, p.paint)
+	return nil
 }
 
-func (s *session) planRemovals(c *cobra.Command, spec *jobspecs.Spec) (removed int, err error) {
-	for _, j := range spec.Jobs {
-		surplus, err := s.surplus(c.Context(), j)
-		if err != nil {
-			return 0, err
-		}
-		for _, o := range surplus {
-			fmt.Fprintf(c.OutOrStdout(), "- %s %s: it is no longer in the file\n", o.GetKind(), o.GetName())
-			removed++
-		}
+// removals shows what the job has and the file no longer has.
+func (p *planning) removals(ctx context.Context, j *jobspecs.Job) error {
+	surplus, err := p.surplus(ctx, j)
+	if err != nil {
+		return err
 	}
-	return removed, nil
+	for _, o := range surplus {
+		fmt.Fprintf(p.out, "%s %s %s: it is no longer in the file\n", p.paint.sign("-"), o.GetKind(), o.GetName())
+		p.changed++
+		p.question.Remove = append(p.question.Remove, server.ObjectRef{Group: o.resource.Group, Resource: o.resource.Resource, Namespace: o.GetNamespace(), Name: o.GetName()})
+	}
+	return nil
 }

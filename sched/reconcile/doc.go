@@ -18,6 +18,8 @@
 // Who writes what: each file names its controller's kind. A pod's node, owner and existence are
 // written by many, always as rows that fail by themselves when the pod is another one by then.
 //
+// What pods use is an observation too, which the runner makes for autoscalers only (UsageWanted, ObserveUsage).
+//
 // It must not know: Raft, the store, HTTP, goroutines, clocks (time is an argument of Step), or how
 // a node is found dead (NodeDown and NodeUp say so).
 package reconcile

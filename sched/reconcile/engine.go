@@ -40,6 +40,8 @@ type Engine struct {
 	model
 	output
 	storage
+	disruption
+	autoscaling
 	pending   pendingPods
 	cidrs     *cidrPool
 	recorder  recorder
@@ -51,7 +53,7 @@ type Engine struct {
 func New(cfg Config) *Engine {
 	return &Engine{
 		cfg: cfg, names: newGenerator(cfg.Seed), table: sched.NewTable(cfg.Seed),
-		agenda: newAgenda(), model: newModel(), output: newOutput(), storage: newStorage(),
+		agenda: newAgenda(), model: newModel(), output: newOutput(), storage: newStorage(), disruption: newDisruption(), autoscaling: newAutoscaling(),
 		pending: newPendingPods(), cidrs: newCIDRPool(cfg.ClusterCIDR, cfg.NodeMaskBits),
 		recorder: newRecorder(), liveness: map[string]liveness{},
 	}
@@ -105,6 +107,7 @@ func (e *Engine) Step(now time.Time) (out []ops.Op, next time.Time) {
 	e.run(areaEnded, e.syncEnded)
 	e.run(areaItem, e.syncItem)
 	e.run(areaOwner, e.syncOwner)
+	e.run(areaAutoscaler, e.syncAutoscaler)
 	e.run(areaDeployment, e.syncDeployment)
 	e.run(areaReplicaSet, e.syncReplicaSet)
 	e.run(areaReplicationController, e.syncReplicationController)
@@ -120,6 +123,7 @@ func (e *Engine) Step(now time.Time) (out []ops.Op, next time.Time) {
 	e.run(areaProtection, e.syncProtection)
 	e.run(areaRange, e.syncRange)
 	e.run(areaMigration, e.syncMigration)
+	e.run(areaBudget, e.syncBudget)
 	return e.flush(now), e.agenda.next()
 }
 

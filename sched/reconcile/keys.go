@@ -33,6 +33,8 @@ const (
 	areaProtection // a storage object: resource, ns, name
 	areaRange      // a ServiceCIDR
 	areaMigration
+	areaBudget
+	areaAutoscaler
 	areas
 )
 

@@ -42,6 +42,9 @@ const (
 	// generatedPrefixMax is how much of a name stands before the suffix, so that the whole is a host name.
 	generatedPrefixMax = 63 - suffixLength
 
+	// evictionTimeout is how long a pod may be counted as evicted without being deleted.
+	evictionTimeout = 2 * time.Minute
+
 	// suffixLength is that of generated names.
 	suffixLength = 5
 )

@@ -285,6 +285,7 @@ func (e *Engine) noticed(old, o *object) {
 	}
 	e.markObject(any)
 	e.noticedGarbage(old, o)
+	e.markBudgets(any)
 	if any.ns != "" && e.terminating(any.ns) {
 		e.mark(key{area: areaNamespace, name: any.ns})
 	}
@@ -300,6 +301,10 @@ func (e *Engine) noticed(old, o *object) {
 		e.markLeavingRanges()
 	case EndpointSlices:
 		e.noticedSlice(old, o)
+	case Budgets:
+		e.noticedBudget(o, any.ns, any.name)
+	case Autoscalers:
+		e.noticedAutoscaler(old, o)
 	case ReplicaSets, ReplicationControllers, Jobs:
 		e.noticedWorkload(old, o)
 		e.markCronJob(any)
@@ -418,9 +423,11 @@ func (e *Engine) failedObject(r ref, o runtime.Object) {
 		e.retry(protectionKey(r), e.now)
 	case ServiceCIDRs:
 		e.retry(key{area: areaRange, name: r.name}, e.now)
+	case Budgets:
+		k = budgetKey(r.ns, r.name)
 	case Migrations:
 		e.retry(key{area: areaMigration, name: r.name}, e.now)
-	case Events:
+	case Events, Autoscalers: // of which the next sample decides again
 		return
 	case ConfigMaps, Accounts:
 		e.retry(key{area: areaNamespace, name: r.ns}, e.now)

@@ -63,6 +63,7 @@ func (e *Engine) noticedNode(old, o *object) {
 	if old == nil || !equality.Semantic.DeepEqual(old.obj.(*corev1.Node).Spec.Taints, n.Spec.Taints) {
 		for _, p := range e.podsOn(n.Name) {
 			e.podOnNode(p)
+			e.reconsider(p)
 		}
 	}
 	if old != nil && old.meta.GetLabels()[corev1.LabelTopologyZone] != n.Labels[corev1.LabelTopologyZone] {
@@ -307,10 +308,11 @@ func (e *Engine) syncEviction(k key) {
 	at, evict := evictionTime(o.obj.(*corev1.Node), p, e.now)
 	switch {
 	case !evict:
+		e.reprieve(p)
 	case !at.After(e.now):
-		e.podEvent(k.ns, k.name, p.rec.UID, corev1.EventTypeNormal, "TaintManagerEviction", "Marking for deletion Pod "+k.ns+"/"+k.name)
-		e.doomPod(p, -1)
+		e.endForTaint(p)
 	default:
+		e.sentenced[p.rec.UID] = p
 		e.wake(k, at)
 	}
 }

@@ -93,6 +93,7 @@ func (e *Engine) unindexPod(p *pod) {
 	}
 	delete(e.podsByUID, p.rec.UID)
 	delete(e.ended, p.rec.UID)
+	delete(e.sentenced, p.rec.UID)
 	s := e.space(p.ns())
 	delete(s.pods, p.name())
 	delete(s.orphans, p.rec.UID)

@@ -204,7 +204,13 @@ func TestAnythingConverges(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := standardWorld(t, rapid.Uint64().Draw(t, "seed"), 4)
 		w.e.cfg.EndedPodsMax = 2
-		play(t, w)
+		if early := rapid.Bool().Draw(t, "budget first"); early {
+			w.put(Budgets, testBudget("", "1", webOnly()))
+			play(t, w)
+		} else {
+			play(t, w)
+			w.put(Budgets, testBudget("", "1", webOnly()))
+		}
 		d := w.deployment("web")
 		if d.Spec.Paused {
 			d.Spec.Paused = false
@@ -229,6 +235,10 @@ func TestAnythingConverges(t *testing.T) {
 			t.Fatalf("%d ready addresses, %d pods", n, want)
 		}
 		checkCounters(t, w)
+		checkBudget(t, w)
+		if s := w.budget().Status; int(s.CurrentHealthy) < want || s.ExpectedPods != int32(want) || s.ObservedGeneration != w.budget().Generation {
+			t.Fatalf("%d pods are wanted: %+v", want, s)
+		}
 		w.checkEnded()
 		r := &rollout{d: d}
 		w.checkSurge("web", r.mostPods())

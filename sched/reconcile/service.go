@@ -88,9 +88,11 @@ func (e *Engine) indexMember(p *pod) {
 		s.members[p.rec.UID] = p
 		e.endpointChanged(s, p)
 	})
+	e.indexBudgeted(p)
 }
 
 func (e *Engine) unindexMember(p *pod) {
+	e.unindexBudgeted(p)
 	e.servicesOf(p, func(s *service) {
 		delete(s.members, p.rec.UID)
 		e.endpointChanged(s, p)
@@ -98,6 +100,7 @@ func (e *Engine) unindexMember(p *pod) {
 }
 
 func (e *Engine) memberChanged(p *pod) {
+	e.budgetedChanged(p)
 	e.servicesOf(p, func(s *service) { e.endpointChanged(s, p) })
 }
 

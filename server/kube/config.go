@@ -73,6 +73,8 @@ type Config struct {
 	Ready func() error
 	// Metrics serves /metrics; nil is 404.
 	Metrics http.Handler
+	// WhatIf serves /peapod/plan, which says what would become of the cluster's pods if objects were changed; nil is 404.
+	WhatIf http.Handler
 	// Limits of load; the zero value has good ones.
 	Limits Limits
 	Logger hclog.Logger

@@ -8,6 +8,7 @@ import (
 
 	networkingv1 "k8s.io/api/networking/v1"
 	nodev1 "k8s.io/api/node/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,6 +28,7 @@ var (
 	ingressClassesResource  = schema.GroupResource{Group: networkingv1.GroupName, Resource: "ingressclasses"}
 	addressesResource       = schema.GroupResource{Group: networkingv1.GroupName, Resource: "ipaddresses"}
 	serviceRangesResource   = schema.GroupResource{Group: networkingv1.GroupName, Resource: "servicecidrs"}
+	budgetsResource         = schema.GroupResource{Group: policyv1.GroupName, Resource: "poddisruptionbudgets"}
 	ingressesResource       = schema.GroupResource{Group: networkingv1.GroupName, Resource: "ingresses"}
 )
 

@@ -6,11 +6,9 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/registry/generic/registry"
 	"k8s.io/apiserver/pkg/registry/rest"
@@ -26,7 +24,7 @@ func (s *Server) newPods(r resource, out served) rest.Storage {
 	bind := binding{r.Store, state{s.config.Store}}
 	out["pods/binding"] = &bind
 	out["bindings"] = oldBinding{bind}
-	out["pods/eviction"] = &eviction{r.Store}
+	out["pods/eviction"] = &eviction{r.Store, state{s.config.Store}}
 	connect := streams{store: r.Store, nodes: s.config.Nodes}
 	out["pods/log"] = &podLog{connect}
 	out["pods/exec"] = &podExec{connect}
@@ -175,46 +173,4 @@ type systemStrategy struct{ strategy }
 func (systemStrategy) PrepareForUpdate(context.Context, runtime.Object, runtime.Object) {}
 func (systemStrategy) ValidateUpdate(context.Context, runtime.Object, runtime.Object) field.ErrorList {
 	return nil
-}
-
-// eviction is deletion that asks first. Disruption budgets are checked where they are served.
-type eviction struct{ store *registry.Store }
-
-var (
-	_ rest.NamedCreater             = (*eviction)(nil)
-	_ rest.GroupVersionKindProvider = (*eviction)(nil)
-)
-
-func (e *eviction) New() runtime.Object { return &policyv1.Eviction{} }
-func (e *eviction) Destroy()            {}
-
-// GroupVersionKind names the kind for discovery, where kubectl drain looks for it.
-func (e *eviction) GroupVersionKind(schema.GroupVersion) schema.GroupVersionKind {
-	return policyv1.SchemeGroupVersion.WithKind("Eviction")
-}
-
-func (e *eviction) Create(ctx context.Context, name string, obj runtime.Object, validate rest.ValidateObjectFunc, o *metav1.CreateOptions) (runtime.Object, error) {
-	ev, ok := obj.(*policyv1.Eviction)
-	if !ok {
-		return nil, apierrors.NewBadRequest(fmt.Sprintf("expected an Eviction, got %T", obj))
-	}
-	if ev.Name != "" && ev.Name != name {
-		return nil, apierrors.NewBadRequest("name in URL does not match name in Eviction object")
-	}
-	if validate != nil {
-		if err := validate(ctx, ev.DeepCopyObject()); err != nil {
-			return nil, err
-		}
-	}
-	if errs := api.ValidateEviction(ev); len(errs) > 0 {
-		return nil, apierrors.NewInvalid(policyv1.SchemeGroupVersion.WithKind("Eviction").GroupKind(), name, errs)
-	}
-	opts, err := api.EvictionDeleteOptions(ev, o)
-	if err != nil {
-		return nil, apierrors.NewBadRequest(err.Error())
-	}
-	if _, _, err := e.store.Delete(ctx, name, rest.ValidateAllObjectFunc, opts); err != nil {
-		return nil, err
-	}
-	return &metav1.Status{Status: metav1.StatusSuccess, Code: 201}, nil
 }

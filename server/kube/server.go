@@ -69,6 +69,9 @@ func New(c Config) (*Server, error) {
 	if c.Metrics != nil {
 		generic.Handler.NonGoRestfulMux.Handle("/metrics", c.Metrics)
 	}
+	if c.WhatIf != nil {
+		generic.Handler.NonGoRestfulMux.Handle("/peapod/plan", c.WhatIf)
+	}
 	return s, nil
 }
 

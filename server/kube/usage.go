@@ -49,15 +49,28 @@ func (m *meters) storages() served { return served{"pods": podMeter{m}, "nodes":
 
 type message interface{ Unmarshal([]byte) error }
 
-// ask reads one answer of a node's agent.
 func (m *meters) ask(ctx context.Context, node, path string, into message) error {
+	return askNode(ctx, m.transport, node, path, into)
+}
+
+// UsageOn asks a node what its pods of a namespace use.
+func UsageOn(ctx context.Context, nodes NodeTransport, node, namespace string) ([]metricsv1beta1.PodMetrics, error) {
+	var answer metricsv1beta1.PodMetricsList
+	err := askNode(ctx, nodes, node, podUsagePath(namespace), &answer)
+	return answer.Items, err
+}
+
+func podUsagePath(namespace string) string { return "/usage?namespace=" + namespace }
+
+// askNode reads one answer of a node's agent.
+func askNode(ctx context.Context, nodes NodeTransport, node, path string, into message) error {
 	ctx, cancel := context.WithTimeout(ctx, usagePatience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://node"+path, nil)
 	if err != nil {
 		return err
 	}
-	resp, err := nodeClient(m.transport, node).RoundTrip(req)
+	resp, err := nodeClient(nodes, node).RoundTrip(req)
 	if err != nil {
 		return err
 	}
@@ -154,7 +167,7 @@ func (m podMeter) List(ctx context.Context, o *internalversion.ListOptions) (run
 	}
 	slices.Sort(nodes)
 	out := &metricsv1beta1.PodMetricsList{Items: []metricsv1beta1.PodMetrics{}}
-	path := "/usage?namespace=" + request.NamespaceValue(ctx)
+	path := podUsagePath(request.NamespaceValue(ctx))
 	var mu sync.Mutex
 	m.askAll(ctx, slices.Compact(nodes), func(ctx context.Context, node string) error {
 		var answer metricsv1beta1.PodMetricsList
@@ -199,7 +212,7 @@ func (m podMeter) Get(ctx context.Context, name string, _ *metav1.GetOptions) (r
 	}
 	var answer metricsv1beta1.PodMetricsList
 	if node := o.(*corev1.Pod).Spec.NodeName; node != "" {
-		if err := m.ask(ctx, node, "/usage?namespace="+request.NamespaceValue(ctx), &answer); err != nil {
+		if err := m.ask(ctx, node, podUsagePath(request.NamespaceValue(ctx)), &answer); err != nil {
 			return nil, apierrors.NewServiceUnavailable(err.Error())
 		}
 	}

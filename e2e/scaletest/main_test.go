@@ -1,0 +1,20 @@
+package scaletest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/peapod-sh/peapod/e2e/kit"
+)
+
+// limit is how long anything may take on a busy machine; nothing here is timed.
+const limit = time.Minute
+
+func TestMain(m *testing.M) { kit.Main(m, kit.Options{Name: "e2escale", Servers: 1, Clients: 3}) }
+
+// space gives a test a namespace of its own and kubectl in it.
+func space(t *testing.T) (*kit.Lab, kit.Kubectl) {
+	t.Helper()
+	l := kit.Shared(t)
+	return l, l.Kubectl(l.MakeNamespace(t))
+}
