@@ -40,6 +40,8 @@ type Engine struct {
 	model
 	output
 	storage
+	revisions
+	daemons   map[types.UID]*daemon
 	pending   pendingPods
 	cidrs     *cidrPool
 	recorder  recorder
@@ -52,6 +54,7 @@ func New(cfg Config) *Engine {
 	return &Engine{
 		cfg: cfg, names: newGenerator(cfg.Seed), table: sched.NewTable(cfg.Seed),
 		agenda: newAgenda(), model: newModel(), output: newOutput(), storage: newStorage(),
+		revisions: newRevisions(), daemons: map[types.UID]*daemon{},
 		pending: newPendingPods(), cidrs: newCIDRPool(cfg.ClusterCIDR, cfg.NodeMaskBits),
 		recorder: newRecorder(), liveness: map[string]liveness{},
 	}
@@ -106,6 +109,9 @@ func (e *Engine) Step(now time.Time) (out []ops.Op, next time.Time) {
 	e.run(areaReplicaSet, e.syncReplicaSet)
 	e.run(areaReplicationController, e.syncReplicationController)
 	e.run(areaJob, e.syncJob)
+	e.run(areaStatefulSet, e.syncStatefulSet)
+	e.run(areaBerth, e.syncBerth)
+	e.run(areaDaemonSet, e.syncDaemonSet)
 	e.run(areaEphemeral, e.syncEphemeral)
 	e.run(areaVolume, e.syncVolume)
 	e.run(areaClaim, e.syncClaim)
@@ -137,6 +143,9 @@ var (
 	ReplicationControllers = core("replicationcontrollers")
 	ReplicaSets            = schema.GroupResource{Group: "apps", Resource: "replicasets"}
 	Deployments            = schema.GroupResource{Group: "apps", Resource: "deployments"}
+	StatefulSets           = schema.GroupResource{Group: "apps", Resource: "statefulsets"}
+	DaemonSets             = schema.GroupResource{Group: "apps", Resource: "daemonsets"}
+	ControllerRevisions    = schema.GroupResource{Group: "apps", Resource: "controllerrevisions"}
 	Jobs                   = schema.GroupResource{Group: "batch", Resource: "jobs"}
 	EndpointSlices         = schema.GroupResource{Group: "discovery.k8s.io", Resource: "endpointslices"}
 	IPAddresses            = schema.GroupResource{Group: "networking.k8s.io", Resource: "ipaddresses"}

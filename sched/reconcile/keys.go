@@ -23,6 +23,9 @@ const (
 	areaReplicaSet
 	areaReplicationController
 	areaJob
+	areaStatefulSet
+	areaBerth // a node of a DaemonSet: ns, name, and the node as resource
+	areaDaemonSet
 	areaEphemeral // a pod that wants claims of its own: ns, name
 	areaVolume
 	areaClaim
@@ -37,7 +40,7 @@ const (
 // key is a unit of work.
 type key struct {
 	area     area
-	resource string // for areaItem and areaProtection: the group resource
+	resource string // for areaItem and areaProtection: the group resource; for areaBerth a node
 	ns, name string
 }
 

@@ -300,8 +300,13 @@ func (e *Engine) noticed(old, o *object) {
 		e.markLeavingRanges()
 	case EndpointSlices:
 		e.noticedSlice(old, o)
-	case ReplicaSets, ReplicationControllers, Jobs:
+	case ReplicaSets, ReplicationControllers, Jobs, StatefulSets:
 		e.noticedWorkload(old, o)
+	case DaemonSets:
+		e.noticedWorkload(old, o)
+		e.noticedDaemonSet(old, o)
+	case ControllerRevisions:
+		e.noticedRevision(old, o)
 	case ConfigMaps, Accounts:
 		if o == nil {
 			e.mark(key{area: areaNamespace, name: any.ns})
@@ -311,6 +316,7 @@ func (e *Engine) noticed(old, o *object) {
 		}
 	case Claims:
 		e.noticedClaim(old, o)
+		e.eachEnsemble(any.ns, any.name, e.mark)
 		e.noticedStorage(old, o)
 	case Volumes:
 		e.noticedVolume(old, o)
@@ -328,7 +334,7 @@ func (e *Engine) noticed(old, o *object) {
 
 // markWaiting marks the workloads whose pods may have waited for a service account.
 func (e *Engine) markWaiting(ns string) {
-	for _, gr := range []schema.GroupResource{ReplicaSets, ReplicationControllers, Jobs} {
+	for _, gr := range []schema.GroupResource{ReplicaSets, ReplicationControllers, Jobs, StatefulSets, DaemonSets} {
 		for _, o := range e.list(ns, gr) {
 			e.markObject(o)
 		}
@@ -347,6 +353,8 @@ func (e *Engine) markObject(o *object) {
 		e.mark(key{area: areaReplicationController, ns: o.ns, name: o.name})
 	case Jobs:
 		e.mark(key{area: areaJob, ns: o.ns, name: o.name})
+	case StatefulSets, DaemonSets:
+		e.mark(key{area: workloadAreas[o.gr], ns: o.ns, name: o.name})
 	case Nodes:
 		e.mark(key{area: areaNode, name: o.name})
 	case Services, Endpoints:
@@ -386,6 +394,10 @@ func (e *Engine) failedObject(r ref, o runtime.Object) {
 		k = key{area: areaReplicationController, ns: r.ns, name: r.name}
 	case Jobs:
 		k = key{area: areaJob, ns: r.ns, name: r.name}
+	case StatefulSets, DaemonSets:
+		k = key{area: workloadAreas[r.gr], ns: r.ns, name: r.name}
+	case ControllerRevisions:
+		e.failedRevision(mustMeta(o))
 	case Nodes:
 		k = key{area: areaNode, name: r.name}
 		e.giveBackCIDR(o)

@@ -1,0 +1,311 @@
+package reconcile
+
+import (
+	"cmp"
+	"container/heap"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
+
+	"github.com/peapod-sh/peapod/api"
+	"github.com/peapod-sh/peapod/sched"
+)
+
+// daemon is what is known of a DaemonSet between two looks at it: node by node and in sums, so that a change costs what it concerns and not
+// what there is.
+type daemon struct {
+	ref
+	generation  int64
+	required    nodeaffinity.RequiredNodeAffinity
+	tolerations []corev1.Toleration
+	node        string // the only one, if the template names it
+	hash        string // the label of pods of today's template
+
+	berths  map[string]*berth
+	touched map[string]struct{} // nodes to be looked at
+	all     bool                // every node is to be looked at
+	sums    sums
+	behind  nameHeap // nodes with an old pod, and some that had one
+
+	failures map[string]failure // pods that have ended before their time, by node
+}
+
+// berth is a node as one DaemonSet sees it.
+type berth struct {
+	pods   []*pod // also those that are deleting or have ended
+	is     berthState
+	queued bool // in daemon.behind
+}
+
+// berthState is what a node adds to the sums. All but kept and misscheduled are only said of nodes that should have a pod.
+type berthState struct {
+	wanted, kept     bool // a pod should be here; a pod that is here may stay
+	misscheduled     bool
+	current          bool // there is a pod
+	ready, available bool
+	updated          bool // the oldest pod is of today's template
+	behind           bool // the only pod is of another one
+	surging          bool // there is one of each
+}
+
+type sums struct{ desired, current, misscheduled, ready, available, updated, surging int }
+
+func (s *sums) add(is berthState, sign int) {
+	for _, part := range []struct {
+		n  *int
+		is bool
+	}{{&s.desired, is.wanted}, {&s.current, is.current}, {&s.misscheduled, is.misscheduled}, {&s.ready, is.ready},
+		{&s.available, is.available}, {&s.updated, is.updated}, {&s.surging, is.surging}} {
+		if part.is {
+			*part.n += sign
+		}
+	}
+}
+
+// noticedDaemonSet keeps what is known of the set. A change of its spec concerns every node.
+func (e *Engine) noticedDaemonSet(old, o *object) {
+	if o == nil {
+		delete(e.daemons, old.meta.GetUID())
+		return
+	}
+	set := o.obj.(*appsv1.DaemonSet)
+	d := e.daemons[set.UID]
+	if d == nil {
+		d = &daemon{ref: o.ref, berths: map[string]*berth{}, touched: map[string]struct{}{}}
+		e.daemons[set.UID] = d
+		for _, p := range e.flock(set.UID).pods {
+			if p.counted.controlled {
+				d.addPod(p)
+			}
+		}
+	} else if d.generation == set.Generation {
+		return
+	}
+	d.generation, d.all, d.failures = set.Generation, true, map[string]failure{}
+	d.required = nodeaffinity.GetRequiredNodeAffinity(&corev1.Pod{Spec: set.Spec.Template.Spec})
+	d.tolerations, d.node = daemonTolerations(&set.Spec.Template.Spec), set.Spec.Template.Spec.NodeName
+}
+
+// daemonTolerations are the template's, and those that pods of every DaemonSet have: they stay where others have to leave.
+func daemonTolerations(spec *corev1.PodSpec) []corev1.Toleration {
+	out := slices.Clone(spec.Tolerations)
+	add := func(key string, effect corev1.TaintEffect) {
+		t := corev1.Toleration{Key: key, Operator: corev1.TolerationOpExists, Effect: effect}
+		for i := range out {
+			if out[i].MatchToleration(&t) {
+				out[i] = t // for ever, whatever the template says
+				return
+			}
+		}
+		out = append(out, t)
+	}
+	add(corev1.TaintNodeNotReady, corev1.TaintEffectNoExecute)
+	add(corev1.TaintNodeUnreachable, corev1.TaintEffectNoExecute)
+	add(corev1.TaintNodeDiskPressure, corev1.TaintEffectNoSchedule)
+	add(corev1.TaintNodeMemoryPressure, corev1.TaintEffectNoSchedule)
+	add(corev1.TaintNodePIDPressure, corev1.TaintEffectNoSchedule)
+	add(corev1.TaintNodeUnschedulable, corev1.TaintEffectNoSchedule)
+	if spec.HostNetwork {
+		add(corev1.TaintNodeNetworkUnavailable, corev1.TaintEffectNoSchedule)
+	}
+	return out
+}
+
+// noticedBerths marks the node for every DaemonSet if anything by which they choose is different now.
+func (e *Engine) noticedBerths(old, o *object) {
+	name := cmp.Or(old, o).name
+	if old != nil && o != nil {
+		a, b := old.obj.(*corev1.Node), o.obj.(*corev1.Node)
+		if maps.Equal(a.Labels, b.Labels) && slices.EqualFunc(a.Spec.Taints, b.Spec.Taints, func(x, y corev1.Taint) bool {
+			return x.Key == y.Key && x.Value == y.Value && x.Effect == y.Effect
+		}) {
+			return
+		}
+	}
+	for _, d := range e.daemons {
+		e.touchBerth(d, name)
+	}
+}
+
+func (e *Engine) touchBerth(d *daemon, node string) {
+	if d.all {
+		e.mark(key{area: areaDaemonSet, ns: d.ns, name: d.name})
+		return
+	}
+	e.mark(key{area: areaBerth, ns: d.ns, name: d.name, resource: node})
+}
+
+// countBerth keeps the pods of a DaemonSet by node, and marks the node of one that counts as something else from now on.
+func (e *Engine) countBerth(f *flock, p *pod, is tally) {
+	if !f.known || f.owner.gr != DaemonSets {
+		return
+	}
+	d := e.daemons[f.uid]
+	if d == nil {
+		return // its pods are gathered when it is noticed
+	}
+	switch {
+	case is.controlled && !p.counted.controlled:
+		d.addPod(p)
+	case !is.controlled:
+		d.dropPod(p)
+	}
+	e.touchBerth(d, berthOf(p))
+}
+
+// berthOf is the node that a pod is on or was made for.
+func berthOf(p *pod) string {
+	if p.rec.Node != "" {
+		return p.rec.Node
+	}
+	node, _ := api.PinnedTo(p.rec.Spec())
+	return node
+}
+
+func (d *daemon) addPod(p *pod) {
+	b := d.berths[berthOf(p)]
+	if b == nil {
+		b = &berth{}
+		d.berths[berthOf(p)] = b
+	}
+	b.pods = append(b.pods, p)
+}
+
+func (d *daemon) dropPod(p *pod) {
+	if b := d.berths[berthOf(p)]; b != nil {
+		b.pods = slices.DeleteFunc(b.pods, func(q *pod) bool { return q == p })
+	}
+}
+
+// eligible says whether the node should have a pod, and whether one that is there may stay: a taint that keeps new pods away ends none.
+func (d *daemon) eligible(n *corev1.Node) (wanted, kept bool) {
+	if d.node != "" && d.node != n.Name {
+		return false, false
+	}
+	if ok, err := d.required.Match(n); err != nil || !ok {
+		return false, false
+	}
+	wanted, kept = true, true
+	for i := range n.Spec.Taints {
+		t := &n.Spec.Taints[i]
+		if t.Effect == corev1.TaintEffectPreferNoSchedule || slices.ContainsFunc(d.tolerations, func(x corev1.Toleration) bool { return sched.Tolerates(&x, t) }) {
+			continue
+		}
+		wanted, kept = false, kept && t.Effect != corev1.TaintEffectNoExecute
+	}
+	return wanted, kept
+}
+
+// look counts one node anew.
+func (d *daemon) look(e *Engine, node string, minReadySeconds int32) {
+	b := d.berths[node]
+	if b == nil {
+		b = &berth{}
+		d.berths[node] = b
+	}
+	d.sums.add(b.is, -1)
+	b.is = berthState{}
+	if o := e.object(Nodes, "", node); o != nil {
+		b.is.wanted, b.is.kept = d.eligible(o.obj.(*corev1.Node))
+	}
+	next := d.lookAtPods(e, b, minReadySeconds)
+	d.sums.add(b.is, 1)
+	if !next.IsZero() {
+		e.wake(key{area: areaBerth, ns: d.ns, name: d.name, resource: node}, next)
+	}
+	switch {
+	case b.is.behind && !b.queued:
+		b.queued = true
+		heap.Push(&d.behind, node)
+	case !b.is.wanted && len(b.pods) == 0:
+		delete(d.berths, node)
+	}
+}
+
+// lookAtPods says what the pods of a node add up to. next is when one will have been ready for long enough; zero is never.
+func (d *daemon) lookAtPods(e *Engine, b *berth, minReadySeconds int32) (next time.Time) {
+	is := &b.is
+	if !is.wanted {
+		is.misscheduled = len(b.pods) > 0
+		return next
+	}
+	is.current = len(b.pods) > 0
+	live, young := b.live(), 0
+	for _, p := range live {
+		ok, at := e.availableSince(p, minReadySeconds)
+		is.ready = is.ready || e.ready(p)
+		is.available = is.available || ok
+		if !ok && !at.IsZero() && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+		if d.updated(p) {
+			young++
+		}
+	}
+	is.updated = len(live) > 0 && d.updated(live[0])
+	is.behind = len(live) == 1 && young == 0
+	is.surging = young > 0 && young < len(live)
+	return next
+}
+
+func (d *daemon) updated(p *pod) bool { return revisionLabel(p) == d.hash }
+
+// live are the pods that are neither deleting nor ended, those that have a node first, then the oldest.
+func (b *berth) live() []*pod {
+	if len(b.pods) == 1 && !b.pods[0].deleting() && !b.pods[0].rec.Terminal() {
+		return b.pods
+	}
+	var out []*pod
+	for _, p := range b.pods {
+		if !p.deleting() && !p.rec.Terminal() {
+			out = append(out, p)
+		}
+	}
+	slices.SortFunc(out, func(x, y *pod) int {
+		return cmp.Or(-compareBool(x.rec.Node != "", y.rec.Node != ""), cmp.Compare(x.rec.Created, y.rec.Created), strings.Compare(x.name(), y.name()))
+	})
+	return out
+}
+
+// nextBehind takes the first node with an available old pod; nil if there is none. Those that are not available are replaced when they are looked at.
+func (d *daemon) nextBehind() (string, *berth) {
+	for len(d.behind) > 0 {
+		name := heap.Pop(&d.behind).(string)
+		b := d.berths[name]
+		if b == nil {
+			continue
+		}
+		b.queued = false
+		if b.is.behind && b.is.available {
+			return name, b
+		}
+	}
+	return "", nil
+}
+
+// failedDaemon has every node of a DaemonSet looked at again, since some pods were not made.
+func (e *Engine) failedDaemon(owner types.UID) {
+	if d := e.daemons[owner]; d != nil {
+		d.all = true
+	}
+}
+
+// nameHeap is a heap of names, the first in order on top.
+type nameHeap []string
+
+func (h nameHeap) Len() int           { return len(h) }
+func (h nameHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h nameHeap) Less(i, j int) bool { return h[i] < h[j] }
+func (h *nameHeap) Push(x any)        { *h = append(*h, x.(string)) }
+func (h *nameHeap) Pop() any {
+	old := *h
+	s := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return s
+}
