@@ -176,8 +176,8 @@ const objectRows = 8
 
 func rowCount(op ops.Op) int {
 	switch o := op.(type) {
-	case *ops.PlanPods:
-		return len(o.Rows)
+	case *ops.PlanPods: // pods of a StatefulSet are plans of one row each
+		return len(o.Rows) + objectRows
 	case *ops.PodStatuses:
 		return len(o.Rows) * objectRows
 	case *ops.DeletePods:

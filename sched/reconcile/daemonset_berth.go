@@ -49,7 +49,7 @@ type berthState struct {
 	misscheduled     bool
 	current          bool // there is a pod
 	ready, available bool
-	updated          bool // the oldest pod is of today's template
+	updated          bool // the pod, or the one that would be kept of several, is of today's template
 	behind           bool // the only pod is of another one
 	surging          bool // there is one of each
 }
@@ -256,7 +256,7 @@ func (d *daemon) lookAtPods(e *Engine, b *berth, minReadySeconds int32) (next ti
 
 func (d *daemon) updated(p *pod) bool { return revisionLabel(p) == d.hash }
 
-// live are the pods that are neither deleting nor ended, those that have a node first, then the oldest.
+// live are the pods that are neither deleting nor ended, the one to keep first: that has a node, is ready, has been so for longest, is oldest.
 func (b *berth) live() []*pod {
 	if len(b.pods) == 1 && !b.pods[0].deleting() && !b.pods[0].rec.Terminal() {
 		return b.pods
@@ -268,7 +268,8 @@ func (b *berth) live() []*pod {
 		}
 	}
 	slices.SortFunc(out, func(x, y *pod) int {
-		return cmp.Or(-compareBool(x.rec.Node != "", y.rec.Node != ""), cmp.Compare(x.rec.Created, y.rec.Created), strings.Compare(x.name(), y.name()))
+		return cmp.Or(-compareBool(x.rec.Node != "", y.rec.Node != ""), -compareBool(x.counted.ready, y.counted.ready),
+			cmp.Compare(x.rec.Status.ReadySince(), y.rec.Status.ReadySince()), cmp.Compare(x.rec.Created, y.rec.Created), strings.Compare(x.name(), y.name()))
 	})
 	return out
 }

@@ -38,13 +38,15 @@ func (m *muster) clearEnded(node string, b *berth) {
 
 // backsOff says whether a node has to wait with its next pod; if so it comes back then. If not the next time will be longer.
 func (m *muster) backsOff(node string) bool {
-	f, again := m.d.failures[node]
-	if again && m.e.now.Sub(f.last) > 2*daemonDelayMax {
-		f, again = failure{}, false
+	f := m.d.failures[node]
+	if m.e.now.Sub(f.last) > 2*daemonDelayMax {
+		f = failure{}
 	}
-	if at := f.last.Add(min(daemonDelayMin<<min(f.count-1, 10), daemonDelayMax)); again && m.e.now.Before(at) {
-		m.e.wake(key{area: areaBerth, ns: m.w.ns, name: m.w.name, resource: node}, at)
-		return true
+	if f.count > 0 {
+		if at := f.last.Add(min(daemonDelayMin<<min(f.count-1, 10), daemonDelayMax)); m.e.now.Before(at) {
+			m.e.wake(key{area: areaBerth, ns: m.w.ns, name: m.w.name, resource: node}, at)
+			return true
+		}
 	}
 	m.d.failures[node] = failure{f.count + 1, m.e.now}
 	return false

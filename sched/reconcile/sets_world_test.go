@@ -128,11 +128,11 @@ func (w *world) images(app string) (out []string) {
 	return out
 }
 
-// byNode are the images of an application's pods that are not deleting, by node.
+// byNode are the images of an application's controlled pods that are not deleting, by node.
 func (w *world) byNode(app string) map[string][]string {
 	out := map[string][]string{}
 	for _, uid := range slices.Sorted(maps.Keys(w.mine(app))) {
-		if p := w.mine(app)[uid]; !p.Deleting() {
+		if p := w.mine(app)[uid]; !p.Deleting() && p.Controller() != nil {
 			out[p.Node] = append(out[p.Node], p.Spec().Containers[0].Image)
 		}
 	}

@@ -453,6 +453,7 @@ func (w *world) watchStateful(name string) {
 					if w.podNamed(op.Template.GenerateName+r.Suffix) != nil || i >= n {
 						w.t.Fatalf("pod %s is made: it exists or is too many\n%s", r.Suffix, strings.Join(w.trace, "\n"))
 					}
+					w.checkClaimsOf(s, op.Template.GenerateName+r.Suffix)
 					for k := range i {
 						if ordered && !well(k) {
 							w.t.Fatalf("pod %d is made before %d is well\n%s", i, k, strings.Join(w.trace, "\n"))
@@ -477,6 +478,16 @@ func (w *world) watchStateful(name string) {
 		}
 		if deleted+unwell > max(e.maxUnavailable(), unwell) {
 			w.t.Fatalf("%d pods are not well and %d more would go, %d may be missing\n%s", unwell, deleted, e.maxUnavailable(), strings.Join(w.trace, "\n"))
+		}
+	}
+}
+
+// checkClaimsOf wants a new pod's claims to be there, and none of them to be about to go with the pod before.
+func (w *world) checkClaimsOf(s *appsv1.StatefulSet, pod string) {
+	for _, t := range s.Spec.VolumeClaimTemplates {
+		o := w.objects[ref{Claims, s.Namespace, t.Name + "-" + pod}]
+		if o == nil || o.meta.GetDeletionTimestamp() != nil || ownedByPod(o.meta, pod) {
+			w.t.Fatalf("pod %s is made for a claim that is not there to stay\n%s", pod, strings.Join(w.trace, "\n"))
 		}
 	}
 }
