@@ -176,8 +176,8 @@ const objectRows = 8
 
 func rowCount(op ops.Op) int {
 	switch o := op.(type) {
-	case *ops.PlanPods: // pods of a StatefulSet are plans of one row each
-		return len(o.Rows) + objectRows
+	case *ops.PlanPods: // one that is a pod of a StatefulSet has but one
+		return max(len(o.Rows), objectRows)
 	case *ops.PodStatuses:
 		return len(o.Rows) * objectRows
 	case *ops.DeletePods:

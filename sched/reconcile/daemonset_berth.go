@@ -43,7 +43,7 @@ type berth struct {
 	queued bool // in daemon.behind
 }
 
-// berthState is what a node adds to the sums. All but kept and misscheduled are only said of nodes that should have a pod.
+// berthState is what a node adds to the sums. All but kept, misscheduled and surging are only said of nodes that should have a pod.
 type berthState struct {
 	wanted, kept     bool // a pod should be here; a pod that is here may stay
 	misscheduled     bool
@@ -230,17 +230,11 @@ func (d *daemon) look(e *Engine, node string, minReadySeconds int32) {
 
 // lookAtPods says what the pods of a node add up to. next is when one will have been ready for long enough; zero is never.
 func (d *daemon) lookAtPods(e *Engine, b *berth, minReadySeconds int32) (next time.Time) {
-	is := &b.is
-	if !is.wanted {
-		is.misscheduled = len(b.pods) > 0
-		return next
-	}
-	is.current = len(b.pods) > 0
-	live, young := b.live(), 0
+	is, live, young := &b.is, b.live(), 0
 	for _, p := range live {
 		ok, at := e.availableSince(p, minReadySeconds)
-		is.ready = is.ready || e.ready(p)
-		is.available = is.available || ok
+		is.ready = is.ready || is.wanted && e.ready(p)
+		is.available = is.available || is.wanted && ok
 		if !ok && !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next = at
 		}
@@ -248,8 +242,10 @@ func (d *daemon) lookAtPods(e *Engine, b *berth, minReadySeconds int32) (next ti
 			young++
 		}
 	}
-	is.updated = len(live) > 0 && d.updated(live[0])
-	is.behind = len(live) == 1 && young == 0
+	is.misscheduled = !is.wanted && len(b.pods) > 0
+	is.current = is.wanted && len(b.pods) > 0
+	is.updated = is.wanted && len(live) > 0 && d.updated(live[0])
+	is.behind = is.wanted && len(live) == 1 && young == 0
 	is.surging = young > 0 && young < len(live)
 	return next
 }
@@ -288,6 +284,13 @@ func (d *daemon) nextBehind() (string, *berth) {
 		}
 	}
 	return "", nil
+}
+
+// retryBerth marks the node of a DaemonSet's pod of which something did not apply.
+func (e *Engine) retryBerth(f *flock, p *pod) {
+	if d := e.daemons[f.uid]; d != nil {
+		e.retry(key{area: areaBerth, ns: d.ns, name: d.name, resource: berthOf(p)}, e.now)
+	}
 }
 
 // failedDaemon has every node of a DaemonSet looked at again, since some pods were not made.

@@ -291,6 +291,7 @@ func TestAnyDaemonSetConverges(t *testing.T) {
 		}
 		w.put(DaemonSets, d)
 		w.watchDaemon("log")
+		stop := w.losing(t)
 		for range rapid.IntRange(1, 15).Draw(t, "actions") {
 			actDaemon(t, w)
 			if rapid.Bool().Draw(t, "settle") {
@@ -302,17 +303,16 @@ func TestAnyDaemonSetConverges(t *testing.T) {
 			}
 			w.now = w.now.Add(time.Duration(rapid.IntRange(0, 3).Draw(t, "seconds")) * time.Second)
 		}
+		stop()
 		for i := range 5 {
 			n := fmt.Sprintf("n%d", i+1)
 			delete(w.dead, n)
 			w.e.NodeUp(n)
 		}
-		for range 12 { // longer than any pod of these histories is waited for
-			w.converge()
-			w.now = w.now.Add(2 * time.Minute)
-		}
+		w.outlast()
 		w.checkDaemon(t)
 		checkSums(t, w)
+		w.inherit()
 	})
 }
 

@@ -401,6 +401,10 @@ func (e *Engine) failedObject(r ref, o runtime.Object) {
 	case Nodes:
 		k = key{area: areaNode, name: r.name}
 		e.giveBackCIDR(o)
+		if known := e.objects[r]; known != nil {
+			e.setNode(known.obj.(*corev1.Node)) // which was told what did not become true
+			e.roomFreed = true
+		}
 	case Namespaces:
 		k = key{area: areaNamespace, name: r.name}
 	case Endpoints:
@@ -410,7 +414,9 @@ func (e *Engine) failedObject(r ref, o runtime.Object) {
 	case Claims:
 		k = key{area: areaClaim, ns: r.ns, name: r.name}
 		e.failedClaim(mustMeta(o))
+		e.retry(protectionKey(r), e.now)
 	case Volumes:
+		e.retry(protectionKey(r), e.now)
 		k = key{area: areaVolume, name: r.name}
 		if c, ok := claimOf(o.(*corev1.PersistentVolume)); ok {
 			e.retry(key{area: areaClaim, ns: c.Namespace, name: c.Name}, e.now)
@@ -418,7 +424,7 @@ func (e *Engine) failedObject(r ref, o runtime.Object) {
 	case EndpointSlices:
 		e.failedSlice(r, o)
 		return
-	case Claims, Volumes, AttributesClasses:
+	case AttributesClasses:
 		e.retry(protectionKey(r), e.now)
 	case ServiceCIDRs:
 		e.retry(key{area: areaRange, name: r.name}, e.now)

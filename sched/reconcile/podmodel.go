@@ -371,7 +371,10 @@ func (e *Engine) failedPodPut(r ref) {
 	if e.terminating(r.ns) {
 		e.retry(key{area: areaNamespace, name: r.ns}, e.now)
 	}
-	e.flocksOf(p, func(f *flock) { e.retryFlock(f) })
+	e.flocksOf(p, func(f *flock) {
+		e.retryFlock(f)
+		e.retryBerth(f, p)
+	})
 	e.orphanAppeared(p)
 	e.retryGarbage(r, p.rec.Template.Pod)
 }

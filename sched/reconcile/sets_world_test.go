@@ -3,13 +3,18 @@ package reconcile
 import (
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"pgregory.net/rapid"
 
 	"github.com/peapod-sh/peapod/api"
 	"github.com/peapod-sh/peapod/api/ops"
@@ -39,6 +44,64 @@ func testDaemonSet(name string) *appsv1.DaemonSet {
 	}
 	api.KindFor(DaemonSets).Default(d)
 	return d
+}
+
+// losing has some ops of the controllers of sets fail from now on, until stop is called.
+func (w *world) losing(t *rapid.T) (stop func()) {
+	odds := rapid.SampledFrom([]int{0, 3, 10}).Draw(t, "one op lost of")
+	r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "loss"), 1))
+	w.lose = func(op ops.Op) bool { return w.stepping && odds > 0 && aboutSets(op) && r.IntN(odds) == 0 }
+	return func() { w.lose = nil }
+}
+
+func aboutSets(op ops.Op) bool {
+	switch op := op.(type) {
+	case *ops.PlanPods, *ops.DeletePods:
+		return true
+	case *ops.Put:
+		switch op.Resource {
+		case StatefulSets, DaemonSets, ControllerRevisions, Nodes:
+			return true
+		case Claims:
+			return op.Expect == 0
+		}
+	case *ops.Delete:
+		return op.Resource == ControllerRevisions
+	}
+	return false
+}
+
+// outlast lets everything come to rest, also what waits for its time.
+func (w *world) outlast() {
+	for range 12 {
+		w.converge()
+		w.now = w.now.Add(2 * time.Minute)
+	}
+}
+
+// inherit checks that a new leader's engine, which knows nothing but the state, finds nothing to do.
+func (w *world) inherit() {
+	old := w.e
+	w.e = New(Config{Seed: 99, ClusterCIDR: old.cfg.ClusterCIDR})
+	for _, k := range slices.SortedFunc(maps.Keys(w.pods), func(a, b types.NamespacedName) int { return strings.Compare(a.Name, b.Name) }) {
+		w.observe(&api.Change{Resource: Pods, Namespace: k.Namespace, Name: k.Name, NewPod: w.pods[k]})
+	}
+	for _, r := range slices.SortedFunc(maps.Keys(w.objects), compareRefs) {
+		o := w.objects[r]
+		w.observe(&api.Change{Revision: o.rev, Resource: r.gr, Namespace: r.ns, Name: r.name, New: o.obj})
+	}
+	for _, o := range w.list(Nodes) {
+		w.e.NodeUp(o.name)
+	}
+	for range 2 {
+		out, _ := w.e.Step(w.now)
+		for _, op := range out {
+			if put, ok := op.(*ops.Put); !ok || put.Resource != Events {
+				w.t.Fatalf("a new leader wants %v", describe([]ops.Op{op}))
+			}
+		}
+	}
+	w.e = old
 }
 
 func (w *world) statefulSet(name string) *appsv1.StatefulSet {

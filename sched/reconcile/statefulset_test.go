@@ -346,6 +346,7 @@ func TestAnyStatefulSetConverges(t *testing.T) {
 		}
 		w.put(StatefulSets, s)
 		w.watchStateful("db")
+		stop := w.losing(t)
 		for range rapid.IntRange(1, 15).Draw(t, "actions") {
 			actStateful(t, w)
 			if rapid.Bool().Draw(t, "settle") {
@@ -356,12 +357,14 @@ func TestAnyStatefulSetConverges(t *testing.T) {
 			}
 			w.now = w.now.Add(time.Duration(rapid.IntRange(0, 3).Draw(t, "seconds")) * time.Second)
 		}
+		stop()
 		for _, n := range []string{"n1", "n2", "n3"} {
 			delete(w.dead, n)
 			w.e.NodeUp(n)
 		}
-		w.converge()
+		w.outlast()
 		w.checkStateful(t)
+		w.inherit()
 	})
 }
 
