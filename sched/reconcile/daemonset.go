@@ -105,7 +105,7 @@ func (m *muster) take() []string {
 		}
 	}
 	nodes := slices.Sorted(maps.Keys(d.touched))
-	clear(d.touched)
+	d.touched = emptied(d.touched)
 	return nodes
 }
 

@@ -79,11 +79,20 @@ func (a *agenda) take(ar area) []key {
 		return nil
 	}
 	keys := slices.SortedFunc(maps.Keys(a.dirty[ar]), compareKeys)
-	clear(a.dirty[ar])
+	a.dirty[ar] = emptied(a.dirty[ar])
 	for _, k := range keys {
 		delete(a.due, k)
 	}
 	return keys
+}
+
+// emptied is the map without its entries, or a new one if there were many: going through a map takes as long as it once was big.
+func emptied[K comparable](m map[K]struct{}) map[K]struct{} {
+	if len(m) > smallMap {
+		return map[K]struct{}{}
+	}
+	clear(m)
+	return m
 }
 
 // wake marks the key at a time; a later call replaces the time.

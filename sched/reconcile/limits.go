@@ -34,6 +34,9 @@ const (
 	// addresses from it.
 	rangePause = 2 * time.Second
 
+	// smallMap is how many entries a map may have had that is emptied and used again.
+	smallMap = 64
+
 	// suffixLength is that of generated names.
 	suffixLength = 5
 )
