@@ -39,6 +39,10 @@ const (
 
 // AppendProto appends the protobuf encoding of core/v1 Pod, byte for byte what the typed pod's would be.
 func (e *PodEncoder) AppendProto(b []byte, r *PodRecord) ([]byte, error) {
+	if r.Template.pinsToOwn() {
+		whole, err := r.Pod().Marshal()
+		return append(b, whole...), err
+	}
 	if e.protoOf != r.Template {
 		parts, err := cutProto(r.Template.Encoded)
 		if err != nil {
@@ -204,6 +208,9 @@ func (e *PodEncoder) jsonParts(r *PodRecord) (jsonParts, error) {
 }
 
 func cutJSON(template *corev1.Pod, node bool) (jsonParts, error) {
+	if own, pinned := PinnedTo(&template.Spec); pinned && own == "" {
+		return jsonParts{}, nil
+	}
 	p := *template
 	p.Name, p.UID, p.ResourceVersion, p.Generation = markName, types.UID(markUID), markRevision, markGeneration
 	p.CreationTimestamp = metav1.Unix(markCreated, 0)

@@ -28,7 +28,9 @@ func encodedPods(t *testing.T) []*PodRecord {
 		ContainerStatuses: []corev1.ContainerStatus{{Name: "main", Ready: true, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: now}}}}}
 	noPhase := corev1.PodStatus{Message: "no phase"}
 	var out []*PodRecord
-	for _, pod := range []*corev1.Pod{web, marked, {}} {
+	pinned := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Labels: map[string]string{"app": "log"}}}
+	PinTo(&pinned.Spec, "")
+	for _, pod := range []*corev1.Pod{web, marked, pinned, {}} {
 		template, err := NewPodTemplate(pod)
 		if err != nil {
 			t.Fatal(err)

@@ -94,6 +94,9 @@ func (r *PodRecord) Controller() *metav1.OwnerReference {
 func (r *PodRecord) Pod() *corev1.Pod {
 	p := *r.Template.Pod
 	p.Name, p.UID, p.Spec.NodeName = r.Name, r.UID, r.Node
+	if r.Template.pinsToOwn() {
+		PinTo(&p.Spec, r.Node)
+	}
 	p.ResourceVersion = strconv.FormatUint(r.Revision, 10)
 	p.CreationTimestamp = metav1.Unix(r.Created, 0)
 	p.Generation = r.Generation

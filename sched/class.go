@@ -52,6 +52,11 @@ func classOf(t *api.PodTemplate) *class {
 }
 
 func newClass(p *corev1.Pod) *class {
+	if node, ok := api.PinnedTo(&p.Spec); ok && node == "" { // each of these pods has a node of its own
+		unpinned := *p
+		unpinned.Spec.Affinity = nil
+		p = &unpinned
+	}
 	c := &class{
 		tolerations: p.Spec.Tolerations,
 		required:    nodeaffinity.GetRequiredNodeAffinity(p),

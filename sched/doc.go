@@ -6,7 +6,7 @@
 // description are answered once a class and remembered, room and ports are looked at in the
 // columns, and the score of every fitting node becomes one packed integer. A heap of those gives
 // the nodes; after each placement only the taken node's key is computed again, so a pod costs
-// O(log nodes).
+// O(log nodes). PlaceOn asks one node only, for pods that may run on no other.
 //
 // Invariants: the key of a node depends on nothing but the class and that node's own columns (so
 // that one fix-up after a placement is enough); no node is given more than its allocatable

@@ -24,7 +24,7 @@ var (
 		{"NodeUnschedulable", checkSchedulable, says("node(s) were unschedulable")},
 		{"NodeName", checkName, says("node(s) didn't match the requested node name")},
 		{"TaintToleration", checkTaints, explainTaints},
-		{"NodeAffinity", checkAffinity, says("node(s) didn't match Pod's node affinity/selector")},
+		{"NodeAffinity", checkAffinity, says(causeOtherNode)},
 	}
 	dynamicFilters = []filter{
 		{"NodePorts", checkPorts, says("node(s) didn't have free ports for the requested pod ports")},
@@ -127,6 +127,9 @@ func explainRoom(t *Table, i int32, c *class) []string {
 	}
 	return out
 }
+
+// causeOtherNode is what a pod's selector and node affinity have against a node.
+const causeOtherNode = "node(s) didn't match Pod's node affinity/selector"
 
 const noNodes = "no nodes available to schedule pods"
 

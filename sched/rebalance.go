@@ -89,6 +89,7 @@ func (t *Table) tryMove(p Movable, from int32, c *class) (Move, bool) {
 			return m, true
 		}
 	}
+	t.RemovePod(p.UID) // from where Place put it
 	t.take(from, p.UID, taken)
 	return Move{}, false
 }

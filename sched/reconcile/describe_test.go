@@ -61,6 +61,16 @@ func describePut(op *ops.Put) string {
 		}
 		return fmt.Sprintf("put deployment %s has %d updated %d ready %d available %d unavailable %d %s", name, o.Status.Replicas,
 			o.Status.UpdatedReplicas, o.Status.ReadyReplicas, o.Status.AvailableReplicas, o.Status.UnavailableReplicas, strings.Join(c, " "))
+	case *appsv1.StatefulSet:
+		s := &o.Status
+		return fmt.Sprintf("put statefulset %s has %d ready %d available %d current %d of %s updated %d of %s", name, s.Replicas, s.ReadyReplicas,
+			s.AvailableReplicas, s.CurrentReplicas, s.CurrentRevision, s.UpdatedReplicas, s.UpdateRevision)
+	case *appsv1.DaemonSet:
+		s := &o.Status
+		return fmt.Sprintf("put daemonset %s wants %d has %d astray %d ready %d available %d updated %d", name, s.DesiredNumberScheduled,
+			s.CurrentNumberScheduled, s.NumberMisscheduled, s.NumberReady, s.NumberAvailable, s.UpdatedNumberScheduled)
+	case *appsv1.ControllerRevision:
+		return fmt.Sprintf("put controllerrevision %s number %d", name, o.Revision)
 	case *discoveryv1.EndpointSlice:
 		var in, out int
 		for _, ep := range o.Endpoints {

@@ -42,6 +42,8 @@ type Engine struct {
 	storage
 	disruption
 	autoscaling
+	revisions
+	daemons   map[types.UID]*daemon
 	pending   pendingPods
 	cidrs     *cidrPool
 	recorder  recorder
@@ -54,6 +56,7 @@ func New(cfg Config) *Engine {
 	return &Engine{
 		cfg: cfg, names: newGenerator(cfg.Seed), table: sched.NewTable(cfg.Seed),
 		agenda: newAgenda(), model: newModel(), output: newOutput(), storage: newStorage(), disruption: newDisruption(), autoscaling: newAutoscaling(),
+		revisions: newRevisions(), daemons: map[types.UID]*daemon{},
 		pending: newPendingPods(), cidrs: newCIDRPool(cfg.ClusterCIDR, cfg.NodeMaskBits),
 		recorder: newRecorder(), liveness: map[string]liveness{},
 	}
@@ -114,6 +117,9 @@ func (e *Engine) Step(now time.Time) (out []ops.Op, next time.Time) {
 	e.run(areaCronJob, e.syncCronJob)
 	e.run(areaJob, e.syncJob)
 	e.run(areaTracked, e.syncTracked)
+	e.run(areaStatefulSet, e.syncStatefulSet)
+	e.run(areaBerth, e.syncBerth)
+	e.run(areaDaemonSet, e.syncDaemonSet)
 	e.run(areaEphemeral, e.syncEphemeral)
 	e.run(areaVolume, e.syncVolume)
 	e.run(areaClaim, e.syncClaim)
@@ -147,6 +153,9 @@ var (
 	ReplicaSets            = schema.GroupResource{Group: "apps", Resource: "replicasets"}
 	Deployments            = schema.GroupResource{Group: "apps", Resource: "deployments"}
 	CronJobs               = schema.GroupResource{Group: "batch", Resource: "cronjobs"}
+	StatefulSets           = schema.GroupResource{Group: "apps", Resource: "statefulsets"}
+	DaemonSets             = schema.GroupResource{Group: "apps", Resource: "daemonsets"}
+	ControllerRevisions    = schema.GroupResource{Group: "apps", Resource: "controllerrevisions"}
 	Jobs                   = schema.GroupResource{Group: "batch", Resource: "jobs"}
 	EndpointSlices         = schema.GroupResource{Group: "discovery.k8s.io", Resource: "endpointslices"}
 	IPAddresses            = schema.GroupResource{Group: "networking.k8s.io", Resource: "ipaddresses"}

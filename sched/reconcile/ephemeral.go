@@ -39,6 +39,7 @@ func (e *Engine) ephemeralClaim(p *pod, name types.NamespacedName, t *corev1.Per
 
 // failedClaim lets the pod that a claim is to be made for ask again.
 func (e *Engine) failedClaim(m metav1.Object) {
+	e.eachEnsemble(m.GetNamespace(), m.GetName(), func(k key) { e.retry(k, e.now) })
 	if w := metav1.GetControllerOfNoCopy(m); w != nil && w.Kind == "Pod" {
 		e.retry(key{area: areaEphemeral, ns: m.GetNamespace(), name: w.Name}, e.now)
 	}

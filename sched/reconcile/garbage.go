@@ -68,6 +68,9 @@ func (e *Engine) retryGarbage(r ref, m metav1.Object) {
 	}
 	for _, w := range m.GetOwnerReferences() {
 		e.dependentChanged(w.UID)
+		if _, there := e.exists(w.UID); !there {
+			e.retry(key{area: areaItem, resource: r.gr.String(), ns: r.ns, name: r.name}, e.now)
+		}
 	}
 	if r.ns != "" && e.terminating(r.ns) {
 		e.retry(key{area: areaNamespace, name: r.ns}, e.now)

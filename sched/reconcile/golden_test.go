@@ -94,6 +94,16 @@ func (w *world) command(t *testing.T, words []string) {
 		surge, unavailable := intstr.FromInt32(number(3)), intstr.FromInt32(number(4))
 		d.Spec.Strategy.RollingUpdate = &appsv1.RollingUpdateDeployment{MaxSurge: &surge, MaxUnavailable: &unavailable}
 		w.put(Deployments, d)
+	case "statefulset": // name, replicas
+		w.put(StatefulSets, testStatefulSet(arg(1), number(2)))
+	case "daemonset": // name
+		w.put(DaemonSets, testDaemonSet(arg(1)))
+	case "change": // a kind, a name, a word and its argument
+		w.changeSet(t, arg(1), arg(2), arg(3), arg(4))
+	case "node": // a name, cpus
+		w.addNode(arg(1), arg(2), "110")
+	case "taint": // a node, an effect or none
+		w.taint(arg(1), corev1.TaintEffect(arg(2)))
 	case "job": // name, seconds after its end
 		w.put(Jobs, testJob(arg(1), number(2)))
 	case "end":

@@ -24,7 +24,10 @@ const (
 	areaReplicationController
 	areaCronJob
 	areaJob
-	areaTracked   // a pod that a job counts: ns, name
+	areaTracked // a pod that a job counts: ns, name
+	areaStatefulSet
+	areaBerth // a node of a DaemonSet: ns, name, and the node as resource
+	areaDaemonSet
 	areaEphemeral // a pod that wants claims of its own: ns, name
 	areaVolume
 	areaClaim
@@ -41,7 +44,7 @@ const (
 // key is a unit of work.
 type key struct {
 	area     area
-	resource string // for areaItem and areaProtection: the group resource
+	resource string // for areaItem and areaProtection: the group resource; for areaBerth a node
 	ns, name string
 }
 
@@ -80,11 +83,20 @@ func (a *agenda) take(ar area) []key {
 		return nil
 	}
 	keys := slices.SortedFunc(maps.Keys(a.dirty[ar]), compareKeys)
-	clear(a.dirty[ar])
+	a.dirty[ar] = emptied(a.dirty[ar])
 	for _, k := range keys {
 		delete(a.due, k)
 	}
 	return keys
+}
+
+// emptied is the map without its entries, or a new one if there were many: going through a map takes as long as it once was big.
+func emptied[K comparable](m map[K]struct{}) map[K]struct{} {
+	if len(m) > smallMap {
+		return map[K]struct{}{}
+	}
+	clear(m)
+	return m
 }
 
 // wake marks the key at a time; a later call replaces the time.

@@ -44,6 +44,8 @@ const (
 
 	// evictionTimeout is how long a pod may be counted as evicted without being deleted.
 	evictionTimeout = 2 * time.Minute
+	// smallMap is how many entries a map may have had that is emptied and used again.
+	smallMap = 64
 
 	// suffixLength is that of generated names.
 	suffixLength = 5

@@ -305,9 +305,14 @@ func (e *Engine) noticed(old, o *object) {
 		e.noticedBudget(o, any.ns, any.name)
 	case Autoscalers:
 		e.noticedAutoscaler(old, o)
-	case ReplicaSets, ReplicationControllers, Jobs:
+	case ReplicaSets, ReplicationControllers, Jobs, StatefulSets:
 		e.noticedWorkload(old, o)
 		e.markCronJob(any)
+	case DaemonSets:
+		e.noticedWorkload(old, o)
+		e.noticedDaemonSet(old, o)
+	case ControllerRevisions:
+		e.noticedRevision(old, o)
 	case ConfigMaps, Accounts:
 		if o == nil {
 			e.mark(key{area: areaNamespace, name: any.ns})
@@ -317,6 +322,7 @@ func (e *Engine) noticed(old, o *object) {
 		}
 	case Claims:
 		e.noticedClaim(old, o)
+		e.eachEnsemble(any.ns, any.name, e.mark)
 		e.noticedStorage(old, o)
 	case Volumes:
 		e.noticedVolume(old, o)
@@ -334,7 +340,7 @@ func (e *Engine) noticed(old, o *object) {
 
 // markWaiting marks the workloads whose pods may have waited for a service account.
 func (e *Engine) markWaiting(ns string) {
-	for _, gr := range []schema.GroupResource{ReplicaSets, ReplicationControllers, Jobs} {
+	for _, gr := range []schema.GroupResource{ReplicaSets, ReplicationControllers, Jobs, StatefulSets, DaemonSets} {
 		for _, o := range e.list(ns, gr) {
 			e.markObject(o)
 		}
@@ -355,6 +361,8 @@ func (e *Engine) markObject(o *object) {
 		e.mark(key{area: areaJob, ns: o.ns, name: o.name})
 	case CronJobs:
 		e.mark(key{area: areaCronJob, ns: o.ns, name: o.name})
+	case StatefulSets, DaemonSets:
+		e.mark(key{area: workloadAreas[o.gr], ns: o.ns, name: o.name})
 	case Nodes:
 		e.mark(key{area: areaNode, name: o.name})
 	case Services, Endpoints:
@@ -399,9 +407,17 @@ func (e *Engine) failedObject(r ref, o runtime.Object) {
 		}
 	case CronJobs:
 		k = key{area: areaCronJob, ns: r.ns, name: r.name}
+	case StatefulSets, DaemonSets:
+		k = key{area: workloadAreas[r.gr], ns: r.ns, name: r.name}
+	case ControllerRevisions:
+		e.failedRevision(mustMeta(o))
 	case Nodes:
 		k = key{area: areaNode, name: r.name}
 		e.giveBackCIDR(o)
+		if known := e.objects[r]; known != nil {
+			e.setNode(known.obj.(*corev1.Node)) // which was told what did not become true
+			e.roomFreed = true
+		}
 	case Namespaces:
 		k = key{area: areaNamespace, name: r.name}
 	case Endpoints:
@@ -411,7 +427,9 @@ func (e *Engine) failedObject(r ref, o runtime.Object) {
 	case Claims:
 		k = key{area: areaClaim, ns: r.ns, name: r.name}
 		e.failedClaim(mustMeta(o))
+		e.retry(protectionKey(r), e.now)
 	case Volumes:
+		e.retry(protectionKey(r), e.now)
 		k = key{area: areaVolume, name: r.name}
 		if c, ok := claimOf(o.(*corev1.PersistentVolume)); ok {
 			e.retry(key{area: areaClaim, ns: c.Namespace, name: c.Name}, e.now)
@@ -419,7 +437,7 @@ func (e *Engine) failedObject(r ref, o runtime.Object) {
 	case EndpointSlices:
 		e.failedSlice(r, o)
 		return
-	case Claims, Volumes, AttributesClasses:
+	case AttributesClasses:
 		e.retry(protectionKey(r), e.now)
 	case ServiceCIDRs:
 		e.retry(key{area: areaRange, name: r.name}, e.now)

@@ -43,6 +43,7 @@ func (e *Engine) nodeDown(name string) bool { return name != "" && e.liveness[na
 
 // noticedNode keeps the scheduler's table and the address pool.
 func (e *Engine) noticedNode(old, o *object) {
+	e.noticedBerths(old, o)
 	if o == nil {
 		delete(e.turned, old.name)
 		e.table.RemoveNode(old.name)

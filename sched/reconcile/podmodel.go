@@ -116,6 +116,7 @@ func (e *Engine) podGone(p *pod) {
 		e.roomFreed = true
 	}
 	e.ownerGone(p.rec.UID)
+	e.nameFreed(p)
 }
 
 // changePod is the cheap way, for changes of what is the pod's own: status and deletion.
@@ -250,6 +251,7 @@ func (e *Engine) count(p *pod, t tally) {
 	move(&f.terminating, p.counted.terminating, t.terminating)
 	move(&f.labeled, p.counted.labeled, t.labeled)
 	move(&f.strays, p.counted.stray, t.stray)
+	e.countBerth(f, p, t)
 	p.counted = t
 	e.flockChanged(f)
 }
@@ -267,6 +269,7 @@ func (e *Engine) flockChanged(f *flock) {
 // noticedWorkload tells the flock what its owner selects.
 func (e *Engine) noticedWorkload(old, o *object) {
 	if o == nil {
+		delete(e.patches, old.meta.GetUID())
 		if f := e.flocks[old.meta.GetUID()]; f != nil {
 			f.known, f.selector = false, nil
 			for _, p := range f.pods {
@@ -288,6 +291,10 @@ func (e *Engine) noticedWorkload(old, o *object) {
 	case *corev1.ReplicationController:
 		rs := asReplicaSet(w)
 		selector, template = rs.Spec.Selector, rs.Spec.Template.Labels
+	case *appsv1.StatefulSet:
+		selector, template = w.Spec.Selector, w.Spec.Template.Labels
+	case *appsv1.DaemonSet:
+		selector, template = w.Spec.Selector, w.Spec.Template.Labels
 	case *batchv1.Job:
 		selector, template = w.Spec.Selector, w.Spec.Template.Labels
 		if selector == nil {
@@ -328,7 +335,8 @@ func (e *Engine) orphanAppeared(p *pod) {
 }
 
 // workloadAreas are the kinds that control pods, and who looks after them.
-var workloadAreas = map[schema.GroupResource]area{ReplicaSets: areaReplicaSet, ReplicationControllers: areaReplicationController, Jobs: areaJob}
+var workloadAreas = map[schema.GroupResource]area{ReplicaSets: areaReplicaSet, ReplicationControllers: areaReplicationController, Jobs: areaJob,
+	StatefulSets: areaStatefulSet, DaemonSets: areaDaemonSet}
 
 // overdue says whether only finalizers keep a pod that is being deleted: to delete it once more changes nothing, and nobody would hear
 // of it.
@@ -388,7 +396,10 @@ func (e *Engine) failedPodPut(r ref) {
 	if e.terminating(r.ns) {
 		e.retry(key{area: areaNamespace, name: r.ns}, e.now)
 	}
-	e.flocksOf(p, func(f *flock) { e.retryFlock(f) })
+	e.flocksOf(p, func(f *flock) {
+		e.retryFlock(f)
+		e.retryBerth(f, p)
+	})
 	e.orphanAppeared(p)
 	e.retryGarbage(r, p.rec.Template.Pod)
 }
@@ -403,6 +414,7 @@ func (e *Engine) retryFlock(f *flock) {
 
 func (e *Engine) failedPlan(op *ops.PlanPods) {
 	if w := controllerOf(op.Template); w != nil {
+		e.failedDaemon(w.UID)
 		if f := e.flocks[w.UID]; f != nil {
 			e.retryFlock(f)
 		}

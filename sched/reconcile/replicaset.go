@@ -56,12 +56,17 @@ type workload struct {
 
 // adopt takes the orphans that the selector matches. It reports whether it did anything.
 func (e *Engine) adopt(w workload, f *flock) (acted bool) {
+	return e.adoptIf(w, f, func(*pod) bool { return true })
+}
+
+// adoptIf takes those of the orphans that the workload can do with.
+func (e *Engine) adoptIf(w workload, f *flock, fits func(*pod) bool) (acted bool) {
 	s := e.spaces[w.ns]
 	if s == nil || len(s.orphans) == 0 || !f.known {
 		return false
 	}
 	for _, p := range podsByName(maps.Values(s.orphans)) {
-		if p.deleting() || p.rec.Terminal() || !f.selector.Matches(labels.Set(p.rec.Labels())) {
+		if p.deleting() || p.rec.Terminal() || !f.selector.Matches(labels.Set(p.rec.Labels())) || !fits(p) {
 			continue
 		}
 		acted = e.ownPod(p, append(slices.Clone(p.rec.Template.Pod.OwnerReferences), *metav1.NewControllerRef(w.obj, w.gvk))) || acted
@@ -209,25 +214,33 @@ func podPrefix(w workload) string {
 // prepare does to a pod what admission would have done. Without its account it must wait; the account's coming marks the workload, as
 // does a change of what admission reads if it has refused the pod.
 func (e *Engine) prepare(w workload, p *corev1.Pod) bool {
+	why, ok := e.admit(w, p)
+	if why != "" {
+		e.refuse(w, why)
+	}
+	return ok
+}
+
+// admit is prepare without a word to the user: why says what is wrong if that is for the user to know.
+func (e *Engine) admit(w workload, p *corev1.Pod) (why string, ok bool) {
 	name := cmp.Or(p.Spec.ServiceAccountName, p.Spec.DeprecatedServiceAccount, defaultAccount)
 	if e.cfg.PreparePod == nil {
 		p.Spec.ServiceAccountName, p.Spec.DeprecatedServiceAccount = name, name
-		return true
+		return "", true
 	}
 	o := e.object(Accounts, w.ns, name)
 	if o == nil {
 		if name != defaultAccount { // which is about to be made
-			e.refuse(w, fmt.Sprintf("pods %q is forbidden: error looking up service account %s/%s: serviceaccount %q not found",
-				p.GenerateName, w.ns, name, name))
+			why = fmt.Sprintf("pods %q is forbidden: error looking up service account %s/%s: serviceaccount %q not found",
+				cmp.Or(p.Name, p.GenerateName), w.ns, name, name)
 		}
-		return false
+		return why, false
 	}
 	*p = *p.DeepCopy() // the template is the owner's
 	if err := e.cfg.PreparePod(p, o.obj.(*corev1.ServiceAccount), Facts{&e.model}); err != nil {
-		e.refuse(w, err.Error())
-		return false
+		return err.Error(), false
 	}
-	return true
+	return "", true
 }
 
 // saidCreated writes the events of a batch: one a pod for few, one in all for many.

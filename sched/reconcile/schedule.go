@@ -104,6 +104,12 @@ func comparePending(a, b *pod) int {
 }
 
 func (e *Engine) placeGroup(g []*pod) {
+	if node, pinned := api.PinnedTo(g[0].rec.Spec()); pinned && node != "" {
+		for _, p := range g {
+			e.settlePlaced([]*pod{p}, e.table.PlaceOn(p.rec.Template, p.rec.UID, node))
+		}
+		return
+	}
 	uids := make([]types.UID, len(g))
 	for i, p := range g {
 		uids[i] = p.rec.UID

@@ -30,14 +30,14 @@ func (w *world) barePod(name, node string, tolerations []corev1.Toleration) {
 	w.put(Pods, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, UID: types.UID(name)}, Spec: spec})
 }
 
-func (w *world) taint(node string, taints ...corev1.Taint) {
+func (w *world) taintWith(node string, taints ...corev1.Taint) {
 	n := w.objects[ref{Nodes, "", node}].obj.(*corev1.Node).DeepCopy()
 	n.Spec.Taints = taints
 	w.put(Nodes, n)
 	w.settle()
 }
 
-func (w *world) record(name string) *api.PodRecord {
+func (w *world) podRecord(name string) *api.PodRecord {
 	return w.pods[types.NamespacedName{Namespace: "default", Name: name}]
 }
 
@@ -65,12 +65,12 @@ func TestTolerationSeconds(t *testing.T) {
 			w := standardWorld(t, 1, 1)
 			w.barePod("p", "n1", c.tolerations)
 			w.converge()
-			w.taint("n1", maintenance)
+			w.taintWith("n1", maintenance)
 			began := w.now
 			for s := range 40 {
 				w.now = began.Add(time.Duration(s) * time.Second)
 				w.settle()
-				gone := w.record("p") == nil || w.record("p").Deleting()
+				gone := w.podRecord("p") == nil || w.podRecord("p").Deleting()
 				if gone != (c.stays >= 0 && s >= c.stays) {
 					t.Fatalf("after %d s: gone is %v", s, gone)
 				}
@@ -83,8 +83,8 @@ func TestTaintEvictionSaysWhy(t *testing.T) {
 	w := standardWorld(t, 1, 1)
 	w.barePod("p", "n1", nil)
 	w.converge()
-	w.taint("n1", maintenance)
-	s := w.record("p").DecodeStatus()
+	w.taintWith("n1", maintenance)
+	s := w.podRecord("p").DecodeStatus()
 	c := podCondition(&s, corev1.DisruptionTarget)
 	if c == nil || c.Status != corev1.ConditionTrue || c.Reason != "DeletionByTaintManager" || c.Message != "Taint manager: deleting due to NoExecute taint" {
 		t.Fatalf("%+v", s.Conditions)
@@ -100,30 +100,30 @@ func TestTaintThatGoes(t *testing.T) {
 	w.barePod("p", "n1", tolerating(10))
 	w.barePod("q", "n1", tolerating(3))
 	w.converge()
-	w.taint("n1", maintenance)
+	w.taintWith("n1", maintenance)
 	w.now = w.now.Add(5 * time.Second)
 	w.settle()
-	w.taint("n1")
+	w.taintWith("n1")
 	if !w.told("TaintManagerEviction", "Cancelling deletion of Pod default/p") || w.told("TaintManagerEviction", "Cancelling deletion of Pod default/q") {
 		t.Error("the wrong events")
 	}
-	if q := w.record("q"); q != nil && !q.Deleting() {
+	if q := w.podRecord("q"); q != nil && !q.Deleting() {
 		t.Error("q stays")
 	}
 	w.now = w.now.Add(time.Minute)
 	w.settle()
-	if w.record("p").Deleting() {
+	if w.podRecord("p").Deleting() {
 		t.Fatal("p goes although the taint has gone")
 	}
-	w.taint("n1", maintenance)
+	w.taintWith("n1", maintenance)
 	w.now = w.now.Add(9 * time.Second)
 	w.settle()
-	if w.record("p").Deleting() {
+	if w.podRecord("p").Deleting() {
 		t.Fatal("p goes before its time")
 	}
 	w.now = w.now.Add(2 * time.Second)
 	w.settle()
-	if !w.record("p").Deleting() {
+	if !w.podRecord("p").Deleting() {
 		t.Fatal("p stays after its time")
 	}
 	w.work()

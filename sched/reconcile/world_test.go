@@ -41,7 +41,10 @@ type world struct {
 	ips     int
 	// check, if set, is called with the ops of every step before they are applied.
 	check func([]ops.Op)
-	trace []string
+	// lose, if set, says of an op that it does not apply, for no reason that the engine could know.
+	lose     func(ops.Op) bool
+	stepping bool // what is applied is the engine's
+	trace    []string
 }
 
 func newWorld(t failer, seed uint64) *world {
@@ -149,6 +152,12 @@ func (w *world) deleteObject(op *ops.Delete) ops.Outcome {
 // apply carries the ops out and tells the engine what failed.
 func (w *world) apply(list []ops.Op) {
 	for _, op := range list {
+		if w.lose != nil && w.lose(op) {
+			for i := range max(1, rowsOf(op)) {
+				w.e.Failed(op, i, ops.Conflict)
+			}
+			continue
+		}
 		for i, o := range w.applyOne(op) {
 			if o != ops.Applied {
 				w.trace = append(w.trace, fmt.Sprintf("failed %T row %d: %d", op, i, o))
@@ -156,6 +165,20 @@ func (w *world) apply(list []ops.Op) {
 			}
 		}
 	}
+}
+
+func rowsOf(op ops.Op) int {
+	switch op := op.(type) {
+	case *ops.PlanPods:
+		return len(op.Rows)
+	case *ops.BindPods:
+		return len(op.Rows)
+	case *ops.PodStatuses:
+		return len(op.Rows)
+	case *ops.DeletePods:
+		return len(op.Rows)
+	}
+	return 1
 }
 
 func (w *world) applyOne(op ops.Op) (out []ops.Outcome) {
@@ -265,7 +288,9 @@ func (w *world) settle() {
 			}
 			return
 		}
+		w.stepping = true
 		w.apply(out)
+		w.stepping = false
 	}
 	out, _ := w.e.Step(w.now)
 	w.t.Fatalf("the engine does not come to rest; it still wants %v", describe(out))
