@@ -26,8 +26,8 @@ const registrationsAtOnce = 64
 type FleetConfig struct {
 	Identity *pki.Identity // of a fleet
 	Nodes    wire.Numbers
-	Address  netip.Addr    // shown only
-	PodsMax  int64         // a node
+	Address  netip.Addr // shown only
+	PodsMax  int64      // a node
 	Servers  []wire.ServerAddress
 	Version  string
 	Logger   hclog.Logger

@@ -341,4 +341,3 @@ func (w *crowd) tellMemory(ctx context.Context, l *rig.Lab, t *table, leader str
 	t.below(fmt.Sprintf("leader's RssAnon with %d nodes and %d running pods", scaleNodes, w.pods), u[leader].anon, 500, "MB")
 	return nil
 }
-
