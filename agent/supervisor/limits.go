@@ -3,13 +3,16 @@ package supervisor
 import "time"
 
 // Version of the protocol. 2: EXEC has a container's own user namespace, limits, seccomp filter and AppArmor profile.
-const Version = 2
+// 3: GUARD, UNGUARD, LEASE and OPEN.
+const Version = 3
 
 const (
 	// PathBytesMax is the longest directory that leaves room for "/sock" in a socket's address.
 	PathBytesMax = 100
 	// packetBytesMax is the longest message sent as a datagram; a longer one goes in a memfd.
 	packetBytesMax = 64 << 10
+	// answerBytesMax is longer than any answer: that to LEASE has 60 bytes for each guarded pod.
+	answerBytesMax = 64 << 10
 	// bodyBytesMax is the longest message at all.
 	bodyBytesMax = 8 << 20
 	// fdsMax is the number of descriptors in a message.

@@ -126,7 +126,7 @@ static void reap(void) {
 static void do_hello(struct pv_conn *c) {
 	struct pv_buffer b = {0};
 	pv_put(&b, "OK");
-	pv_put(&b, "2"); // the protocol's version: limits.go has the same
+	pv_put(&b, "3"); // the protocol's version: limits.go has the same
 	pv_put_long(&b, getpid());
 	pv_put_long(&b, pv_agent.pid);
 	if (pv_send(c->source.fd, &b, NULL, 0))
@@ -294,6 +294,14 @@ static void handle(struct pv_conn *c, struct pv_message *m) {
 		do_attach(c, m);
 	else if (!strcmp(verb, "DROP"))
 		pv_hold_drop(pv_get_string(m)), pv_reply_ok(c);
+	else if (!strcmp(verb, "GUARD"))
+		pv_guard(c, m);
+	else if (!strcmp(verb, "UNGUARD"))
+		pv_unguard(c, m);
+	else if (!strcmp(verb, "LEASE"))
+		pv_lease(c, m);
+	else if (!strcmp(verb, "OPEN"))
+		pv_open(c, m);
 	else if (!strcmp(verb, "SYNC"))
 		reap(), pv_reply_ok(c);
 	else if (!strcmp(verb, "HELLO"))
@@ -347,6 +355,9 @@ static void on_event(struct pv_source *s) {
 		break;
 	case PV_PUMP:
 		pv_pump_run((struct pv_pump *)s);
+		break;
+	case PV_FENCE:
+		pv_fence_tick();
 		break;
 	}
 }
@@ -467,7 +478,8 @@ int pv_loop(int argc, char **argv) {
 		pv_note("starting", errno);
 		return 1;
 	}
-	reap(); // a child may have ended while nobody listened
+	reap();          // a child may have ended while nobody listened
+	pv_fence_tick(); // and a lease
 	while (!quitting) {
 		int n = epoll_wait(pv_epoll, events, 64, wait_ms());
 		for (int i = 0; i < n && !quitting; i++)
