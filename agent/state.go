@@ -24,6 +24,7 @@ type savedPod struct {
 	DoomReason      string                      `json:",omitempty"`
 	DoomMessage     string                      `json:",omitempty"`
 	RestartAll      bool                        `json:",omitempty"`
+	Guarded         bool                        `json:",omitempty"`
 	Deadline        time.Time                   `json:",omitzero"`
 	Allocated       corev1.ResourceRequirements `json:",omitzero"`
 	Applied         corev1.ResourceRequirements `json:",omitzero"`
@@ -99,7 +100,7 @@ func replaceFile(dir, name string, b []byte) error {
 func (l *life) snapshot() savedPod {
 	s := savedPod{
 		Namespace: l.pod.Namespace, Name: l.pod.Name, StartTime: l.startTime, IP: l.ip, Phase: l.phase,
-		DoomReason: l.doomReason, DoomMessage: l.doomMessage, RestartAll: l.restartAll, Deadline: l.deadline,
+		DoomReason: l.doomReason, DoomMessage: l.doomMessage, RestartAll: l.restartAll, Guarded: l.guarded, Deadline: l.deadline,
 		Allocated: l.allocated, Applied: l.applied, Containers: map[string]savedContainer{},
 	}
 	for _, c := range l.conts {
@@ -131,6 +132,9 @@ func (w *worker) restore(now time.Time) {
 		}
 	}
 	w.admit()
+	if l.guarded {
+		w.a.fencing.claim(w.uid)
+	}
 	for _, c := range l.conts {
 		w.resumeContainer(c)
 	}
@@ -160,7 +164,7 @@ func (w *worker) resumeContainer(c *container) {
 func (l *life) resume(s savedPod) {
 	l.startTime, l.ip, l.phase, l.deadline = s.StartTime, s.IP, s.Phase, s.Deadline
 	l.doomReason, l.doomMessage = s.DoomReason, s.DoomMessage
-	l.allocated, l.applied, l.restartAll = s.Allocated, s.Applied, s.RestartAll
+	l.allocated, l.applied, l.restartAll, l.guarded = s.Allocated, s.Applied, s.RestartAll, s.Guarded
 	for _, c := range l.conts {
 		sc, ok := s.Containers[c.spec.Name]
 		if !ok {

@@ -34,6 +34,7 @@ type (
 		user   *corev1.ContainerUser
 		mounts []corev1.VolumeMountStatus
 		hook   error // of postStart; the container runs
+		guard  bool  // the pod is guarded
 		err    error
 	}
 	evStopSent struct{ c *container } // the preStop hook is over and TERM was sent
@@ -246,6 +247,10 @@ func (w *worker) handle(ctx context.Context, ev any, now time.Time) {
 		w.evict(ev.message, now)
 	case evResized:
 		w.resized(ev, now)
+	case evGuarded:
+		w.guardedNow(ev)
+	case evUnguarded:
+		w.endUnguarded(ctx, now)
 	}
 }
 
@@ -359,6 +364,9 @@ func (w *worker) started(ctx context.Context, ev evStarted, now time.Time) {
 		w.notStarted(c, ev.err, now)
 		w.save()
 		return
+	}
+	if ev.guard {
+		l.guarded, l.fenced = true, ""
 	}
 	c.user, c.mounts = ev.user, ev.mounts
 	c.runs(ev.made.Started)

@@ -253,6 +253,15 @@ func (l *Link) Token(ctx context.Context, pod *corev1.Pod, audience string, seco
 	return []byte(reply.Token), nil
 }
 
+// Lease asks the leader for one, by way of whichever server answers.
+func (l *Link) Lease(ctx context.Context) (length, renew time.Duration, err error) {
+	reply := &wire.LeaseReply{}
+	if err := l.call(ctx, wire.MethodLease, &wire.LeaseRequest{}, reply); err != nil {
+		return 0, 0, fmt.Errorf("asking for a lease: %w", err)
+	}
+	return reply.Length, reply.Renew, nil
+}
+
 // Renew has a new key of this node signed.
 func (l *Link) Renew(ctx context.Context, request []byte) (cert, ca []byte, err error) {
 	reply := &wire.RenewReply{}
