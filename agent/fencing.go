@@ -339,7 +339,7 @@ func (a *Agent) tell(uid types.UID, ev any) {
 func (w *worker) guardedNow(ev evGuarded) {
 	l := w.life
 	l.guarded = true
-	if !ev.stopped {
+	if !ev.stopped || l.fenced != "" || l.ending() {
 		return
 	}
 	l.fenced = "Stopped: this node has heard of no leader, and the pod must not run on two nodes"

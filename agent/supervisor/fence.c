@@ -51,18 +51,13 @@ static int kill_list(int dir) {
 	return n;
 }
 
-// kill_below kills what is in a cgroup and below it, and counts what it found. The kernel does it at once where it can.
+// kill_below kills what is in a cgroup and below it, and counts what it found. cgroup.kill would do it at once, but kernel 6.18
+// goes on to kill what is later cloned into a cgroup that was killed so, and the pod may start here again.
 static int kill_below(int at, const char *name, int depth) {
-	int dir = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW), n = 0;
+	int dir = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (dir < 0)
 		return 0;
-	int all = openat(dir, "cgroup.kill", O_WRONLY | O_CLOEXEC);
-	if (all >= 0) {
-		if (write(all, "1", 1) != 1)
-			pv_note("killing a cgroup", errno);
-		close(all);
-	}
-	n = kill_list(dir);
+	int n = kill_list(dir);
 	DIR *d = fdopendir(dir);
 	for (struct dirent *e; d && depth < PV_CGROUP_DEPTH && (e = readdir(d));)
 		if (e->d_type == DT_DIR && strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
@@ -83,11 +78,15 @@ static int is_pod(const char *dir, const char *id) {
 	return statfs(dir, &fs) ? errno == ENOENT : fs.f_type == CGROUP_SUPER_MAGIC || fs.f_type == CGROUP2_SUPER_MAGIC;
 }
 
+// kill_guard looks a few times at once, so that what forks needs luck in all of them.
 static void kill_guard(struct pv_guard *g) {
-	int n = 0;
-	for (size_t i = 0; g->dirs[i]; i++)
-		if (is_pod(g->dirs[i], g->id)) // it may not have been there before
-			n += kill_below(AT_FDCWD, g->dirs[i], 0);
+	int n = 1;
+	for (int look = 0; n > 0 && look < PV_KILL_LOOKS; look++) {
+		n = 0;
+		for (size_t i = 0; g->dirs[i]; i++)
+			if (is_pod(g->dirs[i], g->id)) // it may not have been there before
+				n += kill_below(AT_FDCWD, g->dirs[i], 0);
+	}
 	g->killing = n > 0;
 }
 

@@ -33,6 +33,7 @@
 #define PV_BACKOFF_MIN_MS 50              // first pause before the agent is started again
 #define PV_BACKOFF_MAX_MS 1000            // and the longest
 #define PV_KILL_LOOK_MS 5                  // until the next look at processes that were killed
+#define PV_KILL_LOOKS 8                   // of one such look
 #define PV_CGROUP_DEPTH 16                // of cgroups below a pod's
 #define PV_STEADY_MS 10000                // an agent that lived so long starts with the first pause
 
