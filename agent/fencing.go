@@ -16,14 +16,16 @@ import (
 	"github.com/peapod-sh/peapod/agent/runtime"
 	"github.com/peapod-sh/peapod/api"
 	"github.com/peapod-sh/peapod/rpc/fence"
+	"github.com/peapod-sh/peapod/rpc/wire"
 )
 
 // LeaseSource is implemented by a ControlPlane that gives the node leases. Without it, or with an executor that is no
 // runtime.Guard, no pod is guarded, and the cluster does not replace those that must not run twice.
 type LeaseSource interface {
-	// Lease asks for one. It lasts for length from when it was asked for, and the next is to be asked for after renew. Length 0 is a
-	// cluster that does without.
-	Lease(ctx context.Context) (length, renew time.Duration, err error)
+	// Lease asks for one.
+	Lease(ctx context.Context) (*wire.LeaseReply, error)
+	// GetSince reads an object as of an index of the log, or newer.
+	GetSince(ctx context.Context, index uint64, resource, namespace, name string) (obj []byte, found bool, err error)
 }
 
 // fencing keeps the node's lease while pods need one. The executor stops them when it ends; this only keeps that from happening,
@@ -38,6 +40,7 @@ type fencing struct {
 
 	mu      sync.Mutex
 	lease   fence.Lease
+	index   uint64 // of the log: what was taken from this node before the lease is in it
 	length  time.Duration
 	off     bool
 	waiting int
@@ -100,28 +103,28 @@ func (f *fencing) needed() bool {
 func (f *fencing) renew(ctx context.Context) time.Duration {
 	asked := f.clock()
 	ask, cancel := context.WithTimeout(ctx, leaseTimeout)
-	length, renew, err := f.source.Lease(ask)
+	reply, err := f.source.Lease(ask)
 	cancel()
 	if err != nil {
 		f.log.Debug("no lease", "error", err)
 		f.look(0, false)
 		return leasePause
 	}
-	until, unbroken := f.granted(asked, length)
+	until, unbroken := f.granted(asked, reply)
 	f.look(until, unbroken)
-	if length == 0 {
+	if reply.Length == 0 {
 		return leaseTimeout
 	}
-	return renew
+	return reply.Renew
 }
 
 // granted takes an answer over. Unbroken says that the lease before it has not ended.
-func (f *fencing) granted(asked, length time.Duration) (until time.Duration, unbroken bool) {
+func (f *fencing) granted(asked time.Duration, reply *wire.LeaseReply) (until time.Duration, unbroken bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	unbroken = f.lease.Valid(f.clock())
-	f.lease.Renew(asked, length)
-	f.length, f.off = length, length == 0
+	f.lease.Renew(asked, reply.Length)
+	f.index, f.length, f.off = reply.Index, reply.Length, reply.Length == 0
 	close(f.changed)
 	f.changed = make(chan struct{})
 	return f.lease.Until(), unbroken
@@ -212,8 +215,8 @@ func (f *fencing) poke() {
 	}
 }
 
-// await waits for a lease; off says that the cluster does without.
-func (f *fencing) await(ctx context.Context) (until time.Duration, off bool, err error) {
+// await waits for a lease, and returns its end and the index of the log to read at; off says that the cluster does without.
+func (f *fencing) await(ctx context.Context) (until time.Duration, index uint64, off bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.waiting++
@@ -229,14 +232,14 @@ func (f *fencing) await(ctx context.Context) (until time.Duration, off bool, err
 		}
 		f.mu.Lock()
 		if ctx.Err() != nil {
-			return 0, false, ctx.Err()
+			return 0, 0, false, ctx.Err()
 		}
 	}
-	return f.lease.Until(), f.off, nil
+	return f.lease.Until(), f.index, f.off, nil
 }
 
-// admit waits until a pod may start, and has it guarded if it must not run twice. That it is still this node's is read while
-// the lease lasts: a leader that gave it away did so when this node had none.
+// admit waits until a pod may start, and has it guarded if it must not run twice. That it is still this node's is read as of
+// the lease: a leader that gave it away did so while this node had none, and before it gave this one.
 func (f *fencing) admit(ctx context.Context, pod *corev1.Pod) (guarded bool, err error) {
 	if f == nil {
 		return false, nil
@@ -246,11 +249,11 @@ func (f *fencing) admit(ctx context.Context, pod *corev1.Pod) (guarded bool, err
 		return false, &configError{err}
 	}
 	for what == api.MovesFenced {
-		until, off, err := f.await(ctx)
+		until, index, off, err := f.await(ctx)
 		if err != nil || off {
 			return false, err
 		}
-		if err := f.stillOurs(ctx, pod); err != nil {
+		if err := f.stillOurs(ctx, index, pod); err != nil {
 			return false, &configError{err}
 		}
 		err = f.guard.GuardPod(string(pod.UID), until)
@@ -272,8 +275,8 @@ func (f *fencing) started(uid types.UID) {
 	f.poke()
 }
 
-func (f *fencing) stillOurs(ctx context.Context, pod *corev1.Pod) error {
-	b, found, err := f.agent.cfg.ControlPlane.Get(ctx, "pods", pod.Namespace, pod.Name)
+func (f *fencing) stillOurs(ctx context.Context, index uint64, pod *corev1.Pod) error {
+	b, found, err := f.source.GetSince(ctx, index, "pods", pod.Namespace, pod.Name)
 	if err != nil {
 		return fmt.Errorf("asking whether the pod is still this node's: %w", err)
 	}

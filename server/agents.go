@@ -276,6 +276,9 @@ func (s *Server) getForNode(ctx context.Context, from rpc.Caller, q *wire.GetReq
 	if err := s.store.Barrier(ctx); err != nil {
 		return nil, rpc.Errorf(rpc.CodeUnavailable, "%v", err)
 	}
+	if err := s.state.WaitIndex(ctx, q.Index); err != nil {
+		return nil, rpc.Errorf(rpc.CodeUnavailable, "%v", err)
+	}
 	if !s.nodeMayRead(from.Name, gr, q.Namespace, q.Name) {
 		return &wire.GetReply{Denied: true}, nil
 	}

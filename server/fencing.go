@@ -85,7 +85,7 @@ func (s *Server) grant(ctx context.Context, node string) (*wire.LeaseReply, erro
 	case leases == nil:
 		return nil, rpc.Errorf(rpc.CodeUnavailable, "the leader has only begun")
 	case leases.Times().Lease == 0:
-		return &wire.LeaseReply{Off: true}, nil
+		return &wire.LeaseReply{}, nil
 	case !leases.Allowed(node):
 		return nil, rpc.Errorf(rpc.CodeUnavailable, "the leader takes node %s for dead", node)
 	}
@@ -96,7 +96,7 @@ func (s *Server) grant(ctx context.Context, node string) (*wire.LeaseReply, erro
 		return nil, rpc.Errorf(rpc.CodeUnavailable, "the leader takes node %s for dead", node)
 	}
 	times := leases.Times()
-	return &wire.LeaseReply{Length: times.Lease, Renew: times.Renew()}, nil
+	return &wire.LeaseReply{Length: times.Lease, Renew: times.Renew(), Index: s.state.Index()}, nil
 }
 
 // confirmFollowed finds that at some time after the call a majority had not voted for a later leader. raft's own word for it

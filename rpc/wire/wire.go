@@ -96,8 +96,11 @@ const (
 	EventSynced
 )
 
-// GetRequest names an object.
-type GetRequest struct{ Resource, Namespace, Name string }
+// GetRequest names an object. The answer is as of Index, or newer.
+type GetRequest struct {
+	Resource, Namespace, Name string
+	Index                     uint64
+}
 
 // GetReply has the object as protobuf; Found is false if there is none (or the node may not see it: Denied).
 type GetReply struct {
@@ -134,11 +137,12 @@ type TokenReply struct{ Token string }
 // LeaseRequest asks the leader. Node is set by servers that pass the question on.
 type LeaseRequest struct{ Node string }
 
-// LeaseReply grants a lease of Length from when it was asked for; the next is to be asked for after Renew. Off says that the
-// cluster does without: what must not run twice is not replaced by itself.
+// LeaseReply grants a lease of Length from when it was asked for; the next is to be asked for after Renew. A Length of 0 says
+// that the cluster does without: what must not run twice is not replaced by itself. What was taken from the node before is
+// in the state of Index.
 type LeaseReply struct {
 	Length, Renew time.Duration
-	Off           bool
+	Index         uint64
 }
 
 // TermRequest asks a server for raft's term.
