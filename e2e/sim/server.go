@@ -112,9 +112,10 @@ func (t *term) begin() {
 		t.engine.Observe(c)
 	}
 	for _, n := range s.c.nodes {
-		s.tracker.Expect(n.name, s.time())
 		if at, ok := s.beats[n.name]; ok && s.clock()-at < time.Second {
 			t.verdicts = append(t.verdicts, liveness.Transition{Node: n.name, Change: liveness.Revived})
+		} else {
+			s.tracker.Expect(n.name, s.time())
 		}
 	}
 	t.watch()

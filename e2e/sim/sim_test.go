@@ -37,6 +37,20 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
+// kept are seeds that once failed, with what was wrong.
+var kept = map[uint64]string{
+	6482: "a node that an earlier leader took for dead, and that reached the new one only after its term had begun, stayed so",
+}
+
+func TestKeptSeeds(t *testing.T) {
+	for seed, why := range kept {
+		if _, err := Run(seed, Default()); err != nil {
+			tell(t, seed, Default())
+			t.Errorf("seed %d (%s): %v", seed, why, err)
+		}
+	}
+}
+
 func TestStory(t *testing.T) {
 	if *story == 0 {
 		t.Skip("no seed is given: -story N")
