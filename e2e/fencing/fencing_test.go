@@ -54,6 +54,7 @@ spec:
   template:
     metadata: {labels: {app: db}}
     spec:
+      terminationGracePeriodSeconds: 1
       containers:
       - name: writer
         image: peapod/demo
@@ -74,9 +75,18 @@ type writer struct {
 func start(t *testing.T) *writer {
 	lab := kit.Shared(t)
 	w := &writer{t: t, lab: lab, ns: lab.MakeNamespace(t)}
-	dir := t.TempDir()
+	dir, err := os.MkdirTemp("", "fencing-")
+	if err != nil {
+		t.Fatal(err)
+	}
 	w.log = filepath.Join(dir, "log")
-	t.Cleanup(func() { lab.Kubectl("").Must(t, "delete", "pv", w.ns, "--wait=false") })
+	t.Cleanup(func() {
+		lab.Kubectl(w.ns).Must(t, "delete", "deployment", "db", "--cascade=foreground")
+		lab.Kubectl("").Must(t, "delete", "pv", w.ns, "--wait=false")
+		if err := os.RemoveAll(dir); err != nil { // nobody writes into it any more
+			t.Error(err)
+		}
+	})
 	lab.Kubectl(w.ns).In(strings.NewReplacer("NS", w.ns, "DIR", dir).Replace(manifest)).Must(t, "apply", "-f", "-")
 	w.old = lab.ReadyPods(t, w.ns, "app=db", 1, limit)[0]
 	return w
