@@ -9,11 +9,12 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 KUBE    := v1.37.2
 FUZZTIME ?= 10s
 CHAOS   ?= 10
+SEEDS   ?= 10000
 LDFLAGS := -s -w -linkmode external -extldflags -static -X github.com/peapod-sh/peapod/internal/version.Version=$(VERSION)
 
 export CGO_ENABLED := 1
 
-.PHONY: help kubectl libseccomp cinit build demo demo-down test unit e2e chaos race fuzz lint bench generate deps clean
+.PHONY: help kubectl libseccomp cinit build demo demo-down test unit e2e chaos sim race fuzz lint bench generate deps clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +50,9 @@ e2e: build kubectl ## End-to-end tests on the real binary, with the real kubectl
 
 chaos: build kubectl ## Kill a node's agent at random moments of many pods' lives, CHAOS times over (default 10)
 	cd e2e && $(GO) test -tags $(TAGS) -count=$(CHAOS) -timeout 60m -v ./podtest -run KilledAtRandom
+
+sim: ## Run SEEDS (default 10000) simulated clusters through faults, in virtual time
+	cd e2e && $(GO) test -tags $(TAGS) -count=1 -v -timeout 24h ./sim -run 'TestSeeds$$' -seeds $(SEEDS)
 
 kubectl: ## Build bin/kubectl, the unmodified client that the tests use
 	cd e2e && $(GO) build -tags $(TAGS) -ldflags '-X k8s.io/component-base/version.gitVersion=$(KUBE)' -o ../bin/kubectl ./kubectl

@@ -75,7 +75,9 @@ type Agent struct {
 	vols   *volume.Store
 	meter  *usage.Meter
 	ends   *volumeEnds
-	slots  chan struct{} // capacity startsAtOnce: one held by each sandbox or container being started
+	// fencing is nil if the node cannot guard pods.
+	fencing *fencing
+	slots   chan struct{} // capacity startsAtOnce: one held by each sandbox or container being started
 
 	ctx     context.Context // of Run
 	workers sync.WaitGroup
@@ -127,6 +129,7 @@ func New(cfg Config) *Agent {
 		Source: objects{cfg.ControlPlane}, NodeAllocatable: a.node.allocatable(cfg.PodsMax), Layers: a.volumeLayers,
 		MemoryLimit: func(p *corev1.Pod) int64 { return podResources(p).MemoryBytes }}
 	a.ends = newVolumeEnds(a)
+	a.fencing = newFencing(a)
 	return a
 }
 
@@ -252,6 +255,7 @@ func (a *Agent) forget(w *worker) {
 		delete(a.pods, w.uid)
 	}
 	a.writer.forget(w.uid)
+	a.fencing.forget(w.uid)
 }
 
 // Run serves until ctx ends. Containers go on running after it.
@@ -274,6 +278,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		loops.Go(func() { a.watchDisk(ctx) })
 	}
 	loops.Go(func() { a.ends.run(ctx) })
+	if a.fencing != nil {
+		loops.Go(func() { a.fencing.run(ctx) })
+	}
 	err := a.hearExits(ctx)
 	cancel()
 	a.mu.Lock()

@@ -11,6 +11,9 @@
 // read back from the executor's List. So an agent may be killed and started at any time: running
 // containers are adopted, counts, start times, back-offs and grace periods go on.
 //
+// Pods that must not run twice run under a lease of the cluster's leader (fencing.go); when it ends the executor stops them,
+// whatever this process does.
+//
 // It must not know: Raft, the API server's wire protocol, how containers are isolated, how images are
 // pulled or how packets flow. Those come in through ControlPlane, runtime.Executor, Images and Network.
 package agent

@@ -71,14 +71,18 @@ func (r *recorder) started() {
 	if r.quiet {
 		return
 	}
-	const reason, message = "Starting", "Starting kubelet."
+	r.ofNode(corev1.EventTypeNormal, "Starting", "Starting kubelet.")
+}
+
+// ofNode notes an event of the node itself, each for itself.
+func (r *recorder) ofNode(kind, reason, message string) {
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	// Events about nodes are in the default namespace, and by an old custom those of an agent have the node's name for its UID.
 	node := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: r.node, UID: types.UID(r.node)}}
-	name := eventName(node, "", corev1.EventTypeNormal, reason, now.String())
-	e := r.event(node, "", corev1.EventTypeNormal, reason, message, name, now)
+	name := eventName(node, "", kind, reason, now.String())
+	e := r.event(node, "", kind, reason, message, name, now)
 	e.InvolvedObject.Kind = "Node"
 	e.InvolvedObject.Namespace = ""
 	r.dirty[name] = e

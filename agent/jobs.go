@@ -153,7 +153,7 @@ func (w *worker) jobStart(c *container) func(context.Context) any {
 	return func(ctx context.Context) any {
 		ev := evStarted{c: c}
 		ev.image, ev.made, ev.err = s.run(ctx)
-		ev.user, ev.mounts = s.user, s.mounted
+		ev.user, ev.mounts, ev.guard = s.user, s.mounted, s.guarded
 		if ev.err == nil && s.spec.Lifecycle != nil && s.spec.Lifecycle.PostStart != nil {
 			ev.hook = s.a.runHook(ctx, hookTarget{s.pod, s.spec, s.id, s.ip}, s.spec.Lifecycle.PostStart)
 		}
@@ -183,6 +183,7 @@ type start struct {
 	// What the container was given, for its status.
 	user    *corev1.ContainerUser
 	mounted []corev1.VolumeMountStatus
+	guarded bool
 }
 
 func (s *start) run(ctx context.Context) (*Image, runtime.Container, error) {
@@ -197,6 +198,10 @@ func (s *start) run(ctx context.Context) (*Image, runtime.Container, error) {
 	if err != nil {
 		return img, runtime.Container{}, err
 	}
+	if s.guarded, err = s.a.fencing.admit(ctx, s.pod); err != nil {
+		return img, runtime.Container{}, err
+	}
+	spec.Guarded = s.guarded
 	release, err := s.a.slot(ctx)
 	if err != nil {
 		return img, runtime.Container{}, err
@@ -399,6 +404,9 @@ func (w *worker) notStarted(c *container, err error, now time.Time) {
 	switch {
 	case w.life.cancelled || errors.Is(err, context.Canceled):
 		c.unbegin()
+	case errors.Is(err, runtime.ErrNoLease): // it ended since it was there
+		c.unbegin()
+		c.notBefore = now.Add(leasePause)
 	case errors.As(err, &img):
 		w.imageFailed(c, img, now)
 	case errors.As(err, &cfg):
@@ -482,6 +490,7 @@ func (a *Agent) stopSignal(ctx context.Context, t hookTarget) syscall.Signal {
 func (w *worker) jobTeardown() func(context.Context) any {
 	uid, host := string(w.uid), w.life.pod.Spec.HostNetwork
 	return func(ctx context.Context) any {
+		w.a.fencing.forget(w.uid)
 		var detach error
 		if !host {
 			detach = w.a.cfg.Network.Detach(ctx, uid)

@@ -40,6 +40,9 @@ type life struct {
 	allocated, applied corev1.ResourceRequirements // of the pod as a whole
 	resize             resizing
 
+	guarded bool   // it runs only while this node has a lease
+	fenced  string // why it was stopped for want of one; "" while it was not
+
 	restartAll bool // all containers are ended and then started from the first on (KEP-5532)
 
 	removed bool // the cluster has forgotten the pod

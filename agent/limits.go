@@ -3,6 +3,10 @@ package agent
 import "time"
 
 const (
+	// leaseTimeout bounds one question for a lease: two more fit into what is left of the shortest one. leasePause is between
+	// questions that failed.
+	leaseTimeout = time.Second
+	leasePause   = 200 * time.Millisecond
 	// backoffFirst doubles up to backoffMax; it is forgotten after backoffReset of running.
 	backoffFirst = 10 * time.Second
 	backoffMax   = 5 * time.Minute

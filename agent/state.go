@@ -25,6 +25,7 @@ type savedPod struct {
 	DoomMessage     string                      `json:",omitempty"`
 	RestartAll      bool                        `json:",omitempty"`
 	Framed          bool                        `json:",omitempty"`
+	Guarded         bool                        `json:",omitempty"`
 	Deadline        time.Time                   `json:",omitzero"`
 	Allocated       corev1.ResourceRequirements `json:",omitzero"`
 	Applied         corev1.ResourceRequirements `json:",omitzero"`
@@ -100,7 +101,8 @@ func replaceFile(dir, name string, b []byte) error {
 func (l *life) snapshot() savedPod {
 	s := savedPod{
 		Namespace: l.pod.Namespace, Name: l.pod.Name, StartTime: l.startTime, IP: l.ip, Phase: l.phase,
-		DoomReason: l.doomReason, DoomMessage: l.doomMessage, RestartAll: l.restartAll, Framed: l.framed, Deadline: l.deadline,
+		DoomReason: l.doomReason, DoomMessage: l.doomMessage, RestartAll: l.restartAll, Framed: l.framed, Guarded: l.guarded,
+		Deadline:  l.deadline,
 		Allocated: l.allocated, Applied: l.applied, Containers: map[string]savedContainer{},
 	}
 	for _, c := range l.conts {
@@ -132,6 +134,9 @@ func (w *worker) restore(now time.Time) {
 		}
 	}
 	w.admit()
+	if l.guarded {
+		w.a.fencing.claim(w.uid)
+	}
 	for _, c := range l.conts {
 		w.resumeContainer(c)
 	}
@@ -161,7 +166,7 @@ func (w *worker) resumeContainer(c *container) {
 func (l *life) resume(s savedPod) {
 	l.startTime, l.ip, l.phase, l.deadline = s.StartTime, s.IP, s.Phase, s.Deadline
 	l.doomReason, l.doomMessage = s.DoomReason, s.DoomMessage
-	l.allocated, l.applied, l.restartAll, l.framed = s.Allocated, s.Applied, s.RestartAll, s.Framed
+	l.allocated, l.applied, l.restartAll, l.framed, l.guarded = s.Allocated, s.Applied, s.RestartAll, s.Framed, s.Guarded
 	for _, c := range l.conts {
 		sc, ok := s.Containers[c.spec.Name]
 		if !ok {

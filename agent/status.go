@@ -154,7 +154,7 @@ func (c *container) lastDelay() time.Duration {
 func (l *life) conditions(now time.Time) []corev1.PodCondition {
 	unready, uninit := l.unready()
 	gates := l.gate()
-	own := append(l.passingConditions(), []corev1.PodCondition{
+	own := append(append(l.passingConditions(), l.fencedCondition()...), []corev1.PodCondition{
 		truth(corev1.PodReadyToStartContainers, l.sandbox == sandboxReady || l.sandbox == sandboxRemoving, "", ""),
 		l.initializedCondition(uninit),
 		l.readyCondition(corev1.PodReady, unready, gates),

@@ -34,6 +34,7 @@ type (
 		user   *corev1.ContainerUser
 		mounts []corev1.VolumeMountStatus
 		hook   error // of postStart; the container runs
+		guard  bool  // the pod is guarded
 		err    error
 	}
 	evStopSent struct{ c *container } // the preStop hook is over and TERM was sent
@@ -248,6 +249,10 @@ func (w *worker) handle(ctx context.Context, ev any, now time.Time) {
 		w.resized(ev, now)
 	case evRoom:
 		w.roomFound(ev.share)
+	case evGuarded:
+		w.guardedNow(ev)
+	case evUnguarded:
+		w.endUnguarded(ctx, now)
 	}
 }
 
@@ -363,6 +368,9 @@ func (w *worker) started(ctx context.Context, ev evStarted, now time.Time) {
 		w.notStarted(c, ev.err, now)
 		w.save()
 		return
+	}
+	if ev.guard {
+		l.guarded, l.fenced = true, ""
 	}
 	c.user, c.mounts = ev.user, ev.mounts
 	c.runs(ev.made.Started)

@@ -24,7 +24,15 @@ func IsLocalPath(v *corev1.PersistentVolume) bool {
 
 // LocalPathNode is the node that has the directory of a volume of the built-in provisioner; "" for every other volume.
 func LocalPathNode(v *corev1.PersistentVolume) string {
-	if !IsLocalPath(v) || v.Spec.NodeAffinity == nil || v.Spec.NodeAffinity.Required == nil {
+	if !IsLocalPath(v) {
+		return ""
+	}
+	return VolumeNode(v)
+}
+
+// VolumeNode is the only node from which a volume can be reached, by its name; "" if there may be others.
+func VolumeNode(v *corev1.PersistentVolume) string {
+	if v.Spec.NodeAffinity == nil || v.Spec.NodeAffinity.Required == nil {
 		return ""
 	}
 	terms := v.Spec.NodeAffinity.Required.NodeSelectorTerms

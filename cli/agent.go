@@ -15,6 +15,7 @@ import (
 	"github.com/peapod-sh/peapod/agent/pressure"
 	"github.com/peapod-sh/peapod/agent/supervisor"
 	"github.com/peapod-sh/peapod/cli/boot"
+	"github.com/peapod-sh/peapod/rpc/fence"
 	"github.com/peapod-sh/peapod/server"
 )
 
@@ -39,6 +40,9 @@ machine joins with an address of a server and that token.`,
 			var err error
 			if o.Network, err = network.parse(); err != nil {
 				return err
+			}
+			if o.FencingTime = network.fencing; o.FencingTime == 0 {
+				o.FencingTime = -1
 			}
 			if o.Bind == "" {
 				o.Bind = boot.LocalIP()
@@ -143,21 +147,26 @@ func bootUntilSignal(ctx context.Context, o boot.Options) error {
 }
 
 // networkFlags are fixed when a cluster is founded.
-type networkFlags struct{ pods, services, domain string }
+type networkFlags struct {
+	pods, services, domain string
+	fencing                time.Duration
+}
 
 func newNetworkFlags() *networkFlags {
 	n := server.DefaultNetwork()
-	return &networkFlags{n.ClusterCIDR.String(), n.ServiceCIDR.String(), n.Domain}
+	return &networkFlags{n.ClusterCIDR.String(), n.ServiceCIDR.String(), n.Domain, fence.Default().Lease}
 }
 
 type flagSet interface {
 	StringVar(p *string, name, value, usage string)
+	DurationVar(p *time.Duration, name string, value time.Duration, usage string)
 }
 
 func (n *networkFlags) register(f flagSet) {
 	f.StringVar(&n.pods, "cluster-cidr", n.pods, "network of all pods (when founding a cluster)")
 	f.StringVar(&n.services, "service-cidr", n.services, "network of services (when founding a cluster)")
 	f.StringVar(&n.domain, "cluster-domain", n.domain, "DNS domain of the cluster (when founding a cluster)")
+	f.DurationVar(&n.fencing, "fencing-time", n.fencing, "how long a node that hears of no leader runs pods that must not run twice; 0 is for ever, and they are not replaced then (when founding a cluster)")
 }
 
 func (n *networkFlags) parse() (server.Network, error) {

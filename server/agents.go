@@ -31,12 +31,15 @@ func (s *Server) registerMethods(m *rpc.Methods) {
 	rpc.RegisterStream(m, wire.MethodWatch, rpc.Agents, s.watchNode)
 	rpc.Register(m, wire.MethodGet, rpc.Nodes, s.getForNode)
 	rpc.Register(m, wire.MethodWrite, rpc.Agents, s.writeForNode)
+	rpc.Register(m, wire.MethodLease, rpc.Nodes, s.leaseForNode)
 	rpc.Register(m, wire.MethodToken, rpc.Nodes, s.tokenForNode)
 	rpc.Register(m, wire.MethodRenew, rpc.Anyone, s.renew)
 	rpc.Register(m, wire.MethodPropose, rpc.Servers, s.proposeForServer)
 	rpc.Register(m, wire.MethodReadIndex, rpc.Servers, s.readIndexForServer)
 	rpc.Register(m, wire.MethodGone, rpc.Servers, s.goneForServer)
 	rpc.Register(m, wire.MethodAddServer, rpc.Servers, s.addServer)
+	rpc.Register(m, wire.MethodGrant, rpc.Servers, s.leaseForServer)
+	rpc.Register(m, wire.MethodTerm, rpc.Servers, s.termForServer)
 }
 
 // heartbeat notes each sign of life and answers with who leads. A stream that ends otherwise than by
@@ -313,6 +316,9 @@ func (w *nodeWatch) change(c *api.Change) error {
 func (s *Server) getForNode(ctx context.Context, from rpc.Caller, q *wire.GetRequest) (*wire.GetReply, error) {
 	gr := schema.ParseGroupResource(q.Resource)
 	if err := s.store.Barrier(ctx); err != nil {
+		return nil, rpc.Errorf(rpc.CodeUnavailable, "%v", err)
+	}
+	if err := s.state.WaitIndex(ctx, q.Index); err != nil {
 		return nil, rpc.Errorf(rpc.CodeUnavailable, "%v", err)
 	}
 	if !s.nodeMayRead(from.Name, gr, q.Namespace, q.Name) {

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/peapod-sh/peapod/rpc/fence"
 	"github.com/peapod-sh/peapod/rpc/liveness"
 	"github.com/peapod-sh/peapod/rpc/pki"
 )
@@ -60,7 +61,7 @@ func (s *testServer) start() {
 		*at = l.Addr().String()
 		return l
 	}
-	cfg := Config{Name: s.name, DataDir: s.dir, RPC: listen(&s.rpc), API: listen(&s.api), Network: DefaultNetwork(), Logger: hclog.NewNullLogger()}
+	cfg := Config{Name: s.name, DataDir: s.dir, RPC: listen(&s.rpc), API: listen(&s.api), Network: DefaultNetwork(), Fencing: fence.Default(), Logger: hclog.NewNullLogger()}
 	cfg.AdvertiseRPC, cfg.AdvertiseAPI = s.rpc, s.api
 	passport, err := s.passport(cfg)
 	if err != nil {

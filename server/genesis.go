@@ -61,6 +61,7 @@ func (s *Server) foundCluster(ctx context.Context) error {
 		&ops.PutMeta{Key: metaCA, Value: mustJSON(s.passport.Genesis), IfAbsent: true},
 		&ops.PutMeta{Key: metaGossip, Value: s.passport.GossipKey, IfAbsent: true},
 		&ops.PutMeta{Key: metaNetwork, Value: mustJSON(s.cfg.Network), IfAbsent: true},
+		&ops.PutMeta{Key: metaFencing, Value: mustJSON(s.cfg.Fencing.Lease), IfAbsent: true},
 		&ops.PutMeta{Key: metaServer + s.cfg.Name, Value: mustJSON(member{RPC: s.cfg.AdvertiseRPC, API: s.cfg.AdvertiseAPI})})
 	if err != nil {
 		return fmt.Errorf("founding the cluster: %w", err)

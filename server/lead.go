@@ -65,7 +65,11 @@ func (s *Server) term(ctx context.Context) error {
 	if err := s.genesis(ctx); err != nil {
 		return err
 	}
-	engine, err := s.newEngine()
+	leases, err := s.beginLeases(ctx)
+	if err != nil {
+		return err
+	}
+	engine, err := s.newEngine(fencer(leases))
 	if err != nil {
 		return err
 	}
@@ -85,7 +89,7 @@ func (s *Server) term(ctx context.Context) error {
 	return g.Wait()
 }
 
-func (s *Server) newEngine() (*reconcile.Engine, error) {
+func (s *Server) newEngine(leases reconcile.Leases) (*reconcile.Engine, error) {
 	network, err := s.meta.network()
 	if err != nil {
 		return nil, err
@@ -98,5 +102,5 @@ func (s *Server) newEngine() (*reconcile.Engine, error) {
 		return kube.PreparePod(p, account, facts)
 	}
 	return reconcile.New(reconcile.Config{Seed: rand.Uint64(), ClusterCIDR: network.ClusterCIDR,
-		RootCA: string(ca.CertPEM()), EndedPodsMax: endedPodsMax, PreparePod: prepare}), nil
+		RootCA: string(ca.CertPEM()), EndedPodsMax: endedPodsMax, PreparePod: prepare, Leases: leases}), nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -54,6 +55,7 @@ type proposer struct {
 // proposal is one caller's ops.
 type proposal struct {
 	encoded []byte
+	here    bool        // it is for this server's log only: no other leader is to carry it out
 	done    chan answer // capacity 1
 }
 
@@ -113,7 +115,7 @@ func (p *proposer) submit(ctx context.Context, encoded []byte, retry bool) answe
 }
 
 func (p *proposer) once(ctx context.Context, encoded []byte) answer {
-	done, err := p.enqueue(ctx, encoded)
+	done, err := p.enqueue(ctx, &proposal{encoded: encoded, done: make(chan answer, 1)})
 	if err != nil {
 		return answer{err: ErrNoLeader}
 	}
@@ -125,9 +127,13 @@ func (p *proposer) once(ctx context.Context, encoded []byte) answer {
 	}
 }
 
-// enqueue hands ops over without waiting, for a caller that has several in flight in order.
-func (p *proposer) enqueue(ctx context.Context, encoded []byte) (<-chan answer, error) {
-	w := &proposal{encoded: encoded, done: make(chan answer, 1)}
+// enqueueHere hands a term's ops over without waiting, for it has several in flight in order. What a leader decides only it may
+// write: another one may know better by then.
+func (p *proposer) enqueueHere(ctx context.Context, encoded []byte) (<-chan answer, error) {
+	return p.enqueue(ctx, &proposal{encoded: encoded, here: true, done: make(chan answer, 1)})
+}
+
+func (p *proposer) enqueue(ctx context.Context, w *proposal) (<-chan answer, error) {
 	select {
 	case p.in <- w:
 		return w.done, nil
@@ -152,9 +158,19 @@ func (p *proposer) Run(ctx context.Context) error {
 		if p.log.Leading() {
 			p.append(parts)
 		} else {
-			p.send(ctx, &wg, parts)
+			p.send(ctx, &wg, refuseHere(parts))
 		}
 	}
+}
+
+// refuseHere answers the proposals that are for this server's log, since it does not lead, and returns the others.
+func refuseHere(parts []*proposal) []*proposal {
+	return slices.DeleteFunc(parts, func(w *proposal) bool {
+		if w.here {
+			w.done <- answer{err: errNotLeader}
+		}
+		return w.here
+	})
 }
 
 // collect waits for a proposal and takes what else is there, up to an entry's limits. A proposal
@@ -238,6 +254,9 @@ func applyError(err error) error {
 
 // send forwards a batch to the leader in its own goroutine.
 func (p *proposer) send(ctx context.Context, wg *sync.WaitGroup, parts []*proposal) {
+	if len(parts) == 0 {
+		return
+	}
 	select {
 	case p.forwards <- struct{}{}:
 	case <-ctx.Done():

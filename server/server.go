@@ -17,6 +17,7 @@ import (
 
 	"github.com/peapod-sh/peapod/fsm"
 	"github.com/peapod-sh/peapod/rpc"
+	"github.com/peapod-sh/peapod/rpc/fence"
 	"github.com/peapod-sh/peapod/rpc/pki"
 )
 
@@ -28,7 +29,8 @@ type Config struct {
 	API          net.Listener
 	AdvertiseRPC string
 	AdvertiseAPI string
-	Network      Network // of a new cluster; ignored when joining
+	Network      Network     // of a new cluster; ignored when joining
+	Fencing      fence.Times // likewise; zero is no fencing
 	// GossipSeeds are members that a joining agent gossips with first.
 	GossipSeeds func() []string
 	Metrics     http.Handler
@@ -47,6 +49,7 @@ type Server struct {
 	consensus *consensus
 	proposer  *proposer
 	barrier   *barrier
+	followed  *barrier // confirms that a majority follows this leader
 	store     *store
 	rpc       *rpc.Server
 	pool      *rpc.Pool
@@ -60,6 +63,8 @@ type Server struct {
 
 	// ready says that this server leads and has applied every entry of earlier terms.
 	ready atomic.Bool
+	// leases are the term's; a server that does not lead cannot confirm that it is followed, whatever is left here.
+	leases atomic.Pointer[fence.Leases]
 }
 
 // Found prepares the data directory of a cluster's first server, unless it has an identity already.
@@ -110,6 +115,7 @@ func Open(cfg Config, passport *Passport, gossip Gossip) (*Server, error) {
 	s.succession = s.newSuccession()
 	s.proposer = newProposer(s.consensus, s, s.state.WaitIndex)
 	s.barrier = &barrier{confirm: s.confirm}
+	s.followed = &barrier{confirm: s.confirmFollowed}
 	s.store = &store{s.state, s.proposer, s.barrier}
 	return s, nil
 }

@@ -17,6 +17,7 @@ const (
 	metaCA      = "ca"         // JSON pki.Pair
 	metaGossip  = "gossip-key" // 32 bytes
 	metaNetwork = "network"    // JSON Network
+	metaFencing = "fencing"    // JSON fence.Times.Lease, in nanoseconds
 	metaServer  = "server/"    // + name: JSON member
 	metaToken   = "token/"     // + id: JSON tokenRecord
 	// metaTokenKeys is a JSON list of PEM, the first of which signs service account tokens.

@@ -118,7 +118,7 @@ func (t *term) commit(ctx context.Context, list []ops.Op) error {
 		if err != nil {
 			return err
 		}
-		done, err := t.proposer.enqueue(ctx, encoded)
+		done, err := t.proposer.enqueueHere(ctx, encoded)
 		if err != nil {
 			return err
 		}

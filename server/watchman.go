@@ -81,9 +81,10 @@ func (w *watchman) begin(nodes []string) []liveness.Transition {
 	defer w.mu.Unlock()
 	var alive []liveness.Transition
 	for _, n := range nodes {
-		w.tracker.Expect(n, w.now())
 		if w.streams[n] > 0 {
 			alive = append(alive, liveness.Transition{Node: n, Change: liveness.Revived})
+		} else {
+			w.tracker.Expect(n, w.now())
 		}
 	}
 	return alive

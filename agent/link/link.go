@@ -222,8 +222,13 @@ func (l *Link) Register(ctx context.Context, node []byte) (*wire.Registered, err
 
 // Get reads one object as protobuf. An object that no pod of this node names is not found.
 func (l *Link) Get(ctx context.Context, resource, namespace, name string) ([]byte, bool, error) {
+	return l.GetSince(ctx, 0, resource, namespace, name)
+}
+
+// GetSince reads it as it was at an index of the log, or later.
+func (l *Link) GetSince(ctx context.Context, index uint64, resource, namespace, name string) ([]byte, bool, error) {
 	reply := &wire.GetReply{}
-	if err := l.call(ctx, wire.MethodGet, &wire.GetRequest{Resource: resource, Namespace: namespace, Name: name}, reply); err != nil {
+	if err := l.call(ctx, wire.MethodGet, &wire.GetRequest{Resource: resource, Namespace: namespace, Name: name, Index: index}, reply); err != nil {
 		return nil, false, fmt.Errorf("reading %s %s/%s: %w", resource, namespace, name, err)
 	}
 	return reply.Object, reply.Found, nil
@@ -265,6 +270,15 @@ func (l *Link) Token(ctx context.Context, pod *corev1.Pod, audience string, seco
 		return nil, fmt.Errorf("asking for a token for the service account of pod %s/%s: %w", pod.Namespace, pod.Name, err)
 	}
 	return []byte(reply.Token), nil
+}
+
+// Lease asks the leader for one, by way of whichever server answers.
+func (l *Link) Lease(ctx context.Context) (*wire.LeaseReply, error) {
+	reply := &wire.LeaseReply{}
+	if err := l.call(ctx, wire.MethodLease, &wire.LeaseRequest{}, reply); err != nil {
+		return nil, fmt.Errorf("asking for a lease: %w", err)
+	}
+	return reply, nil
 }
 
 // Renew has a new key of this node signed.

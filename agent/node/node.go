@@ -22,11 +22,13 @@ import (
 	"github.com/peapod-sh/peapod/agent/network"
 	"github.com/peapod-sh/peapod/agent/nodehttp"
 	"github.com/peapod-sh/peapod/agent/pressure"
+	"github.com/peapod-sh/peapod/agent/runtime"
 	"github.com/peapod-sh/peapod/agent/runtime/cri"
 	"github.com/peapod-sh/peapod/agent/runtime/oci"
 	"github.com/peapod-sh/peapod/agent/services"
 	"github.com/peapod-sh/peapod/agent/share"
 	"github.com/peapod-sh/peapod/agent/supervisor"
+	"github.com/peapod-sh/peapod/api"
 	"github.com/peapod-sh/peapod/netproxy"
 	"github.com/peapod-sh/peapod/netproxy/dns"
 	"github.com/peapod-sh/peapod/rpc/pki"
@@ -249,6 +251,9 @@ func (n *node) announced() *corev1.Node {
 	maps.Copy(object.Labels, n.cfg.Labels)
 	if n.sharing != nil {
 		metav1.SetMetaDataAnnotation(&object.ObjectMeta, layersAnnotation, n.sharing.Addr().String())
+	}
+	if _, ok := n.executor.(runtime.Guard); ok {
+		metav1.SetMetaDataAnnotation(&object.ObjectMeta, api.NodeFencesAnnotation, "true")
 	}
 	object.Status.Images = imageList(n.pulls.List())
 	return object

@@ -37,6 +37,17 @@ type Executor interface {
 	Exits() <-chan Container
 }
 
+// Guard is an Executor that kills a pod by itself when the pod's lease ends, also while no agent runs. Times are readings of
+// CLOCK_BOOTTIME.
+type Guard interface {
+	// GuardPod lets a pod run until then. It comes before the start of a container whose spec is Guarded, and again
+	// after the pod was stopped. It fails with ErrNoLease if the time has passed.
+	GuardPod(podUID string, until time.Duration) error
+	// ExtendLease lets all guarded pods that were not stopped run longer; zero changes nothing. It tells of each guarded pod
+	// whether it may run; the others were stopped.
+	ExtendLease(until time.Duration) (map[string]bool, error)
+}
+
 // SandboxSpec is a pod's frame.
 type SandboxSpec struct {
 	PodUID, Namespace, Name string
@@ -114,7 +125,9 @@ type ContainerSpec struct {
 	NoNewPrivileges  bool
 	CapAdd, CapDrop  []string // names as in Kubernetes: NET_ADMIN; ALL is known
 	TTY, Stdin       bool
-	StdinOnce        bool // the first client's end of input is the container's
+	// Guarded: it is to start only while the pod has a lease, else StartContainer fails with ErrNoLease.
+	Guarded   bool
+	StdinOnce bool // the first client's end of input is the container's
 	// Seccomp is the profile: "" for none, ProfileDefault, or the absolute path of a file in the form of the OCI's
 	// runtime specification. AppArmor is the name of a profile that the kernel knows, ProfileDefault, or "" for none.
 	Seccomp, AppArmor string

@@ -2,7 +2,8 @@ package supervisor
 
 import "time"
 
-// Version of the protocol. 2: EXEC has a container's own user namespace, limits, seccomp filter and AppArmor profile. 3: RUN.
+// Version of the protocol. 2: EXEC has a container's own user namespace, limits, seccomp filter and AppArmor profile.
+// 3: RUN and CANCEL; GUARD, UNGUARD, LEASE and OPEN.
 const Version = 3
 
 const (
@@ -10,6 +11,8 @@ const (
 	PathBytesMax = 100
 	// packetBytesMax is the longest message sent as a datagram; a longer one goes in a memfd.
 	packetBytesMax = 64 << 10
+	// answerBytesMax is longer than any answer: that to LEASE has 60 bytes for each guarded pod.
+	answerBytesMax = 64 << 10
 	// bodyBytesMax is the longest message at all.
 	bodyBytesMax = 8 << 20
 	// OutputBytesMax is how much of a command's output Run can keep.

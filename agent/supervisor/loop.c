@@ -298,6 +298,14 @@ static void handle(struct pv_conn *c, struct pv_message *m) {
 		do_attach(c, m);
 	else if (!strcmp(verb, "DROP"))
 		pv_hold_drop(pv_get_string(m)), pv_reply_ok(c);
+	else if (!strcmp(verb, "GUARD"))
+		pv_guard(c, m);
+	else if (!strcmp(verb, "UNGUARD"))
+		pv_unguard(c, m);
+	else if (!strcmp(verb, "LEASE"))
+		pv_lease(c, m);
+	else if (!strcmp(verb, "OPEN"))
+		pv_open(c, m);
 	else if (!strcmp(verb, "SYNC"))
 		reap(), pv_reply_ok(c);
 	else if (!strcmp(verb, "HELLO"))
@@ -354,6 +362,9 @@ static void on_event(struct pv_source *s) {
 		break;
 	case PV_EXEC:
 		pv_exec_read((struct pv_exec *)s);
+		break;
+	case PV_FENCE:
+		pv_fence_tick();
 		break;
 	}
 }
@@ -474,7 +485,8 @@ int pv_loop(int argc, char **argv) {
 		pv_note("starting", errno);
 		return 1;
 	}
-	reap(); // a child may have ended while nobody listened
+	reap();          // a child may have ended while nobody listened
+	pv_fence_tick(); // and a lease
 	while (!quitting) {
 		int n = epoll_wait(pv_epoll, events, 64, wait_ms());
 		for (int i = 0; i < n && !quitting; i++)

@@ -90,6 +90,14 @@ char **pv_get_list(struct pv_message *m) {
 	return list;
 }
 
+char **pv_own_list(struct pv_message *m) {
+	char **list = pv_get_list(m);
+	for (size_t i = 0; list && list[i]; i++)
+		if (!(list[i] = strdup(list[i])))
+			m->failed = 1; // what follows is lost, and the list with it
+	return list;
+}
+
 int pv_take_fd(struct pv_message *m) {
 	for (int i = 0; i < m->nfds; i++)
 		if (m->fds[i] >= 0) {

@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -53,7 +55,8 @@ func startSanitized(t *testing.T) (*Client, string) {
 			t.Error(err)
 		}
 		c.Close()
-		if b, _ := os.ReadFile(log.Name()); len(b) > 0 {
+		b, _ := os.ReadFile(log.Name())
+		if b = bytes.ReplaceAll(b, []byte("supervisor: no lease any more: stopping pod guarded\n"), nil); len(b) > 0 {
 			t.Errorf("the supervisor said:\n%s", b)
 		}
 	})
@@ -69,6 +72,7 @@ func TestSanitized(t *testing.T) {
 	t.Run("runs", func(t *testing.T) { runs(t, c) })
 	t.Run("abandoned runs", func(t *testing.T) { abandoned(t, c, dir) })
 	t.Run("confined commands", func(t *testing.T) { confined(t, c, dir) })
+	t.Run("guards", func(t *testing.T) { guards(t, c, dir) })
 	if _, err := c.Hello(); err != nil {
 		t.Errorf("it no longer answers: %v", err)
 	}
@@ -76,7 +80,7 @@ func TestSanitized(t *testing.T) {
 
 // garbage: no message, however broken, ends the supervisor.
 func garbage(t *testing.T, dir string) {
-	verbs := []string{"EXEC", "RUN", "LOG", "FLUSH", "REOPEN", "CLOSE", "HOLD", "ATTACH", "DROP", "KILL", "PUMPS", "BODY", "NOPE", "SYNC"}
+	verbs := []string{"EXEC", "RUN", "LOG", "FLUSH", "REOPEN", "CLOSE", "HOLD", "ATTACH", "DROP", "KILL", "PUMPS", "BODY", "NOPE", "SYNC", "GUARD", "UNGUARD", "LEASE", "OPEN"}
 	rapid.Check(t, func(r *rapid.T) {
 		m := newMessage(rapid.SampledFrom(verbs).Draw(r, "verb"))
 		for _, f := range rapid.SliceOfN(rapid.StringMatching(`[a-z0-9/-]{0,8}`), 0, 20).Draw(r, "fields") {
@@ -291,5 +295,73 @@ func confined(t *testing.T, c *Client, dir string) {
 	k.SeccompFile, k.AppArmor = "", "no-such-profile"
 	if _, err := c.Exec(t.Context(), k); err == nil {
 		t.Error("an AppArmor profile that nobody has loaded: the command ran")
+	}
+}
+
+// cgroupOf makes a cgroup with one process in it.
+func cgroupOf(t *testing.T, name string) (dir string, sleeper *exec.Cmd) {
+	t.Helper()
+	root := "/sys/fs/cgroup"
+	if _, err := os.Stat(root + "/cgroup.procs"); err != nil {
+		root += "/pids" // version 1
+	}
+	dir = filepath.Join(root, fmt.Sprintf("peapod-test-%d", os.Getpid()), name)
+	if err := os.MkdirAll(filepath.Join(dir, "container"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	sleeper = exec.Command("sleep", "1000")
+	if err := sleeper.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = sleeper.Process.Kill()
+		_ = sleeper.Wait()
+		for _, d := range []string{filepath.Join(dir, "container"), dir, filepath.Dir(dir)} {
+			if err := os.Remove(d); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if err := os.WriteFile(filepath.Join(dir, "container", "cgroup.procs"), []byte(strconv.Itoa(sleeper.Process.Pid)), 0); err != nil {
+		t.Fatal(err)
+	}
+	return dir, sleeper
+}
+
+func guards(t *testing.T, c *Client, dir string) {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{"/", dir, "/sys/fs/cgroup", "guarded"} {
+		if err := c.Guard("guarded", time.Duration(now.Nano())+time.Hour, []string{bad}); !errors.Is(err, syscall.EINVAL) {
+			t.Errorf("guarding %s gave %v", bad, err)
+		}
+	}
+	group, sleeper := cgroupOf(t, "guarded")
+	if err := c.Guard("guarded", time.Duration(now.Nano())+500*time.Millisecond, []string{group, group + "-that-is-not-there/guarded"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{dir, "/nowhere"} {
+		err := c.Open("guarded", path, "gate")
+		if ok := err == nil; ok != (path == dir) {
+			t.Errorf("opening %s gave %v", path, err)
+		}
+	}
+	if err := c.Drop("gate"); err != nil {
+		t.Fatal(err)
+	}
+	_ = sleeper.Wait()
+	if got := sleeper.ProcessState.Sys().(syscall.WaitStatus); got.Signal() != syscall.SIGKILL {
+		t.Errorf("the process ended as %v", got)
+	}
+	if err := c.Open("guarded", dir, "gate"); !errors.Is(err, syscall.ESTALE) {
+		t.Errorf("opening without a lease gave %v", err)
+	}
+	if pods, err := c.Lease(0); err != nil || len(pods) != 1 || pods["guarded"] {
+		t.Errorf("guarded are %v, %v", pods, err)
+	}
+	if err := c.Unguard("guarded"); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -90,6 +90,14 @@ static void put_exec(struct pv_buffer *b, struct pv_exec *e) {
 	pv_put_long(b, e->cancelled);
 }
 
+static void put_guard(struct pv_buffer *b, struct pv_guard *g) {
+	pv_put(b, "guard");
+	pv_put(b, g->id);
+	put_list(b, g->dirs);
+	pv_put_long(b, g->fenced);
+	pv_put_long(b, g->killing);
+}
+
 static void save(struct pv_buffer *b) {
 	pv_put(b, "state");
 	pv_put_long(b, pv_listener.fd);
@@ -112,6 +120,10 @@ static void save(struct pv_buffer *b) {
 	for (struct pv_source *s = pv_execs; s; s = s->next)
 		if (!s->dead)
 			put_exec(b, (struct pv_exec *)s);
+	pv_put(b, "lease");
+	pv_put_long(b, pv_lease_ns);
+	for (struct pv_guard *g = pv_guards; g; g = g->next)
+		put_guard(b, g);
 }
 
 static int save_to_memfd(void) {
@@ -147,18 +159,11 @@ int pv_upgrade(const char *path) {
 	return -1;
 }
 
-static char **own_list(struct pv_message *m) {
-	char **list = pv_get_list(m);
-	for (size_t i = 0; list && list[i]; i++)
-		list[i] = strdup(list[i]);
-	return list;
-}
-
 static void get_agent(struct pv_message *m) {
 	const long big = INT64_MAX;
 	pv_agent.pid = (int)pv_get_long(m, 0, INT32_MAX);
-	pv_agent.argv = own_list(m);
-	pv_agent.env = own_list(m);
+	pv_agent.argv = pv_own_list(m);
+	pv_agent.env = pv_own_list(m);
 	pv_agent.cwd = strdup(pv_get_string(m));
 	for (int i = 0; i < 3; i++)
 		pv_agent.stdio[i] = (int)pv_get_long(m, -1, INT32_MAX);
@@ -222,6 +227,17 @@ static void get_exec(struct pv_message *m, int run) {
 	e->run = run, e->ended = ended, e->code = code, e->cancelled = cancelled;
 }
 
+static void get_guard(struct pv_message *m) {
+	const char *id = pv_get_string(m);
+	char **dirs = pv_own_list(m);
+	int fenced = (int)pv_get_long(m, 0, 1), killing = (int)pv_get_long(m, 0, 1);
+	struct pv_guard *g = m->failed ? NULL : pv_guard_add(id, dirs);
+	if (!g)
+		pv_note("restoring a guard", ENOMEM);
+	else
+		g->fenced = fenced, g->killing = killing;
+}
+
 static void get_record(struct pv_message *m) {
 	const char *kind = pv_get_string(m);
 	if (!strcmp(kind, "conn")) {
@@ -234,6 +250,10 @@ static void get_record(struct pv_message *m) {
 		get_hold(m);
 	} else if (!strcmp(kind, "exec") || !strcmp(kind, "run")) {
 		get_exec(m, kind[0] == 'r');
+	} else if (!strcmp(kind, "lease")) {
+		pv_lease_ns = pv_get_long(m, 0, INT64_MAX);
+	} else if (!strcmp(kind, "guard")) {
+		get_guard(m);
 	} else {
 		m->failed = 1;
 	}

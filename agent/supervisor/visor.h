@@ -33,12 +33,15 @@
 #define PV_TERM_MS 10000                  // how long an agent may take to end after SIGTERM
 #define PV_BACKOFF_MIN_MS 50              // first pause before the agent is started again
 #define PV_BACKOFF_MAX_MS 1000            // and the longest
+#define PV_KILL_LOOK_MS 5                  // until the next look at processes that were killed
+#define PV_KILL_LOOKS 8                   // of one such look
+#define PV_CGROUP_DEPTH 16                // of cgroups below a pod's
 #define PV_STEADY_MS 10000                // an agent that lived so long starts with the first pause
 
 // A source is anything that epoll watches. It is the first member of what it belongs to. A closed
 // source stays allocated until the current batch of events is done, because a later event of the
 // batch may still point to it.
-enum pv_kind { PV_LISTENER, PV_SIGNALS, PV_CONN, PV_PUMP, PV_EXEC };
+enum pv_kind { PV_LISTENER, PV_SIGNALS, PV_CONN, PV_PUMP, PV_EXEC, PV_FENCE };
 struct pv_source {
 	enum pv_kind kind;
 	int fd;
@@ -92,6 +95,7 @@ void pv_free_message(struct pv_message *m);
 const char *pv_get_string(struct pv_message *m);
 long pv_get_long(struct pv_message *m, long min, long max);
 char **pv_get_list(struct pv_message *m); // counted; NULL-terminated, to be freed; strings belong to m
+char **pv_own_list(struct pv_message *m); // the same with strings of its own
 int pv_take_fd(struct pv_message *m);     // -1 when there is none left
 void pv_put(struct pv_buffer *b, const char *s);
 void pv_put_long(struct pv_buffer *b, long long v);
@@ -181,6 +185,22 @@ int pv_exec_exited(int pid, int code); // 1 if pid was a command
 int pv_exec_cancel(struct pv_conn *c); // 1 if the connection has a command
 void pv_exec_forget_conn(struct pv_conn *c);
 int pv_exec_running(int pid);
+
+// fence.c
+struct pv_guard {
+	struct pv_guard *next;
+	char *id, **dirs; // the pod, and its cgroups
+	int fenced;       // its lease has ended: nothing of it may run
+	int killing;      // something of it may still run
+};
+extern struct pv_guard *pv_guards;
+extern int64_t pv_lease_ns;
+struct pv_guard *pv_guard_add(const char *id, char **dirs);
+void pv_guard(struct pv_conn *c, struct pv_message *m);
+void pv_unguard(struct pv_conn *c, struct pv_message *m);
+void pv_lease(struct pv_conn *c, struct pv_message *m);
+void pv_open(struct pv_conn *c, struct pv_message *m);
+void pv_fence_tick(void);
 
 // upgrade.c
 int pv_upgrade(const char *path);

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -139,9 +140,14 @@ func bodyFile(body []byte) (*os.File, error) {
 	return f, nil
 }
 
+// answers are the buffers of those being read.
+var answers = sync.Pool{New: func() any { return new([answerBytesMax]byte) }}
+
 // receive reads one answer. An ERR answer becomes an *Error.
 func receive(c *net.UnixConn) ([]string, []*os.File, error) {
-	buf := make([]byte, 8192)
+	space := answers.Get().(*[answerBytesMax]byte)
+	defer answers.Put(space) // fields are copies
+	buf := space[:]
 	oob := make([]byte, unix.CmsgSpace(fdsMax*4))
 	n, oobn, _, _, err := c.ReadMsgUnix(buf, oob)
 	if err != nil {

@@ -98,7 +98,7 @@ func (p *process) lockData() error {
 
 // startServer opens the ports, finds the cluster and runs the server.
 func (p *process) startServer(ctx context.Context, g *errgroup.Group) error {
-	cfg := server.Config{Name: p.o.Name, DataDir: filepath.Join(p.o.DataDir, "server"), Network: p.o.Network,
+	cfg := server.Config{Name: p.o.Name, DataDir: filepath.Join(p.o.DataDir, "server"), Network: p.o.Network, Fencing: p.o.fencing(),
 		AdvertiseRPC: p.o.at(p.o.RPCPort), AdvertiseAPI: p.o.at(p.o.APIPort), Metrics: p.metrics, Logger: p.log}
 	var err error
 	if cfg.RPC, err = rpc.Listen(ctx, p.o.at(p.o.RPCPort)); err != nil {

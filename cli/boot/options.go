@@ -8,12 +8,14 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/peapod-sh/peapod/agent/image"
 	"github.com/peapod-sh/peapod/agent/node"
 	"github.com/peapod-sh/peapod/agent/pressure"
+	"github.com/peapod-sh/peapod/rpc/fence"
 	"github.com/peapod-sh/peapod/server"
 )
 
@@ -60,12 +62,20 @@ type Options struct {
 	EvictionHard   string // thresholds as in pressure.Parse
 	LogLevel       string
 	Network        server.Network
-	Sim            int // number of simulated nodes, instead of a real one
+	FencingTime    time.Duration // of a new cluster; 0 is the default, less is no fencing
+	Sim            int           // number of simulated nodes, instead of a real one
 	SimPods        int64
 	Leave          bool // leave nothing behind on the machine when the process ends
 	SupervisorDir  string
 	// Up, if not nil, is called once when everything that was asked for serves.
 	Up func(kubeconfig string)
+}
+
+// fencing are the times of a new cluster.
+func (o *Options) fencing() fence.Times {
+	t := fence.Default()
+	t.Lease = max(0, o.FencingTime)
+	return t
 }
 
 // complete fills in defaults and reports every fault at once.
@@ -82,6 +92,9 @@ func (o *Options) complete() error {
 	}
 	if o.Runtime == "" {
 		o.Runtime = RuntimeEmbedded
+	}
+	if o.FencingTime == 0 {
+		o.FencingTime = fence.Default().Lease
 	}
 	if !o.Network.ServiceCIDR.IsValid() {
 		o.Network = server.DefaultNetwork()
@@ -124,6 +137,9 @@ func (o *Options) faults() []error {
 	}
 	if _, err := pressure.Parse(o.EvictionHard); err != nil {
 		out = append(out, err)
+	}
+	if err := o.fencing().Check(); err != nil {
+		add("--fencing-time: %w", err)
 	}
 	if err := o.Images.Validate(); err != nil {
 		out = append(out, err)

@@ -33,6 +33,8 @@ type node struct {
 	last   time.Time // the last heartbeat, moved forward by our own pauses
 	broken time.Time // when the connection broke; zero while it stands
 	state  State     // Alive, Suspect or Dead
+	// expected: whoever asks does not know that it lives, so its next sign of life is news.
+	expected bool
 }
 
 // New makes a tracker that knows no node.
@@ -47,8 +49,8 @@ func (t *Tracker) Pace() time.Duration { return t.pace }
 func (t *Tracker) Heartbeat(name string, now time.Time) {
 	n := t.enter(name, now)
 	n.last, n.broken = now, time.Time{}
-	if n.state != Alive {
-		n.state = Alive
+	if n.state != Alive || n.expected {
+		n.state, n.expected = Alive, false
 		t.found = append(t.found, Transition{name, Revived})
 	}
 }
@@ -56,8 +58,9 @@ func (t *Tracker) Heartbeat(name string, now time.Time) {
 // Reconnected reports a new connection of the node, which is a sign of life.
 func (t *Tracker) Reconnected(name string, now time.Time) { t.Heartbeat(name, now) }
 
-// Expect makes a node known from which no heartbeat has come yet: its silence begins now. It changes nothing for a node that is known.
-func (t *Tracker) Expect(name string, now time.Time) { t.enter(name, now) }
+// Expect makes a node known from which no heartbeat has come yet: its silence begins now. The next heartbeat of the node is told as
+// its revival, also if it was known before: a new leader must hear that a node lives which an earlier one took for dead.
+func (t *Tracker) Expect(name string, now time.Time) { t.enter(name, now).expected = true }
 
 // Broken reports that the node's connection ended (RST or EOF): its kernel lives, its agent does not.
 func (t *Tracker) Broken(name string, now time.Time) {

@@ -275,6 +275,23 @@ func TestNodeThatNobodyEverHeard(t *testing.T) {
 	}
 }
 
+// A new leader hears of a node that it expects as soon as that beats, whether or not it knew it.
+func TestExpectedNodeIsNews(t *testing.T) {
+	for _, known := range []bool{false, true} {
+		tracker := New(Default())
+		if known {
+			tracker.Heartbeat("n", start)
+		}
+		tracker.Expect("n", start.Add(ms))
+		tracker.Heartbeat("n", start.Add(100*ms))
+		tracker.Heartbeat("n", start.Add(350*ms))
+		found := tracker.Tick(start.Add(400*ms), Evidence{Quorum: true, Gossip: func(string) State { return Alive }})
+		if len(found) != 1 || found[0] != (Transition{"n", Revived}) {
+			t.Errorf("known before: %v, told %v", known, found)
+		}
+	}
+}
+
 func BenchmarkTick5000(b *testing.B) {
 	tracker, now := New(Default()), start
 	for i := range 5000 {

@@ -1,5 +1,7 @@
 package wire
 
+import "time"
+
 // Methods that an agent calls on a server.
 const (
 	// MethodHeartbeat is a stream (request Heartbeats): the agent writes a Heartbeat every HeartbeatInterval, the server answers
@@ -14,6 +16,8 @@ const (
 	// MethodWrite proposes ops (request WriteRequest, reply WriteReply). A node may write only its own
 	// pods' statuses and final deletions, its Node object's status, and events.
 	MethodWrite = "agent.Write"
+	// MethodLease asks for a lease (request LeaseRequest, reply LeaseReply): a node asks that runs pods which must not run twice.
+	MethodLease = "agent.Lease"
 	// MethodToken issues a service account token for a pod of the node that asks for one in its spec (request TokenRequest, reply TokenReply).
 	MethodToken = "agent.Token"
 )
@@ -24,6 +28,8 @@ const (
 	MethodReadIndex = "server.ReadIndex" // ReadIndexRequest -> ReadIndexReply, by the leader
 	MethodGone      = "server.Gone"      // GoneRequest -> GoneReply
 	MethodAddServer = "server.AddServer" // AddServerRequest -> Empty, by the leader
+	MethodGrant     = "server.Grant"     // LeaseRequest -> LeaseReply, by the leader
+	MethodTerm      = "server.Term"      // TermRequest -> TermReply
 )
 
 // MethodNodeHTTP is called by a server on an agent: the stream then carries HTTP/1.1 requests
@@ -100,8 +106,11 @@ const (
 	EventSynced
 )
 
-// GetRequest names an object.
-type GetRequest struct{ Resource, Namespace, Name string }
+// GetRequest names an object. The answer is as of Index, or newer.
+type GetRequest struct {
+	Resource, Namespace, Name string
+	Index                     uint64
+}
 
 // GetReply has the object as protobuf; Found is false if there is none (or the node may not see it: Denied).
 type GetReply struct {
@@ -134,6 +143,23 @@ type TokenRequest struct {
 
 // TokenReply has the token as it goes into the file.
 type TokenReply struct{ Token string }
+
+// LeaseRequest asks the leader. Node is set by servers that pass the question on.
+type LeaseRequest struct{ Node string }
+
+// LeaseReply grants a lease of Length from when it was asked for; the next is to be asked for after Renew. A Length of 0 says
+// that the cluster does without: what must not run twice is not replaced by itself. What was taken from the node before is
+// in the state of Index.
+type LeaseReply struct {
+	Length, Renew time.Duration
+	Index         uint64
+}
+
+// TermRequest asks a server for raft's term.
+type TermRequest struct{}
+
+// TermReply is the term in which that server is: it has not voted for a leader of a later one.
+type TermReply struct{ Term uint64 }
 
 // ReadIndexRequest asks the leader for an index that is at least as new as every acknowledged write.
 type ReadIndexRequest struct{}

@@ -28,6 +28,8 @@ type Config struct {
 	// of pods that controllers make, with the account that they run as. It must be a pure function of these and of the facts. An error
 	// refuses the pod. nil sets the account's name only.
 	PreparePod func(p *corev1.Pod, account *corev1.ServiceAccount, facts Facts) error
+	// Leases says when what must not run twice has ended on a node that is down or gone. With nil such pods wait for their node.
+	Leases Leases
 }
 
 // Engine decides. It is not safe for concurrent use.

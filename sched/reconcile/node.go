@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/peapod-sh/peapod/api"
 	"github.com/peapod-sh/peapod/sched"
 )
 
@@ -32,6 +33,7 @@ func (e *Engine) setLiveness(name string, l liveness) {
 		return
 	}
 	e.liveness[name] = l
+	e.trust(name)
 	e.mark(key{area: areaNode, name: name})
 	for _, p := range e.podsOn(name) {
 		e.recount(p)
@@ -49,11 +51,15 @@ func (e *Engine) noticedNode(old, o *object) {
 		e.table.RemoveNode(old.name)
 		e.cidrs.release(podCIDR(old.obj.(*corev1.Node)))
 		delete(e.liveness, old.name)
+		e.trust(old.name)
 		e.mark(key{area: areaNode, name: old.name})
 		e.markVolumesOf(old.name)
 		return
 	}
 	n := o.obj.(*corev1.Node)
+	if old == nil {
+		e.trust(n.Name)
+	}
 	e.noteConditions(old, n)
 	e.cidrs.take(podCIDR(n))
 	e.setNode(n)
@@ -117,7 +123,7 @@ func (e *Engine) syncNode(k key) {
 		e.setNode(n) // what this step places next must know
 	}
 	if e.nodeDown(k.name) {
-		e.clearDead(k.name)
+		e.clearDead(k)
 	}
 }
 
@@ -240,50 +246,48 @@ func (e *Engine) dateTaints(n *corev1.Node) (changed bool) {
 	return changed
 }
 
-// clearDead deletes the stateless pods of a dead node and says of the others that they are not ready.
-func (e *Engine) clearDead(node string) {
-	for _, p := range podsByName(slices.Values(e.podsOn(node))) {
-		if e.replaceable(p) {
+// clearDead deletes the pods of a dead node that are to be replaced, some of them only once they have ended there, and says
+// of the others that they are not ready.
+func (e *Engine) clearDead(k key) {
+	for _, p := range podsByName(slices.Values(e.podsOn(k.name))) {
+		switch r := e.replacement(p); {
+		case r == api.MovesAtOnce:
 			e.doomPod(p, 0)
-			continue
+		case r == api.MovesFenced && e.guarded(p) && e.leaseEnded(k):
+			e.moveFenced(p)
+		default:
+			e.notReady(p)
 		}
-		s := p.rec.DecodeStatus()
-		c := podCondition(&s, corev1.PodReady)
-		if p.rec.Terminal() || c == nil || c.Status == corev1.ConditionFalse {
-			continue
-		}
-		setPodCondition(&s, corev1.PodCondition{
-			Type: corev1.PodReady, Status: corev1.ConditionFalse, Reason: "NodeNotReady",
-			Message: "The node does not answer.", LastTransitionTime: metav1.NewTime(e.now.Truncate(time.Second)),
-		})
-		e.putPodStatus(p, &s)
 	}
 }
 
-// replaceable says whether another pod will do the work of this one: its controller makes
-// interchangeable pods.
-func (e *Engine) replaceable(p *pod) bool {
-	w := controllerOf(p.rec.Template.Pod)
-	if w == nil || p.rec.Terminal() {
-		return false
+// notReady says of a pod that its node does not answer.
+func (e *Engine) notReady(p *pod) {
+	s := p.rec.DecodeStatus()
+	c := podCondition(&s, corev1.PodReady)
+	if p.rec.Terminal() || c == nil || c.Status == corev1.ConditionFalse {
+		return
 	}
-	switch w.Kind {
-	case "ReplicaSet", "ReplicationController", "Job":
-		return true
-	}
-	return false
+	setPodCondition(&s, corev1.PodCondition{
+		Type: corev1.PodReady, Status: corev1.ConditionFalse, Reason: "NodeNotReady",
+		Message: "The node does not answer.", LastTransitionTime: metav1.NewTime(e.now.Truncate(time.Second)),
+	})
+	e.putPodStatus(p, &s)
 }
 
 // clearStray deletes the pods of a node that does not exist: at once if it was deleted, after a
-// while if it was never seen (its registration may be on the way).
+// while if it was never seen (its registration may be on the way). Those that must not run twice have the time to end.
 func (e *Engine) clearStray(k key) {
 	var next time.Time
 	for _, p := range podsByName(slices.Values(e.podsOn(k.name))) {
 		at := time.Unix(p.rec.Created, 0).Add(strayNodeGrace)
-		if !at.After(e.now) {
+		switch {
+		case at.After(e.now):
+			if next.IsZero() || at.Before(next) {
+				next = at
+			}
+		case e.replacement(p) != api.MovesFenced || e.cfg.Leases == nil || e.leaseEnded(k):
 			e.doomPod(p, 0)
-		} else if next.IsZero() || at.Before(next) {
-			next = at
 		}
 	}
 	if !next.IsZero() {

@@ -16,7 +16,7 @@ import (
 	"github.com/peapod-sh/peapod/api/ops"
 )
 
-// TestAnyStatefulSetConverges draws histories of one set and checks every step of the engine on the way: Invariants 32 and 36.
+// TestAnyStatefulSetConverges draws histories of one set and checks every step of the engine on the way: Invariants 32 and 38.
 func TestAnyStatefulSetConverges(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := storageWorld(t, 3)

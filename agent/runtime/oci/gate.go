@@ -21,6 +21,11 @@ const gateName = "exec.fifo"
 
 // openGate lets the container's init through, and returns when it has gone through or has ended. On an open gate it does nothing.
 func (e *Executor) openGate(c *container) error {
+	if c.record.Spec.Guarded {
+		if err := e.openGuarded(c); err != nil {
+			return err
+		}
+	}
 	path := filepath.Join(e.runcRoot(), c.id, gateName)
 	name, err := openFile(path, unix.O_PATH)
 	if errors.Is(err, os.ErrNotExist) {

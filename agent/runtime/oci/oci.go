@@ -40,6 +40,7 @@ type Executor struct {
 	pods       map[string]*pod             // by uid
 	containers map[string]*container       // by id
 	filters    map[[32]byte]compiledFilter // by the hash of the profile
+	guarded    map[string]bool             // uids of pods that the supervisor guards
 	ranges     map[uint32]string           // first ids of user namespaces, and the pods that have them
 	closed     bool
 }
@@ -64,6 +65,7 @@ func New(cfg Config) (*Executor, error) {
 		out:        ends.NewOutbox(),
 		pods:       map[string]*pod{},
 		containers: map[string]*container{},
+		guarded:    map[string]bool{},
 		ranges:     map[uint32]string{},
 		filters:    map[[32]byte]compiledFilter{},
 	}

@@ -187,7 +187,10 @@ func (e *Executor) adopt(c *container) error {
 		return nil
 	}
 	c.pidfd = fd
-	if err := e.openGate(c); err != nil {
+	switch err := e.openGate(c); {
+	case errors.Is(err, runtime.ErrNoLease): // it waits at its gate, or the supervisor is ending it
+		_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+	case err != nil:
 		return err
 	}
 	return e.watch.Watch(fd, containerKey(c.id))

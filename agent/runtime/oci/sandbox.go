@@ -226,7 +226,7 @@ func (e *Executor) RemoveSandbox(ctx context.Context, uid string) error {
 	e.mu.Lock()
 	delete(e.pods, uid)
 	e.mu.Unlock()
-	return nil
+	return e.unguard(uid)
 }
 
 func (e *Executor) takeDown(ctx context.Context, p *pod, uid string) error {
