@@ -22,6 +22,8 @@ type Config struct {
 	NodeMaskBits int
 	// RootCA is the PEM that every namespace gets in ConfigMap kube-root-ca.crt.
 	RootCA string
+	// Strategy is how the scheduler chooses between nodes that fit.
+	Strategy sched.Strategy
 	// EndedPodsMax is how many pods that have ended are kept; the oldest go first.
 	EndedPodsMax int
 	// PreparePod is what admission does to a pod that comes through the API, applied to the template
@@ -50,7 +52,7 @@ type Engine struct {
 // New makes an engine that knows of nothing yet.
 func New(cfg Config) *Engine {
 	return &Engine{
-		cfg: cfg, names: newGenerator(cfg.Seed), table: sched.NewTable(cfg.Seed),
+		cfg: cfg, names: newGenerator(cfg.Seed), table: sched.NewTable(cfg.Seed, cfg.Strategy),
 		agenda: newAgenda(), model: newModel(), output: newOutput(), storage: newStorage(),
 		pending: newPendingPods(), cidrs: newCIDRPool(cfg.ClusterCIDR, cfg.NodeMaskBits),
 		recorder: newRecorder(), liveness: map[string]liveness{},

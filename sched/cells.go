@@ -1,0 +1,296 @@
+package sched
+
+// cells part the nodes that fit into those for which the factors say the same. Within a cell the node's own key decides, so each has
+// a heap of these; which cells are open, and what their nodes gain, is asked anew for every pod.
+type cells struct {
+	axes  []axis
+	list  []cell
+	first []int32        // cells by the coordinate on the first axis, plus 1
+	more  map[pair]int32 // coordinates on further axes to places, and places to cells
+	limit int            // keys that a cell needs to keep; 0 is all
+	heaps [][]uint64     // of earlier rounds
+}
+
+// axis is what tells nodes of different cells apart: the domain, or if domains are single nodes, the count.
+type axis struct {
+	topo  *topology
+	count []int32 // by domain; nil if the domain itself is the coordinate
+}
+
+func (a *axis) at(i int32) int32 {
+	d := a.topo.domain[i]
+	if a.count == nil || d == none {
+		return d
+	}
+	return a.count[d]
+}
+
+// cell is nodes with equal coordinates.
+type cell struct {
+	at    []int32  // coordinates
+	heap  []uint64 // biggest key first
+	open  bool
+	bonus int64 // to the scores of all of its nodes
+	even  int64 // of the factors' scores, not normalised yet
+	draw  int64
+	plain bool // a label is missing: no part in the spread's score
+}
+
+// pair is a place on the axes so far and the coordinate on the next one.
+type pair struct{ axes, place, at int32 }
+
+// firstMax is up to which coordinate cells are found without a map.
+const firstMax = 4096
+
+// again gives the memory back to the next round.
+func (s *cells) again() cells {
+	for i := range s.list {
+		s.heaps = append(s.heaps, s.list[i].heap[:0])
+	}
+	clear(s.first)
+	return cells{axes: s.axes[:0], list: s.list[:0], first: s.first, heaps: s.heaps}
+}
+
+// layOut chooses the axes. Factors whose domains are nodes and that want none there need no axis: they are asked with the node.
+func (r *round) layOut(limit int) {
+	r.limit = limit
+	for k := range r.factors {
+		f := &r.factors[k]
+		single := f.topo.single()
+		if f.use == avoids && single {
+			continue
+		}
+		f.axis = r.axisOf(f, single)
+	}
+}
+
+func (r *round) axisOf(f *factor, single bool) int {
+	for k := range r.axes {
+		if a := &r.axes[k]; a.topo == f.topo && (a.count == nil || &a.count[0] == &f.total[0]) {
+			return k
+		}
+	}
+	a := axis{topo: f.topo}
+	if single && len(f.total) > 0 {
+		a.count = f.total
+	}
+	r.axes = append(r.axes, a)
+	return len(r.axes) - 1
+}
+
+// cellAt finds or makes the cell of a slot.
+func (s *cells) cellAt(i int32) *cell {
+	if len(s.axes) == 0 {
+		if len(s.list) == 0 {
+			s.begin(i)
+		}
+		return &s.list[0]
+	}
+	place := s.firstPlace(i)
+	for k := 1; k < len(s.axes); k++ {
+		place = s.nextPlace(pair{int32(k), place, s.axes[k].at(i)})
+	}
+	if len(s.axes) > 1 {
+		place = s.cellOf(pair{none, place, none}, i)
+	}
+	return &s.list[place]
+}
+
+// firstPlace is the cell itself if there is but one axis.
+func (s *cells) firstPlace(i int32) int32 {
+	at := s.axes[0].at(i)
+	if len(s.axes) > 1 {
+		return at
+	}
+	if at < 0 || at >= firstMax {
+		return s.cellOf(pair{0, 0, at}, i)
+	}
+	for int(at) >= len(s.first) {
+		s.first = append(s.first, 0)
+	}
+	if s.first[at] == 0 {
+		s.first[at] = s.begin(i) + 1
+	}
+	return s.first[at] - 1
+}
+
+func (s *cells) nextPlace(p pair) int32 {
+	if n, there := s.more[p]; there {
+		return n
+	}
+	return s.name(p, int32(len(s.more)))
+}
+
+func (s *cells) cellOf(p pair, i int32) int32 {
+	if n, there := s.more[p]; there {
+		return n
+	}
+	return s.name(p, s.begin(i))
+}
+
+func (s *cells) name(p pair, n int32) int32 {
+	if s.more == nil {
+		s.more = map[pair]int32{}
+	}
+	s.more[p] = n
+	return n
+}
+
+// begin makes a cell for the coordinates of a slot.
+func (s *cells) begin(i int32) int32 {
+	n := len(s.list)
+	if n < cap(s.list) {
+		s.list = s.list[:n+1]
+	} else {
+		s.list = append(s.list, cell{})
+	}
+	c := &s.list[n]
+	*c = cell{at: c.at[:0], open: true}
+	for k := range s.axes {
+		c.at = append(c.at, s.axes[k].at(i))
+	}
+	if last := len(s.heaps) - 1; last >= 0 {
+		c.heap, s.heaps = s.heaps[last], s.heaps[:last]
+	}
+	return int32(n)
+}
+
+// fill gives every node that fits to its cell. Of a group of few pods no cell can use more nodes than there are pods: as one of them
+// can only change the keys of nodes that were taken, the best of the others stay the best.
+func (r *round) fill() {
+	t, c := r.t, r.c
+	r.v.fits.each(func(i int32) {
+		if !t.rows[i].takes(c) {
+			return
+		}
+		key, cell := r.key(i), r.cellAt(i)
+		full := r.limit > 0 && len(cell.heap) == r.limit
+		if full && key <= cell.heap[0] {
+			return
+		}
+		if r.picky && !(r.pleases(i) && r.fit.objection(t.nodes[i]) == "") {
+			return
+		}
+		cell.offer(key, r.limit, full)
+	})
+	for k := range r.list {
+		heapify(r.list[k].heap)
+	}
+}
+
+// offer keeps the biggest keys; a full heap has its smallest on top.
+func (c *cell) offer(key uint64, limit int, full bool) {
+	if full {
+		c.heap[0] = key
+		siftDownSmall(c.heap, 0)
+		return
+	}
+	c.heap = append(c.heap, key)
+	if len(c.heap) == limit {
+		for i := len(c.heap)/2 - 1; i >= 0; i-- {
+			siftDownSmall(c.heap, i)
+		}
+	}
+}
+
+// best is the open cell with the best node; -1 if there is none.
+func (r *round) best() int {
+	if len(r.axes) == 0 {
+		if len(r.list) == 0 || len(r.list[0].heap) == 0 {
+			return -1
+		}
+		return 0
+	}
+	r.rate()
+	best, top := -1, uint64(0)
+	for k := range r.list {
+		if c := &r.list[k]; c.open && len(c.heap) > 0 {
+			if key := c.heap[0] + uint64(c.bonus)<<(keyTieBits+keyNodeBits); key > top {
+				best, top = k, key
+			}
+		}
+	}
+	return best
+}
+
+// rate says which cells with nodes are open and what each is worth. Scores are relative to those of the other open cells.
+func (r *round) rate() {
+	var even, draw bounds
+	for k := range r.list {
+		c := &r.list[k]
+		if len(c.heap) == 0 {
+			continue
+		}
+		if r.ask(c); c.open {
+			draw.take(c.draw)
+			if !c.plain {
+				even.take(c.even)
+			}
+		}
+	}
+	for k := range r.list {
+		c := &r.list[k]
+		c.bonus = draw.share(c.draw) * weightPods
+		if !c.plain {
+			c.bonus += even.least(c.even) * weightSpread
+		}
+	}
+}
+
+// ask asks the factors about a cell.
+func (r *round) ask(c *cell) {
+	c.open, c.even, c.draw, c.plain = true, 0, 0, true
+	ignored := false
+	for k := range r.factors {
+		f := &r.factors[k]
+		if f.axis == none {
+			continue
+		}
+		n := c.at[f.axis]
+		if r.axes[f.axis].count == nil && n != none {
+			n = f.total[n]
+		}
+		switch {
+		case !r.allows(f, n):
+			c.open = false
+			return
+		case f.use == draws && n != none:
+			c.draw += int64(n) * f.weight
+		case f.use == evens && n != none:
+			c.even += int64(n)*f.weight + int64(f.maxSkew-1)*logScale
+			c.plain = false
+		case f.use == evens:
+			ignored = true
+		}
+	}
+	c.plain = c.plain || ignored
+}
+
+// bounds are the smallest and the biggest of some numbers.
+type bounds struct {
+	low, high int64
+	some      bool
+}
+
+func (b *bounds) take(n int64) {
+	if !b.some {
+		*b = bounds{n, n, true}
+	}
+	b.low, b.high = min(b.low, n), max(b.high, n)
+}
+
+// share is scoreMax for the biggest and 0 for the smallest.
+func (b *bounds) share(n int64) int64 {
+	if b.high == b.low {
+		return 0
+	}
+	return (n - b.low) * scoreMax / (b.high - b.low)
+}
+
+// least is scoreMax for the smallest, and less by as much as another is more.
+func (b *bounds) least(n int64) int64 {
+	if b.high <= 0 {
+		return scoreMax
+	}
+	return (b.high + b.low - n) * scoreMax / b.high
+}
