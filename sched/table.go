@@ -134,11 +134,12 @@ func (t *Table) AddPod(uid types.UID, node string, template *api.PodTemplate) {
 	t.take(t.slot(node), uid, t.kindOf(c))
 }
 
-// Leaving notes that a pod is being deleted: it takes its room to its end, but is not there to spread from.
-func (t *Table) Leaving(uid types.UID) {
+// Leaving notes that a pod is being deleted: it takes its room to its end, but is not there to spread from. It
+// reports whether that is new.
+func (t *Table) Leaving(uid types.UID) (changed bool) {
 	p, ok := t.pods[uid]
 	if !ok || p.leaving {
-		return
+		return false
 	}
 	p.leaving = true
 	t.pods[uid] = p
@@ -148,6 +149,7 @@ func (t *Table) Leaving(uid types.UID) {
 			h.on.add(p.slot, -h.weight)
 		}
 	}
+	return true
 }
 
 // RemovePod gives back what the pod took; an unknown pod is no error.
@@ -177,7 +179,21 @@ func (t *Table) take(i int32, uid types.UID, k *kind) {
 
 // account adds (n 1) or takes away (n -1) what a pod of the kind uses and counts for in slot i.
 func (t *Table) account(i int32, k *kind, n int32, leaving bool) {
-	c := k.class
+	t.occupy(i, k.class, n)
+	k.pods += n
+	k.on.add(i, n)
+	if leaving {
+		k.leaving.add(i, n)
+	}
+	for _, h := range k.shares {
+		if !leaving || h.id.role != living {
+			h.on.add(i, n*h.weight)
+		}
+	}
+}
+
+// occupy adds or takes away what a pod of the class uses.
+func (t *Table) occupy(i int32, c *class, n int32) {
 	t.rows[i].add(c, int64(n))
 	for _, r := range c.extended {
 		t.extended(t.extUsed, r.name)[i] += int64(n) * r.amount
@@ -188,16 +204,6 @@ func (t *Table) account(i int32, k *kind, n int32, leaving bool) {
 		}
 		if t.ports[i][p] += int(n); t.ports[i][p] == 0 {
 			delete(t.ports[i], p)
-		}
-	}
-	k.pods += n
-	k.on.add(i, n)
-	if leaving {
-		k.leaving.add(i, n)
-	}
-	for _, h := range k.shares {
-		if !leaving || h.id.role != living {
-			h.on.add(i, n*h.weight)
 		}
 	}
 }

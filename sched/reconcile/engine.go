@@ -43,6 +43,9 @@ type Engine struct {
 	output
 	storage
 	pending   pendingPods
+	nominated map[types.UID]string              // pending pods for which others were told to go, and from where
+	gangs     map[string]map[types.UID]struct{} // their pods that have a node, by namespace and name
+	condemned map[types.UID]struct{}            // pods that went for others, while their status may not say so yet
 	cidrs     *cidrPool
 	recorder  recorder
 	liveness  map[string]liveness
@@ -54,6 +57,7 @@ func New(cfg Config) *Engine {
 	return &Engine{
 		cfg: cfg, names: newGenerator(cfg.Seed), table: sched.NewTable(cfg.Seed, cfg.Strategy),
 		agenda: newAgenda(), model: newModel(), output: newOutput(), storage: newStorage(),
+		nominated: map[types.UID]string{}, gangs: map[string]map[types.UID]struct{}{}, condemned: map[types.UID]struct{}{},
 		pending: newPendingPods(), cidrs: newCIDRPool(cfg.ClusterCIDR, cfg.NodeMaskBits),
 		recorder: newRecorder(), liveness: map[string]liveness{},
 	}
@@ -148,6 +152,7 @@ var (
 
 	Claims         = core("persistentvolumeclaims")
 	Volumes        = core("persistentvolumes")
+	Budgets        = schema.GroupResource{Group: "policy", Resource: "poddisruptionbudgets"}
 	StorageClasses = schema.GroupResource{Group: "storage.k8s.io", Resource: "storageclasses"}
 
 	// Resources that admission reads.
