@@ -118,3 +118,29 @@ func processorTime() time.Duration {
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
+
+// BenchmarkPreempt has 1,000 pods go for as many equal ones.
+func BenchmarkPreempt(b *testing.B) {
+	for _, nodes := range []int{100, 1000, 5000} {
+		b.Run(fmt.Sprint("nodes=", nodes), func(b *testing.B) {
+			var spent time.Duration
+			for b.Loop() {
+				w := newCrowd()
+				for i := range nodes {
+					w.SetNode(testNode(fmt.Sprint("n", i), "10"))
+				}
+				for i := range nodes * 10 {
+					w.add(b, fmt.Sprintf("00000000-0000-4000-8000-%012d", i), fmt.Sprint("n", i%nodes), "1", int32(i%3), int64(i))
+				}
+				g := Group{Template: testTemplate(b, "1", withPriority(10)), UIDs: uids(1000)}
+				from := processorTime()
+				list, why := w.Preempt(Preemption{Group: g, Residents: w.residents})
+				spent += processorTime() - from
+				if len(list[999].Victims) != 1 {
+					b.Fatal(why)
+				}
+			}
+			b.ReportMetric(spent.Seconds()*1000/float64(b.N), "ms/1000pods")
+		})
+	}
+}

@@ -63,6 +63,9 @@ const (
 	MostAllocated  Strategy = "most-allocated"
 )
 
+// Known says whether it is a strategy; "" stands for the default.
+func (s Strategy) Known() bool { return s == "" || s == LeastAllocated || s == MostAllocated }
+
 // NewTable makes an empty table. The seed decides between nodes of equal score. Strategy "" is LeastAllocated.
 func NewTable(seed uint64, strategy Strategy) *Table {
 	t := &Table{

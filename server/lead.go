@@ -97,5 +97,5 @@ func (s *Server) newEngine() (*reconcile.Engine, error) {
 		return kube.PreparePod(p, account, facts)
 	}
 	return reconcile.New(reconcile.Config{Seed: rand.Uint64(), ClusterCIDR: network.ClusterCIDR,
-		RootCA: string(ca.CertPEM()), EndedPodsMax: endedPodsMax, PreparePod: prepare}), nil
+		RootCA: string(ca.CertPEM()), EndedPodsMax: endedPodsMax, PreparePod: prepare, Strategy: s.cfg.Strategy}), nil
 }

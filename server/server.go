@@ -18,6 +18,7 @@ import (
 	"github.com/peapod-sh/peapod/fsm"
 	"github.com/peapod-sh/peapod/rpc"
 	"github.com/peapod-sh/peapod/rpc/pki"
+	"github.com/peapod-sh/peapod/sched"
 )
 
 // Config of a server. Addresses are host:port.
@@ -29,6 +30,8 @@ type Config struct {
 	AdvertiseRPC string
 	AdvertiseAPI string
 	Network      Network // of a new cluster; ignored when joining
+	// Strategy is how the scheduler chooses between nodes that fit, while this server leads.
+	Strategy sched.Strategy
 	// GossipSeeds are members that a joining agent gossips with first.
 	GossipSeeds func() []string
 	Metrics     http.Handler
