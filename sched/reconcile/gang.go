@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -141,6 +142,12 @@ func byTemplate(g []*pod) (out [][]*pod) {
 }
 
 func (e *Engine) tryPart(try *gangTry, part []*pod) {
+	if usesClaims(part[0].rec.Spec()) {
+		for _, p := range part {
+			e.tryUser(try, p)
+		}
+		return
+	}
 	uids := make([]types.UID, len(part))
 	for i, p := range part {
 		uids[i] = p.rec.UID
@@ -155,10 +162,27 @@ func (e *Engine) tryPart(try *gangTry, part []*pod) {
 	}
 }
 
+// tryUser looks for a place for a member with claims. What it would take of volumes is not taken yet.
+func (e *Engine) tryUser(try *gangTry, p *pod) {
+	d, cause, soon := e.demandOf(p)
+	if soon || cause != "" {
+		try.reason = e.table.Unavailable(cmp.Or(cause, causeUnbound))
+		return
+	}
+	got := e.table.Place(sched.Group{Template: p.rec.Template, UIDs: []types.UID{p.rec.UID}, Fit: func(n *corev1.Node) string { return e.objection(d, n) }})
+	if try.placed[p] = got.Nodes[0]; got.Placed == 0 {
+		delete(try.placed, p)
+		try.reason = got.Reason
+	}
+}
+
 // settleGang binds the members that have a place; those beyond the size that have none wait.
 func (e *Engine) settleGang(g []*pod, try *gangTry) {
 	for _, p := range g {
-		if node := try.placed[p]; node != "" {
+		if node := try.placed[p]; usesClaims(p.rec.Spec()) {
+			e.table.RemovePod(p.rec.UID)
+			e.placeUser(p)
+		} else if node != "" {
 			e.bindPlaced(p, node, len(g) <= eventsPerStepMax)
 		}
 	}
