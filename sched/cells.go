@@ -1,5 +1,7 @@
 package sched
 
+import "math/bits"
+
 // cells part the nodes that fit into those for which the factors say the same. Within a cell the node's own key decides, so each has
 // a heap of these; which cells are open, and what their nodes gain, is asked anew for every pod.
 type cells struct {
@@ -29,6 +31,7 @@ func (a *axis) at(i int32) int32 {
 type cell struct {
 	at    []int32  // coordinates
 	heap  []uint64 // biggest key first
+	floor uint64   // while cells are filled: only bigger keys matter
 	open  bool
 	bonus int64 // to the scores of all of its nodes
 	even  int64 // of the factors' scores, not normalised yet
@@ -78,39 +81,44 @@ func (r *round) axisOf(f *factor, single bool) int {
 	return len(r.axes) - 1
 }
 
-// cellAt finds or makes the cell of a slot.
-func (s *cells) cellAt(i int32) *cell {
-	if len(s.axes) == 0 {
-		if len(s.list) == 0 {
-			s.begin(i)
+// cellAt finds or makes the cell of a slot, by its place in the list.
+func (s *cells) cellAt(i int32) int32 {
+	switch len(s.axes) {
+	case 0:
+		return 0
+	case 1:
+		at := s.axes[0].at(i)
+		if uint32(at) < uint32(len(s.first)) && s.first[at] != 0 {
+			return s.first[at] - 1
 		}
-		return &s.list[0]
+		return s.newCellAt(i, at)
 	}
-	place := s.firstPlace(i)
+	place := s.axes[0].at(i)
 	for k := 1; k < len(s.axes); k++ {
 		place = s.nextPlace(pair{int32(k), place, s.axes[k].at(i)})
 	}
-	if len(s.axes) > 1 {
-		place = s.cellOf(pair{none, place, none}, i)
-	}
-	return &s.list[place]
+	return s.cellOf(pair{none, place, none}, i)
 }
 
-// firstPlace is the cell itself if there is but one axis.
-func (s *cells) firstPlace(i int32) int32 {
-	at := s.axes[0].at(i)
-	if len(s.axes) > 1 {
-		return at
+// quickCell is cellAt where the domains of the only axis are the coordinates; negative if the long way has to be taken.
+func (s *cells) quickCell(domains []int32, i int32) int32 {
+	if int(i) < len(domains) {
+		if d := domains[i]; uint32(d) < uint32(len(s.first)) {
+			return s.first[d] - 1
+		}
 	}
+	return -1
+}
+
+// newCellAt is cellAt for the only axis, where that has not been asked before or is far out.
+func (s *cells) newCellAt(i, at int32) int32 {
 	if at < 0 || at >= firstMax {
 		return s.cellOf(pair{0, 0, at}, i)
 	}
 	for int(at) >= len(s.first) {
 		s.first = append(s.first, 0)
 	}
-	if s.first[at] == 0 {
-		s.first[at] = s.begin(i) + 1
-	}
+	s.first[at] = s.begin(i) + 1
 	return s.first[at] - 1
 }
 
@@ -157,32 +165,49 @@ func (s *cells) begin(i int32) int32 {
 
 // fill gives every node that fits to its cell. Of a group of few pods no cell can use more nodes than there are pods: as one of them
 // can only change the keys of nodes that were taken, the best of the others stay the best.
+//
+// It is the one loop over all nodes, so it keeps what it needs at hand and looks at the cell only of keys that may matter.
 func (r *round) fill() {
-	t, c := r.t, r.c
-	r.v.fits.each(func(i int32) {
-		if !t.rows[i].takes(c) {
-			return
+	w := r.wants()
+	var domains []int32
+	switch {
+	case len(r.axes) == 0:
+		r.begin(0)
+	case len(r.axes) == 1 && r.axes[0].count == nil:
+		domains = r.axes[0].topo.domain
+	}
+	for at, word := range r.v.fits {
+		for ; word != 0; word &= word - 1 {
+			i := int32(at<<6 + bits.TrailingZeros64(word))
+			row := &r.t.rows[i]
+			if !w.fit(row) {
+				continue
+			}
+			key := row.pack(w.score(row)+int64(r.column[i]), i)
+			k := int32(0)
+			if len(r.axes) > 0 {
+				if k = r.quickCell(domains, i); k < 0 {
+					k = r.cellAt(i)
+				}
+			}
+			c := &r.list[k]
+			if key <= c.floor || r.picky && !(r.pleases(i) && r.fit.objection(r.t.nodes[i]) == "") {
+				continue
+			}
+			c.offer(key, r.limit)
 		}
-		key, cell := r.key(i), r.cellAt(i)
-		full := r.limit > 0 && len(cell.heap) == r.limit
-		if full && key <= cell.heap[0] {
-			return
-		}
-		if r.picky && !(r.pleases(i) && r.fit.objection(t.nodes[i]) == "") {
-			return
-		}
-		cell.offer(key, r.limit, full)
-	})
+	}
 	for k := range r.list {
 		heapify(r.list[k].heap)
 	}
 }
 
-// offer keeps the biggest keys; a full heap has its smallest on top.
-func (c *cell) offer(key uint64, limit int, full bool) {
-	if full {
+// offer keeps the biggest keys, as many as the limit allows; a full heap has its smallest on top, which is the floor then.
+func (c *cell) offer(key uint64, limit int) {
+	if c.floor != 0 {
 		c.heap[0] = key
 		siftDownSmall(c.heap, 0)
+		c.floor = c.heap[0]
 		return
 	}
 	c.heap = append(c.heap, key)
@@ -190,6 +215,7 @@ func (c *cell) offer(key uint64, limit int, full bool) {
 		for i := len(c.heap)/2 - 1; i >= 0; i-- {
 			siftDownSmall(c.heap, i)
 		}
+		c.floor = c.heap[0]
 	}
 }
 

@@ -63,11 +63,11 @@ func (r *round) next(uid types.UID) int32 {
 		c.heap = fixTop(c.heap, key)
 		return i
 	}
-	if to := r.cellAt(i); to != &r.list[k] {
+	if to := int(r.cellAt(i)); to != k {
 		r.list[k].heap = fixTop(r.list[k].heap, 0)
-		to.heap = push(to.heap, key)
+		r.list[to].heap = push(r.list[to].heap, key)
 	} else {
-		to.heap = fixTop(to.heap, key)
+		r.list[k].heap = fixTop(r.list[k].heap, key)
 	}
 	return i
 }

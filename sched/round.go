@@ -79,14 +79,8 @@ func (r *round) score() {
 
 // key packs the node's score, a tie-break and the slot.
 func (r *round) key(i int32) uint64 {
-	row := &r.t.rows[i]
-	free := row.free(r.c)
-	if r.t.packs {
-		free = weightFree*scoreMax - free
-	}
-	s := scoreBias + int64(r.column[i]) + free
-	s = min(max(s, 1), 1<<keyScoreBits-1)
-	return uint64(s)<<(keyTieBits+keyNodeBits) | uint64(row.tie)<<keyNodeBits | uint64(i)
+	w, row := r.wants(), &r.t.rows[i]
+	return row.pack(w.score(row)+int64(r.column[i]), i)
 }
 
 // suits says whether a node that the static filters let pass takes one more, as far as only the node itself is concerned.

@@ -1,6 +1,6 @@
 package sched
 
-import "math/bits"
+import "math"
 
 // row is what changes about a node while pods are placed, in one line of the processor's cache.
 type row struct {
@@ -61,11 +61,48 @@ func part(free int64, per uint64) int64 {
 	if free <= 0 {
 		return 0
 	}
-	high, low := bits.Mul64(uint64(free), per)
-	return int64(high<<(64-shareBits) | low>>shareBits)
+	return int64(uint64(free) * per >> shareBits) // no overflow: free is at most what per was made of
 }
 
 // free is the mean share of cpu and memory that stays free once the pod is there, weighted.
 func (r *row) free(c *class) int64 {
 	return weightFree * (part(r.loadCPU-c.scoreCPU, r.perCPU) + part(r.loadMemory-c.scoreMemory, r.perMemory)) / 2
+}
+
+// wants is what a round asks of rows, as the loop over all nodes likes to have it.
+type wants struct {
+	cpuMilli, memory, ephemeral int64 // the least that there can be for what is not asked for
+	scoreCPU, scoreMemory       int64
+	base, sign                  int64 // of what is free, in the score
+}
+
+func (r *round) wants() wants {
+	c := r.c
+	w := wants{asked(c.cpuMilli), asked(c.memory), asked(c.ephemeral), c.scoreCPU, c.scoreMemory, scoreBias, 1}
+	if r.t.packs {
+		w.base, w.sign = scoreBias+weightFree*scoreMax, -1
+	}
+	return w
+}
+
+func asked(n int64) int64 {
+	if n == 0 {
+		return math.MinInt64
+	}
+	return n
+}
+
+// fit is row.takes.
+func (w *wants) fit(r *row) bool {
+	return r.pods > 0 && r.cpuMilli >= w.cpuMilli && r.memory >= w.memory && r.ephemeral >= w.ephemeral
+}
+
+// score is what the row itself has to say.
+func (w *wants) score(r *row) int64 {
+	return w.base + w.sign*(weightFree*(part(r.loadCPU-w.scoreCPU, r.perCPU)+part(r.loadMemory-w.scoreMemory, r.perMemory))/2)
+}
+
+// pack makes a key of a score, the row's tie-break and the slot.
+func (r *row) pack(score int64, i int32) uint64 {
+	return uint64(min(max(score, 1), 1<<keyScoreBits-1))<<(keyTieBits+keyNodeBits) | uint64(r.tie)<<keyNodeBits | uint64(i)
 }
