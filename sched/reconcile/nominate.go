@@ -129,14 +129,17 @@ func (e *Engine) forgetNomination(p *pod) { delete(e.nominated, p.rec.UID) }
 func (e *Engine) liftNominations() []*pod {
 	out := make([]*pod, 0, len(e.nominated))
 	for uid, node := range e.nominated {
-		e.table.RemovePod(uid)
 		if p := e.podsByUID[uid]; p != nil && e.object(Nodes, "", node) != nil {
 			out = append(out, p)
 		} else {
+			e.table.RemovePod(uid)
 			delete(e.nominated, uid)
 		}
 	}
 	slices.SortFunc(out, comparePending)
+	for _, p := range out {
+		e.table.RemovePod(p.rec.UID)
+	}
 	return out
 }
 

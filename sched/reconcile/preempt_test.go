@@ -12,6 +12,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/peapod-sh/peapod/api"
 )
@@ -232,7 +233,8 @@ func (w *world) restart(seed uint64) {
 			w.e.NodeUp(r.name)
 		}
 	}
-	for k, rec := range w.pods {
+	for _, k := range slices.SortedFunc(maps.Keys(w.pods), func(a, b types.NamespacedName) int { return strings.Compare(a.String(), b.String()) }) {
+		rec := w.pods[k]
 		w.e.Observe(&api.Change{Revision: rec.Revision, Resource: Pods, Namespace: k.Namespace, Name: k.Name, NewPod: rec})
 	}
 }
