@@ -48,15 +48,15 @@ func enough(free, want int64) bool { return want <= free || want == 0 }
 // shareBits is how many bits of fraction a share of one unit has.
 const shareBits = 52
 
-// perUnit is the share of the node that one unit is, so that scores need no division.
+// perUnit is what one free unit adds to the score, so that scores need no division: all of cpu and all of memory are half of it each.
 func perUnit(alloc int64) uint64 {
 	if alloc <= 0 {
 		return 0
 	}
-	return scoreMax << shareBits / uint64(alloc)
+	return weightFree * scoreMax / 2 << shareBits / uint64(alloc)
 }
 
-// part is the part of scoreMax that free is.
+// part is what the free units add to the score.
 func part(free int64, per uint64) int64 {
 	if free <= 0 {
 		return 0
@@ -66,7 +66,7 @@ func part(free int64, per uint64) int64 {
 
 // free is the mean share of cpu and memory that stays free once the pod is there, weighted.
 func (r *row) free(c *class) int64 {
-	return weightFree * (part(r.loadCPU-c.scoreCPU, r.perCPU) + part(r.loadMemory-c.scoreMemory, r.perMemory)) / 2
+	return part(r.loadCPU-c.scoreCPU, r.perCPU) + part(r.loadMemory-c.scoreMemory, r.perMemory)
 }
 
 // wants is what a round asks of rows, as the loop over all nodes likes to have it.
@@ -99,7 +99,7 @@ func (w *wants) fit(r *row) bool {
 
 // score is what the row itself has to say.
 func (w *wants) score(r *row) int64 {
-	return w.base + w.sign*(weightFree*(part(r.loadCPU-w.scoreCPU, r.perCPU)+part(r.loadMemory-w.scoreMemory, r.perMemory))/2)
+	return w.base + w.sign*(part(r.loadCPU-w.scoreCPU, r.perCPU)+part(r.loadMemory-w.scoreMemory, r.perMemory))
 }
 
 // pack makes a key of a score, the row's tie-break and the slot.
