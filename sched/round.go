@@ -24,7 +24,6 @@ type round struct {
 type scratch struct {
 	columns [][]int32
 	used    int
-	heaps   [][]uint64
 	round   round
 }
 

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -214,9 +215,10 @@ func (e *Engine) preemptGang(try *gangTry, wanted int) bool {
 
 // nominateGang has the victims go, and keeps every member's room until they all can have it.
 func (e *Engine) nominateGang(g []*pod, try *gangTry, reason string) {
+	all := slices.Collect(maps.Values(try.nominations))
 	for _, p := range g {
 		if n, there := try.nominations[p]; there {
-			e.nominate(p, n)
+			e.nominate(p, n, countVictims(all) <= eventsPerStepMax)
 		}
 	}
 	e.keepGang(g, try, reason)

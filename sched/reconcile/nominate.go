@@ -33,12 +33,13 @@ func (e *Engine) makeRoom(left []*pod, reason string, fit sched.Fit) {
 		return
 	}
 	nominations, why := e.preempt(asking, fit, e.newDisruptions())
+	withEvents := countVictims(nominations) <= eventsPerStepMax
 	for i, p := range asking {
 		if nominations[i].Node == "" {
 			e.tellUnschedulable(p, strings.TrimSpace(reason+" "+why), len(left) <= eventsPerStepMax)
 			continue
 		}
-		e.nominate(p, nominations[i])
+		e.nominate(p, nominations[i], withEvents)
 		e.tellUnschedulable(p, reason, len(left) <= eventsPerStepMax)
 	}
 }
@@ -56,16 +57,23 @@ func (e *Engine) preempt(pods []*pod, fit sched.Fit, d *disruptions) ([]sched.No
 }
 
 // nominate has the victims go and notes where the pod waits for them. Its room in the scheduler's table is its own already.
-func (e *Engine) nominate(p *pod, n sched.Nomination) {
+func (e *Engine) nominate(p *pod, n sched.Nomination, withEvents bool) {
 	e.nominated[p.rec.UID] = n.Node
 	for _, uid := range n.Victims {
 		v := e.podsByUID[uid]
 		e.condemn(v)
-		if len(n.Victims) <= eventsPerStepMax {
+		if withEvents {
 			e.podEvent(v.ns(), v.name(), uid, corev1.EventTypeNormal, "Preempted", fmt.Sprintf("Preempted by pod %s on node %s", p.rec.UID, n.Node))
 		}
 		e.doomPod(v, -1)
 	}
+}
+
+func countVictims(list []sched.Nomination) (n int) {
+	for i := range list {
+		n += len(list[i].Victims)
+	}
+	return n
 }
 
 // condemn says in a pod's status that it goes for another one.
