@@ -115,7 +115,6 @@ func TestPreemptionTakesTheLeast(t *testing.T) {
 			n.Labels["zone"] = fmt.Sprint(i % 2)
 			w.SetNode(n)
 		}
-		var guarded []types.UID
 		for i := range rapid.IntRange(0, 30).Draw(t, "pods") {
 			uid := types.UID(fmt.Sprint("old-", i))
 			template := testTemplate(t, fmt.Sprint(rapid.IntRange(1, 4).Draw(t, "cpu")), withPriority(int32(rapid.IntRange(0, 3).Draw(t, "priority"))))
@@ -126,7 +125,6 @@ func TestPreemptionTakesTheLeast(t *testing.T) {
 			r := Resident{UID: uid, Started: int64(rapid.IntRange(0, 3).Draw(t, "started"))}
 			if rapid.Bool().Draw(t, "guarded") {
 				r.Budgets = []int{0}
-				guarded = append(guarded, uid)
 			}
 			w.on[d.Nodes[0]] = append(w.on[d.Nodes[0]], r)
 		}

@@ -38,8 +38,6 @@ func (s *spots) each(tell func(i, n int32)) {
 	}
 }
 
-func (s *spots) empty() bool { return s.n == 0 && len(s.more) == 0 }
-
 // addAll adds another's amounts, each times weight.
 func (s *spots) addAll(o *spots, weight int32) {
 	o.each(func(i, n int32) { s.add(i, n*weight) })
