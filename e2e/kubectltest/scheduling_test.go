@@ -98,7 +98,8 @@ spec:
 	kit.Eventually(t, limit, "the victim says why it goes", func() error {
 		return kit.Matches(k.Must(t, "get", "pod", "low-1", "-o", "jsonpath={.metadata.deletionTimestamp} {.status.conditions[?(@.type=='DisruptionTarget')].reason}"), `^\d.* PreemptionByScheduler$`)
 	})
-	k.Want(t, node, "get", "pod", "high", "-o", "jsonpath={.status.nominatedNodeName}")
+	// It is nominated until the victim's containers have ended, and from then on it is there.
+	kit.WantMatch(t, k.Must(t, "get", "pod", "high", "-o", "jsonpath={.status.nominatedNodeName}{.spec.nodeName}"), `^`+node+`$`)
 	kit.WantMatch(t, k.Must(t, "get", "events", "--field-selector=reason=Preempted"), `Normal +Preempted +pod/low-1 +Preempted by pod [0-9a-f-]{36} on node `+node)
 	k.Must(t, "patch", "pod", "low-1", "--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
 	k.Must(t, "wait", "--for=condition=Ready", "pod/high", "--timeout=60s")
