@@ -8,17 +8,22 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 KUBE    := v1.37.2
 FUZZTIME ?= 10s
+CHAOS   ?= 10
 LDFLAGS := -s -w -linkmode external -extldflags -static -X github.com/peapod-sh/peapod/internal/version.Version=$(VERSION)
 
 export CGO_ENABLED := 1
 
-.PHONY: help kubectl libseccomp build demo demo-down test unit e2e chaos race fuzz lint bench generate deps clean
+.PHONY: help kubectl libseccomp cinit build demo demo-down test unit e2e chaos race fuzz lint bench generate deps clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: libseccomp ## Build ./peapod, one static binary
+build: libseccomp cinit ## Build ./peapod, one static binary
 	$(GO) build -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN) .
+
+# What a container's first process is until it becomes the image's: small, and embedded in the binary.
+cinit: libseccomp
+	$(GO) build -tags $(TAGS) -buildvcs=false -ldflags '-s -w -linkmode external -extldflags -static' -o internal/cinit/built/cinit ./internal/cinit/program
 
 libseccomp:
 	@case ,$(TAGS), in *,seccomp,*) pkg-config --exists libseccomp || { \
@@ -42,8 +47,8 @@ unit: ## Unit, property and golden tests
 e2e: build kubectl ## End-to-end tests on the real binary, with the real kubectl
 	cd e2e && $(GO) test -tags $(TAGS) -count=1 -p 1 -timeout 10m ./...
 
-chaos: build kubectl ## Kill a node's agent at random moments of many pods' lives
-	cd e2e && CHAOS=1 $(GO) test -tags $(TAGS) -count=1 -v ./podtest -run KilledAtRandom
+chaos: build kubectl ## Kill a node's agent at random moments of many pods' lives, CHAOS times over (default 10)
+	cd e2e && $(GO) test -tags $(TAGS) -count=$(CHAOS) -timeout 60m -v ./podtest -run KilledAtRandom
 
 kubectl: ## Build bin/kubectl, the unmodified client that the tests use
 	cd e2e && $(GO) build -tags $(TAGS) -ldflags '-X k8s.io/component-base/version.gitVersion=$(KUBE)' -o ../bin/kubectl ./kubectl
@@ -72,4 +77,4 @@ generate: ## Make generated files anew
 	$(GO) generate ./...
 
 clean: ## Remove what was built
-	rm -rf $(BIN) bin
+	rm -rf $(BIN) bin internal/cinit/built/cinit

@@ -35,7 +35,7 @@ func (w *worker) admit() {
 
 // lived says whether anything of the pod was ever begun here.
 func (l *life) lived() bool {
-	if l.sandbox != sandboxNone || l.deadFrame {
+	if l.sandbox != sandboxNone {
 		return true
 	}
 	for _, c := range l.conts {
@@ -55,8 +55,8 @@ func (w *worker) reject(reason, message string) {
 
 // leaveRoom gives back what a pod had once it ends.
 func (w *worker) leaveRoom() {
-	if w.life.ending() && w.share != (share{}) {
-		w.a.room.give(&w.share, share{})
+	if w.life.ending() {
+		w.a.room.leave(&w.share)
 	}
 }
 
@@ -66,7 +66,7 @@ func (a *Agent) refuse(pod *corev1.Pod) (reason, message string) {
 		return "SysctlForbidden", m
 	}
 	if asksAppArmor(pod) && !hasAppArmor() {
-		return "AppArmor", "Cannot enforce AppArmor: AppArmor is not enabled on the host"
+		return "AppArmor", noAppArmor
 	}
 	return a.pressed(pod)
 }
@@ -117,21 +117,21 @@ func dotted(name string) string {
 	}, name)
 }
 
+const noAppArmor = "Cannot enforce AppArmor: AppArmor is not enabled on the host"
+
 // asksAppArmor tells whether a container wants a profile. A privileged one gets none, whatever it wants.
 func asksAppArmor(pod *corev1.Pod) bool {
 	var of *corev1.AppArmorProfile
 	if sc := pod.Spec.SecurityContext; sc != nil {
 		of = sc.AppArmorProfile
 	}
-	for _, list := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
-		for i := range list {
-			p, privileged := of, false
-			if sc := list[i].SecurityContext; sc != nil {
-				p, privileged = first(sc.AppArmorProfile, of), isTrue(sc.Privileged)
-			}
-			if p != nil && p.Type != corev1.AppArmorProfileTypeUnconfined && !privileged {
-				return true
-			}
+	for c := range containersOf(pod) {
+		p, privileged := of, false
+		if sc := c.SecurityContext; sc != nil {
+			p, privileged = first(sc.AppArmorProfile, of), isTrue(sc.Privileged)
+		}
+		if p != nil && p.Type != corev1.AppArmorProfileTypeUnconfined && !privileged {
+			return true
 		}
 	}
 	return false

@@ -49,15 +49,18 @@ func TestAsksAppArmor(t *testing.T) {
 	}
 	def, none := of(corev1.AppArmorProfileTypeRuntimeDefault), of(corev1.AppArmorProfileTypeUnconfined)
 	for name, c := range map[string]struct {
-		pod, container *corev1.AppArmorProfile
-		privileged     bool
-		want           bool
+		pod, container, ephemeral *corev1.AppArmorProfile
+		privileged, want          bool
 	}{
 		"nothing": {}, "pod": {pod: def, want: true}, "container": {container: def, want: true}, "overruled": {pod: def, container: none},
-		"unconfined": {pod: none}, "privileged": {pod: def, privileged: true},
+		"unconfined": {pod: none}, "privileged": {pod: def, privileged: true}, "ephemeral": {ephemeral: def, want: true},
 	} {
 		pod := &corev1.Pod{Spec: corev1.PodSpec{SecurityContext: &corev1.PodSecurityContext{AppArmorProfile: c.pod},
 			Containers: []corev1.Container{{SecurityContext: &corev1.SecurityContext{AppArmorProfile: c.container, Privileged: &c.privileged}}}}}
+		if c.ephemeral != nil {
+			pod = debugged(pod, "look")
+			pod.Spec.EphemeralContainers[0].SecurityContext = &corev1.SecurityContext{AppArmorProfile: c.ephemeral}
+		}
 		if got := asksAppArmor(pod); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}

@@ -55,6 +55,8 @@ type Config struct {
 	UnsafeSysctls []string
 	// RecursiveReadOnly says that the executor can make a mount and all below it read-only.
 	RecursiveReadOnly bool
+	// Handlers are what RuntimeClasses may ask the executor for, beside its default.
+	Handlers []string
 	// HostPortsChanged, if not nil, is called when Pods may have other host ports or addresses than before. It must not block.
 	HostPortsChanged func()
 	// Quiet records no Normal events (for sim nodes by the thousand).

@@ -64,6 +64,7 @@ type container struct {
 	retry                   backoff // of images and configuration
 	notBefore               time.Time
 	pullFailed              time.Time // when the last pull failed; zero if the last attempt did not
+	lacks                   string    // the image that the last pull was of
 
 	stop     stopStage
 	hooked   bool // the preStop hook was begun (it is not run again by an agent that starts again)

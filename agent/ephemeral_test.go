@@ -5,6 +5,9 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/peapod-sh/peapod/agent/runtime"
 )
 
 // debugged is the pod with one more ephemeral container.
@@ -92,4 +95,45 @@ func TestEphemeralContainerDoesNotDecideTheEnd(t *testing.T) {
 		want(t, "sandboxes left", len(w.exec.boxes), 0)
 		want(t, "its state", brief(got.Status.EphemeralContainerStatuses[0]), "Completed")
 	})
+}
+
+// An ephemeral container is confined as any other, by its pod's word or its own.
+func TestEphemeralContainersAreConfined(t *testing.T) {
+	seccomp := &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}
+	for _, c := range []struct {
+		name    string
+		pod     *corev1.PodSecurityContext
+		own     *corev1.SecurityContext
+		seccomp string // of what runs
+		waits   string // the reason, if it cannot run
+	}{
+		{"nothing is said", nil, nil, "", ""},
+		{"seccomp of the pod", &corev1.PodSecurityContext{SeccompProfile: seccomp}, nil, runtime.ProfileDefault, ""},
+		{"seccomp of its own", nil, &corev1.SecurityContext{SeccompProfile: seccomp}, runtime.ProfileDefault, ""},
+		{"privileged", &corev1.PodSecurityContext{SeccompProfile: seccomp}, &corev1.SecurityContext{Privileged: ptr.To(true)}, "", ""},
+		{"a profile of AppArmor that is not loaded", nil, &corev1.SecurityContext{AppArmorProfile: &corev1.AppArmorProfile{
+			Type: corev1.AppArmorProfileTypeLocalhost, LocalhostProfile: ptr.To("peapod-test-nobody-has-it")}}, "", "CreateContainerConfigError"},
+		{"root where that is forbidden", &corev1.PodSecurityContext{RunAsNonRoot: ptr.To(true), RunAsUser: ptr.To(int64(7))},
+			&corev1.SecurityContext{RunAsUser: ptr.To(int64(0))}, "", "CreateContainerConfigError"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			live(t, nil, func(t *testing.T, w *world) {
+				p := podOf("a")
+				p.Spec.SecurityContext = c.pod
+				w.put(p)
+				w.after(time.Second)
+				q := debugged(w.get("uid-1"), "look")
+				q.Spec.EphemeralContainers[0].SecurityContext = c.own
+				w.put(q)
+				w.after(time.Second)
+				got := w.get("uid-1").Status.EphemeralContainerStatuses[0].State
+				if c.waits != "" {
+					want(t, "it waits", got.Waiting != nil && got.Waiting.Reason == c.waits, true)
+					return
+				}
+				want(t, "it runs", got.Running != nil, true)
+				want(t, "seccomp", w.exec.specs["look"].Seccomp, c.seccomp)
+			})
+		})
+	}
 }

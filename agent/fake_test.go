@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -271,11 +273,14 @@ type cluster struct {
 	events   map[string]*corev1.Event
 	down     bool
 	imageErr error
+	noImage  string // of which imageErr is; "" is every image
 	agent    *Agent
+	attach   func(ctx context.Context) error // nil succeeds
+	attached map[string]bool                 // pods that have a link
 }
 
 func newCluster(t testing.TB) *cluster {
-	return &cluster{t: t, objects: map[string][]byte{}, pods: map[types.UID]*corev1.Pod{}, events: map[string]*corev1.Event{}}
+	return &cluster{t: t, objects: map[string][]byte{}, pods: map[types.UID]*corev1.Pod{}, events: map[string]*corev1.Event{}, attached: map[string]bool{}}
 }
 
 func (c *cluster) Get(ctx context.Context, resource, namespace, name string) ([]byte, bool, error) {
@@ -322,7 +327,7 @@ func (c *cluster) Write(ctx context.Context, list []ops.Op) error {
 func (c *cluster) Ensure(ctx context.Context, ref string, policy corev1.PullPolicy, secrets [][]byte, pulling func()) (*Image, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.imageErr != nil {
+	if c.imageErr != nil && (c.noImage == "" || c.noImage == ref) {
 		return nil, c.imageErr
 	}
 	return &Image{Ref: ref, ID: ref + "@sha256:0", Entrypoint: []string{"/main"}, Env: []string{"PATH=/bin"}}, nil
@@ -336,9 +341,23 @@ func (c *cluster) Lookup(ref string) (*Image, bool) {
 func (c *cluster) GC(context.Context, int64) (int64, error) { return 0, nil }
 
 func (c *cluster) Attach(ctx context.Context, uid, netns string) (netip.Addr, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.attach != nil {
+		if err := c.attach(ctx); err != nil {
+			return netip.Addr{}, err
+		}
+	}
+	c.attached[uid] = true
 	return netip.MustParseAddr("10.1.0.7"), nil
 }
-func (c *cluster) Detach(ctx context.Context, uid string) error { return nil }
+
+func (c *cluster) Detach(ctx context.Context, uid string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.attached, uid)
+	return nil
+}
 
 func (c *cluster) put(p *corev1.Pod) {
 	c.mu.Lock()
@@ -377,6 +396,12 @@ func (c *cluster) reasons() string {
 		out = append(out, e.Reason)
 	}
 	return strings.Join(out, " ")
+}
+
+func (c *cluster) happened() []*corev1.Event {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Values(c.events))
 }
 
 // world is an agent on a scripted executor in virtual time.

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,6 +80,9 @@ func (a *Agent) makeSandbox(ctx context.Context, pod *corev1.Pod) (netip.Addr, e
 	}
 	defer release()
 	spec, err := a.sandboxSpec(pod)
+	if err == nil {
+		spec.Handler, err = a.handlerOf(ctx, pod)
+	}
 	if err != nil {
 		return none, fmt.Errorf("Failed to create pod sandbox: %w", err)
 	}
@@ -121,6 +125,22 @@ func (a *Agent) sandboxSpec(pod *corev1.Pod) (runtime.SandboxSpec, error) {
 		}
 	}
 	return spec, nil
+}
+
+// handlerOf is what the pod's RuntimeClass calls the way to run it.
+func (a *Agent) handlerOf(ctx context.Context, pod *corev1.Pod) (string, error) {
+	name := pod.Spec.RuntimeClassName
+	if name == nil || *name == "" {
+		return "", nil
+	}
+	class, found, err := objects{a.cfg.ControlPlane}.RuntimeClass(ctx, *name)
+	if err != nil {
+		return "", err
+	}
+	if !found {
+		return "", fmt.Errorf("runtimeclass.node.k8s.io %q not found", *name)
+	}
+	return class.Handler, nil
 }
 
 // jobStart has one container's image, configuration and process ready.
@@ -166,6 +186,9 @@ type start struct {
 }
 
 func (s *start) run(ctx context.Context) (*Image, runtime.Container, error) {
+	if err := s.imageVolumes(ctx); err != nil {
+		return nil, runtime.Container{}, err
+	}
 	img, err := s.ensureImage(ctx)
 	if err != nil {
 		return nil, runtime.Container{}, err
@@ -209,14 +232,35 @@ func (s *start) ensureImage(ctx context.Context) (*Image, error) {
 		s.event(corev1.EventTypeNormal, "Pulling", fmt.Sprintf("Pulling image %q", s.spec.Image))
 	})
 	if err != nil {
-		var ie *ImageError
-		if ctx.Err() == nil && !errors.As(err, &ie) {
-			err = &ImageError{Reason: ReasonErrImagePull, Message: err.Error()}
-		}
-		return nil, err
+		return nil, imageError(ctx, "", err)
 	}
 	s.event(corev1.EventTypeNormal, "Pulled", pulled(s.spec.Image, img))
 	return img, nil
+}
+
+// imageVolumes has those of the container ready. As in Kubernetes the container shows what is wrong with an image, its own or a volume's.
+func (s *start) imageVolumes(ctx context.Context) error {
+	if s.a.cfg.DataDir == "" {
+		return nil
+	}
+	err := s.a.vols.PrepareImages(ctx, s.pod, s.spec)
+	var img *ImageError
+	if err == nil || ctx.Err() != nil || errors.As(err, &img) {
+		return err
+	}
+	return &configError{err}
+}
+
+// imageError is why the image ref is not there; "" is a container's own.
+func imageError(ctx context.Context, ref string, err error) error {
+	var img *ImageError
+	switch {
+	case ctx.Err() != nil:
+		return err
+	case errors.As(err, &img):
+		return &ImageError{Ref: ref, Reason: img.Reason, Message: img.Message}
+	}
+	return &ImageError{Ref: ref, Reason: ReasonErrImagePull, Message: err.Error()}
 }
 
 // pulled tells how an image came to be here.
@@ -375,16 +419,26 @@ func (w *worker) imageFailed(c *container, err *ImageError, now time.Time) {
 	c.retry.next(backoffFirst, backoffMax)
 	c.notBefore = now.Add(c.retry.Delay)
 	c.waitReason, c.waitMessage = err.Reason, err.Message
+	c.lacks = cmp.Or(err.Ref, c.spec.Image)
+	about := c.whoLacks()
 	switch err.Reason {
 	case ReasonInvalidImageName:
-		w.event(corev1.EventTypeWarning, "InspectFailed", err.Message, c)
+		w.event(corev1.EventTypeWarning, "InspectFailed", err.Message, about)
 	case ReasonErrImageNeverPull:
-		w.event(corev1.EventTypeWarning, ReasonErrImageNeverPull, err.Message, c)
+		w.event(corev1.EventTypeWarning, ReasonErrImageNeverPull, err.Message, about)
 	default:
-		w.event(corev1.EventTypeWarning, "Failed", fmt.Sprintf("Failed to pull image %q: %s", c.spec.Image, err.Message), c)
+		w.event(corev1.EventTypeWarning, "Failed", fmt.Sprintf("Failed to pull image %q: %s", c.lacks, err.Message), about)
 		c.pullFailed = now
 	}
-	w.event(corev1.EventTypeWarning, "Failed", "Error: "+err.Reason, c)
+	w.event(corev1.EventTypeWarning, "Failed", "Error: "+err.Reason, about)
+}
+
+// whoLacks is what events about the image are about: the container, or nil for its pod, whose volumes are.
+func (c *container) whoLacks() *container {
+	if c.lacks == c.spec.Image {
+		return c
+	}
+	return nil
 }
 
 // jobStop runs the preStop hook (once) and sends the stop signal. Its hook context ends at the deadline.

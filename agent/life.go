@@ -13,6 +13,7 @@ type sandboxState uint8
 
 const (
 	sandboxNone sandboxState = iota
+	sandboxHalf              // something of it may be there: it is to be made whole before it is used, and removed if the pod ends
 	sandboxStarting
 	sandboxReady
 	sandboxRemoving
@@ -26,6 +27,7 @@ type life struct {
 
 	synced       bool // containers may be started
 	sandbox      sandboxState
+	framed       bool // the sandbox was made whole once: what an earlier agent left of it may be used if it lives
 	deadFrame    bool // an earlier boot's sandbox is to be removed before a new one is made
 	sandboxRetry backoff
 	notBefore    time.Time // of the sandbox
@@ -331,7 +333,7 @@ func (l *life) next(now time.Time) (a action, wake time.Time) {
 	if !l.synced || l.starting != nil || l.sandbox == sandboxStarting || l.resize.running {
 		return action{}, alarm.Time
 	}
-	if l.sandbox == sandboxNone {
+	if l.sandbox == sandboxNone || l.sandbox == sandboxHalf {
 		if alarm.due(l.notBefore, now) {
 			l.sandbox, l.cancelled, l.applied = sandboxStarting, false, l.allocated
 			return action{kind: actSandbox}, time.Time{}
@@ -410,7 +412,7 @@ func (l *life) showPullBackOff(now time.Time, alarm *alarm) {
 		}
 		c.pullFailed = time.Time{}
 		l.backedOff = append(l.backedOff, c)
-		c.waitMessage = fmt.Sprintf("Back-off pulling image %q: %s: %s", c.spec.Image, c.waitReason, c.waitMessage)
+		c.waitMessage = fmt.Sprintf("Back-off pulling image %q: %s: %s", c.lacks, c.waitReason, c.waitMessage)
 		c.waitReason = ReasonImagePullBackOff
 	}
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -332,6 +333,33 @@ func TestImagePullBackOff(t *testing.T) {
 		w.mu.Unlock()
 		w.after(10 * time.Second)
 		want(t, "state", brief(w.get("uid-1").Status.ContainerStatuses[0]), "running")
+	})
+}
+
+// The image of a volume keeps only those containers waiting that mount it, as their own would, and its events are the pod's.
+func TestImageVolumePullBackOff(t *testing.T) {
+	live(t, nil, func(t *testing.T, w *world) {
+		w.imageErr, w.noImage = &ImageError{Reason: ReasonErrImagePull, Message: "no such image"}, "model:1"
+		p := podOf("a", "b")
+		p.Spec.Volumes = []corev1.Volume{{Name: "m", VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: "model:1"}}}}
+		p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "m", MountPath: "/model"}}
+		w.put(p)
+		w.after(time.Second)
+		want(t, "who mounts it", brief(w.get("uid-1").Status.ContainerStatuses[0]), "ErrImagePull")
+		want(t, "the other", brief(w.get("uid-1").Status.ContainerStatuses[1]), "running")
+		w.after(4 * time.Second)
+		cs := w.get("uid-1").Status.ContainerStatuses[0]
+		want(t, "state", brief(cs), "ImagePullBackOff")
+		want(t, "why", cs.State.Waiting.Message, `Back-off pulling image "model:1": ErrImagePull: no such image`)
+		var said []string
+		for _, e := range w.happened() {
+			if e.Type == corev1.EventTypeWarning {
+				said = append(said, e.InvolvedObject.FieldPath+e.Message)
+			}
+		}
+		slices.Sort(said)
+		want(t, "events", strings.Join(slices.Compact(said), "; "),
+			`Error: ErrImagePull; Error: ImagePullBackOff; Failed to pull image "model:1": no such image`)
 	})
 }
 

@@ -40,14 +40,13 @@ const (
 	// diskWatchEvery is how often pods with limits of what they may keep on disk are measured.
 	diskWatchEvery = 10 * time.Second
 
-	// resizeAskSoon is the wait while the agent does not know yet what all of its pods have. resizeAskAgain is the wait before a resize for which there was no room is tried again, resizeAskHopeless for one
-	// that the node is too small for. One that could not be carried out waits resizeRetryFirst, doubling up to
-	// resizeRetryMax.
-	resizeAskSoon     = 50 * time.Millisecond
-	resizeAskAgain    = 3 * time.Second
-	resizeAskHopeless = 10 * time.Minute
-	resizeRetryFirst  = 500 * time.Millisecond
-	resizeRetryMax    = 10 * time.Second
+	// resizeAskSoon is the wait while the agent does not know yet what all of its pods have, resizeAskAgain the one before a resize is
+	// asked for again that had no room: it gets its turn without that. One that could not be carried out waits resizeRetryFirst,
+	// doubling up to resizeRetryMax.
+	resizeAskSoon    = 50 * time.Millisecond
+	resizeAskAgain   = 10 * time.Minute
+	resizeRetryFirst = 500 * time.Millisecond
+	resizeRetryMax   = 10 * time.Second
 
 	// volumeEndRetryFirst doubles up to volumeEndRetryMax while a volume's directory cannot be removed.
 	volumeEndRetryFirst = time.Second

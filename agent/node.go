@@ -181,11 +181,9 @@ func (a *Agent) NodeObject() *corev1.Node {
 		Status: corev1.NodeStatus{
 			Capacity: a.node.capacity(a.cfg.PodsMax), Allocatable: a.node.allocatable(a.cfg.PodsMax),
 			NodeInfo: nodeSystemInfo(a.cfg.Version, a.cfg.Runtime), Conditions: a.nodeConditions(),
-			Addresses: []corev1.NodeAddress{},
-			RuntimeHandlers: []corev1.NodeRuntimeHandler{{Features: &corev1.NodeRuntimeHandlerFeatures{
-				RecursiveReadOnlyMounts: &a.cfg.RecursiveReadOnly, UserNamespaces: &[]bool{a.cfg.DataDir != "" && a.embedded()}[0],
-			}}},
-			Features: &corev1.NodeFeatures{SupplementalGroupsPolicy: &[]bool{a.embedded()}[0]},
+			Addresses:       []corev1.NodeAddress{},
+			RuntimeHandlers: a.runtimeHandlers(),
+			Features:        &corev1.NodeFeatures{SupplementalGroupsPolicy: &[]bool{a.embedded()}[0]},
 		},
 	}
 	if a.cfg.DataDir != "" {
@@ -196,6 +194,15 @@ func (a *Agent) NodeObject() *corev1.Node {
 	}
 	n.Status.Addresses = append(n.Status.Addresses, corev1.NodeAddress{Type: corev1.NodeHostName, Address: a.cfg.NodeName})
 	return n
+}
+
+func (a *Agent) runtimeHandlers() (out []corev1.NodeRuntimeHandler) {
+	users := a.cfg.DataDir != "" && a.embedded()
+	for _, name := range append([]string{""}, a.cfg.Handlers...) {
+		out = append(out, corev1.NodeRuntimeHandler{Name: name, Features: &corev1.NodeRuntimeHandlerFeatures{
+			RecursiveReadOnlyMounts: &a.cfg.RecursiveReadOnly, UserNamespaces: &users}})
+	}
+	return out
 }
 
 // embedded says whether pods run by the runtime in this binary.

@@ -6,6 +6,7 @@ import (
 
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
+	nodev1 "k8s.io/api/node/v1"
 )
 
 // objects reads typed objects through the control plane.
@@ -60,6 +61,16 @@ func (o objects) TrustBundle(ctx context.Context, name string) (string, bool, er
 	t := &certificatesv1.ClusterTrustBundle{}
 	err = t.Unmarshal(b)
 	return t.Spec.TrustBundle, true, wrapGet(err, "clustertrustbundle", "", name)
+}
+
+// RuntimeClass reads one.
+func (o objects) RuntimeClass(ctx context.Context, name string) (*nodev1.RuntimeClass, bool, error) {
+	b, found, err := o.control.Get(ctx, "runtimeclasses.node.k8s.io", "", name)
+	if err != nil || !found {
+		return nil, false, wrapGet(err, "runtimeclass", "", name)
+	}
+	c := &nodev1.RuntimeClass{}
+	return c, true, wrapGet(c.Unmarshal(b), "runtimeclass", "", name)
 }
 
 // Token issues a service account token; found is false where the control plane cannot.

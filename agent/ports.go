@@ -15,7 +15,7 @@ type ControlPlane interface {
 	// Get reads one object as protobuf. Resource is a group resource ("configmaps").
 	Get(ctx context.Context, resource, namespace, name string) (obj []byte, found bool, err error)
 	// Write proposes changes; an error means that none is known to have been applied. A row that
-	// failed because its pod is gone or another one is no error.
+	// failed because its pod is gone or another one is no error. ops.ErrRefused says that to try again is useless.
 	Write(ctx context.Context, list []ops.Op) error
 }
 
@@ -67,6 +67,7 @@ const (
 
 // ImageError says why an image is not there.
 type ImageError struct {
+	Ref     string // of a volume's image; "" is the container's own
 	Reason  string // one of the reasons above
 	Message string
 }

@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	resourcehelper "k8s.io/component-helpers/resource"
 
 	"github.com/peapod-sh/peapod/agent/runtime"
 )
@@ -149,21 +150,53 @@ func (w *worker) askResize(now time.Time) {
 		l.resize.asked = now.Add(resizeAskSoon)
 		return
 	}
-	missing := w.a.room.take(&w.share, shareOf(l.pod))
+	want := shareOf(l.pod)
+	missing := w.a.room.ask(waiter{held: &w.share, want: want, granted: func() { w.post(evRoom{want}) },
+		turn: turn{priority: priorityOf(l.pod), class: podQOS(l.pod), since: l.deferredSince(now), uid: w.uid}})
 	if missing == nil {
-		l.allocate()
-		w.event(corev1.EventTypeNormal, "ResizeStarted", "Pod resize started", nil)
-		w.save()
+		w.startResize()
 		return
 	}
-	reason, again := corev1.PodReasonDeferred, resizeAskAgain
+	reason := corev1.PodReasonDeferred
 	if missing.moreThanTheNodeHasAll {
-		reason, again = corev1.PodReasonInfeasible, resizeAskHopeless
+		reason = corev1.PodReasonInfeasible
 	}
 	if reason != l.resize.pending {
 		w.event(corev1.EventTypeWarning, "Resize"+reason, "Pod resize "+reason+": "+missing.String(), nil)
 	}
-	l.resize.pending, l.resize.pendingMessage, l.resize.asked = reason, missing.String(), now.Add(again)
+	l.resize.pending, l.resize.pendingMessage, l.resize.asked = reason, missing.String(), now.Add(resizeAskAgain)
+}
+
+func (w *worker) startResize() {
+	w.life.allocate()
+	w.event(corev1.EventTypeNormal, "ResizeStarted", "Pod resize started", nil)
+	w.save()
+}
+
+// evRoom says that the pod's turn has come and that it has the room which it asked for.
+type evRoom struct{ share share }
+
+// roomFound begins the resize that waited. If the pod wants something else by now, it gives back what it has too much, and asks anew.
+func (w *worker) roomFound(granted share) {
+	l := w.life
+	switch {
+	case l.ending():
+	case l.wantsResize() && shareOf(l.pod) == granted:
+		w.startResize()
+	default:
+		w.a.room.give(&w.share, shareOf(l.allocatedPod()))
+		l.resize.asked = time.Time{}
+	}
+}
+
+// deferredSince is when the node first had to say that the resize must wait; now if it has not.
+func (l *life) deferredSince(now time.Time) time.Time {
+	for _, st := range []*corev1.PodStatus{&l.shown, &l.pod.Status} {
+		if c := findCondition(st.Conditions, corev1.PodResizePending); c != nil && c.Reason == corev1.PodReasonDeferred {
+			return c.LastTransitionTime.Time
+		}
+	}
+	return now
 }
 
 // evResized is the result of actResize.
@@ -282,4 +315,15 @@ func (c *container) showResources(cs *corev1.ContainerStatus) {
 		shown = c.applied
 	}
 	cs.Resources = &corev1.ResourceRequirements{Requests: shown.Requests, Limits: shown.Limits}
+}
+
+// showPodLevel tells what a pod was given and what it runs with in all, if its spec says something of all its containers together.
+func (l *life) showPodLevel(st *corev1.PodStatus) {
+	if l.pod.Spec.Resources == nil {
+		return
+	}
+	of := resourcehelper.PodResourcesOptions{ExcludeOverhead: true}
+	applied := l.appliedPod()
+	st.AllocatedResources = resourcehelper.PodRequests(l.allocatedPod(), of)
+	st.Resources = &corev1.ResourceRequirements{Requests: resourcehelper.PodRequests(applied, of), Limits: resourcehelper.PodLimits(applied, of)}
 }

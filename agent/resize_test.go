@@ -9,6 +9,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+	"pgregory.net/rapid"
 )
 
 func amounts(cpu, memory string) corev1.ResourceRequirements {
@@ -107,18 +110,24 @@ func TestResizeWaitsForRoom(t *testing.T) {
 	})
 }
 
+func (s *scripted) failResizes(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.resizeErr = err
+}
+
 func TestResizeThatFailsIsTriedAgain(t *testing.T) {
 	live(t, nil, func(t *testing.T, w *world) {
 		w.put(sized())
 		w.after(time.Second)
-		w.exec.resizeErr = errors.New("below current usage")
+		w.exec.failResizes(errors.New("below current usage"))
 		w.put(resizedTo(w.get("uid-1"), amounts("100m", "16Mi")))
 		w.after(time.Second)
 		p := w.get("uid-1")
 		want(t, "while it fails", resizeState(p), "PodResizeInProgress Error allocated=100m runs=100m")
 		want(t, "why", findCondition(p.Status.Conditions, corev1.PodResizeInProgress).Message, "below current usage")
 		want(t, "the pod is", isTrueCondition(p, corev1.PodReady), true)
-		w.exec.resizeErr = nil
+		w.exec.failResizes(nil)
 		w.after(15 * time.Second)
 		want(t, "when it can", resizeState(w.get("uid-1")), "done allocated=100m runs=100m")
 	})
@@ -135,5 +144,119 @@ func TestResizeTakenBack(t *testing.T) {
 		w.after(time.Second)
 		want(t, "state", resizeState(w.get("uid-1")), "done allocated=100m runs=100m")
 		want(t, "steps", len(w.exec.resizes), 0)
+	})
+}
+
+// A pod whose spec speaks of all its containers together tells of them together, too.
+func TestResizeOfAPodAsAWhole(t *testing.T) {
+	live(t, nil, func(t *testing.T, w *world) {
+		p, level := podOf("a"), amounts("200m", "64Mi")
+		p.Spec.Resources = &level
+		w.put(p)
+		w.after(time.Second)
+		q := w.get("uid-1").DeepCopy()
+		more := amounts("300m", "64Mi")
+		q.Spec.Resources = &more
+		q.Generation++
+		w.put(q)
+		w.after(time.Second)
+		st := w.get("uid-1").Status
+		want(t, "allocated", st.AllocatedResources.Cpu().String(), "300m")
+		want(t, "runs with", st.Resources.Limits.Cpu().String(), "300m")
+		want(t, "steps", strings.Join(w.exec.resizes, ", "), " cpu=307/30000 memory=67108864,  cpu=307/30000 memory=67108864")
+	})
+}
+
+// Resizes that wait get their turn by priority, class of service and age; one that does not fit keeps nobody else waiting.
+func TestResizesWaitInTurn(t *testing.T) {
+	live(t, nil, func(t *testing.T, w *world) {
+		cpus := w.agent.node.milliCPU
+		pod := func(name string, cpu int64, change func(*corev1.Pod)) *corev1.Pod {
+			p := podOf("c")
+			p.Name, p.UID = name, types.UID(name)
+			p.Spec.Containers[0].Resources.Requests = amounts(fmt.Sprintf("%dm", cpu), "1Mi").Requests
+			if change != nil {
+				change(p)
+			}
+			return p
+		}
+		grow := func(name string, cpu int64) {
+			p := resizedTo(w.get(types.UID(name)), corev1.ResourceRequirements{Requests: amounts(fmt.Sprintf("%dm", cpu), "1Mi").Requests})
+			if name == "guaranteed" {
+				p.Spec.Containers[0].Resources.Limits = p.Spec.Containers[0].Resources.Requests
+			}
+			w.put(p)
+		}
+		for i, name := range []string{"first", "second"} { // the room is given back in two parts
+			w.put(pod(name, []int64{60, cpus - 130}[i], nil))
+		}
+		w.put(pod("young", 10, nil))
+		w.put(pod("old", 10, nil))
+		w.put(pod("guaranteed", 10, func(p *corev1.Pod) { p.Spec.Containers[0].Resources.Limits = p.Spec.Containers[0].Resources.Requests }))
+		w.put(pod("important", 10, func(p *corev1.Pod) { p.Spec.Priority = ptr.To(int32(7)) }))
+		w.put(pod("greedy", 10, func(p *corev1.Pod) { p.Spec.Priority = ptr.To(int32(9)) }))
+		w.after(time.Second)
+		for _, name := range []string{"old", "young", "guaranteed", "important"} {
+			grow(name, 60+10)
+			w.after(2 * time.Second)
+		}
+		grow("greedy", cpus-200)
+		w.after(2 * time.Second)
+		granted := func() (names []string) {
+			for _, name := range []string{"greedy", "important", "guaranteed", "old", "young"} {
+				if p := w.get(types.UID(name)); findCondition(p.Status.Conditions, corev1.PodResizePending) == nil {
+					names = append(names, name)
+				}
+			}
+			return names
+		}
+		want(t, "while there is no room", fmt.Sprint(granted()), "[]")
+		w.delete("first", 1)
+		w.after(5 * time.Second)
+		want(t, "with room for one of them", fmt.Sprint(granted()), "[important]")
+		p := resizedTo(w.get("second"), corev1.ResourceRequirements{Requests: amounts(fmt.Sprintf("%dm", cpus-230), "1Mi").Requests})
+		w.put(p)
+		w.after(5 * time.Second)
+		want(t, "when another takes less", fmt.Sprint(granted()), "[important guaranteed old]")
+		w.delete("second", 1)
+		w.after(5 * time.Second)
+		want(t, "when there is room again", fmt.Sprint(granted()), "[important guaranteed old young]")
+	})
+}
+
+// At no time do pods have more room than the node, and nobody waits for room that is there.
+func TestRoomIsNeverGivenTwice(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := &room{whole: share{milliCPU: 100, memory: 100, disk: 100, pods: 8}}
+		pods := map[int]*share{}
+		draw := func() share {
+			return share{rapid.Int64Range(0, 60).Draw(t, "cpu"), rapid.Int64Range(0, 60).Draw(t, "memory"), 0, 1}
+		}
+		for range rapid.IntRange(1, 40).Draw(t, "steps") {
+			i := rapid.IntRange(0, 9).Draw(t, "pod")
+			switch held := pods[i]; {
+			case held == nil:
+				if held = new(share); r.take(held, draw()) == nil {
+					pods[i] = held
+				}
+			case rapid.IntRange(0, 3).Draw(t, "ends") == 0:
+				r.leave(held)
+				delete(pods, i)
+			default:
+				r.ask(waiter{held: held, want: draw(), granted: func() {}, turn: turn{priority: int32(i % 3)}})
+			}
+			var sum share
+			for _, held := range pods {
+				sum = sum.plus(*held)
+			}
+			if sum != r.used || sum.exceeds(r.whole) {
+				t.Fatalf("pods have %+v, the room says %+v of %+v", sum, r.used, r.whole)
+			}
+			for _, w := range r.waiting {
+				if r.lack(w.held, w.want) == nil {
+					t.Fatalf("%+v waits for %+v, which is there", *w.held, w.want)
+				}
+			}
+		}
 	})
 }

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -108,5 +110,47 @@ func TestInitContainersRunAgainAfterAReboot(t *testing.T) {
 		w.after(time.Minute)
 		want(t, "order", strings.Join(order, " "), "i a i a")
 		want(t, "Ready", isTrueCondition(w.get("uid-1"), corev1.PodReady), true)
+	})
+}
+
+// An agent that dies between a sandbox's making and its link leaves half of it. The next one makes it whole before it starts
+// anything in it, and removes it if the pod is deleted first.
+func TestHalfASandboxIsMadeWhole(t *testing.T) {
+	for _, deleted := range []bool{false, true} {
+		script := func(string, int) behaviour { return behaviour{} }
+		live(t, script, func(t *testing.T, w *world) {
+			w.attach = func(context.Context) error { return errors.New("killed here") }
+			w.put(podOf("a"))
+			w.after(time.Millisecond)
+			w.stop()
+			want(t, "sandboxes", len(w.exec.boxes), 1)
+			w.attach = nil
+			if deleted {
+				w.delete("uid-1", 0)
+			}
+			w.boot()
+			w.after(time.Minute)
+			if deleted {
+				want(t, "sandboxes left", len(w.exec.boxes), 0)
+				return
+			}
+			want(t, "attached", w.attached["uid-1"], true)
+			want(t, "address", w.get("uid-1").Status.PodIP, "10.1.0.7")
+			want(t, "Ready", isTrueCondition(w.get("uid-1"), corev1.PodReady), true)
+		})
+	}
+}
+
+// What an attempt at a sandbox that failed has left goes with the pod.
+func TestHalfASandboxIsRemoved(t *testing.T) {
+	live(t, nil, func(t *testing.T, w *world) {
+		w.attach = func(context.Context) error { return errors.New("no address is free") }
+		w.put(podOf("a"))
+		w.after(time.Second)
+		want(t, "sandboxes", len(w.exec.boxes), 1)
+		w.delete("uid-1", 1)
+		w.after(time.Minute)
+		want(t, "sandboxes left", len(w.exec.boxes), 0)
+		want(t, "known", w.get("uid-1") == nil, true)
 	})
 }

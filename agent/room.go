@@ -52,12 +52,22 @@ func (l *lack) String() string {
 type room struct {
 	mu          sync.Mutex
 	whole, used share
+	waiting     map[*share]waiter // resizes for which there was too little
 }
 
 // take gives a pod that has held some of the room another share of it, unless there is too little.
 func (r *room) take(held *share, want share) *lack {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	missing := r.lack(held, want)
+	if missing == nil {
+		r.set(held, want)
+	}
+	return missing
+}
+
+// lack is what keeps a pod that has held some of the room from another share of it; nil if nothing does. It expects r.mu.
+func (r *room) lack(held *share, want share) *lack {
 	others := r.used.minus(*held)
 	for _, x := range []struct {
 		name                corev1.ResourceName
@@ -72,7 +82,6 @@ func (r *room) take(held *share, want share) *lack {
 			return &lack{x.name, x.want, x.others, x.whole, x.want > x.whole}
 		}
 	}
-	r.set(held, want)
 	return nil
 }
 
@@ -81,6 +90,18 @@ func (r *room) give(held *share, want share) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.set(held, want)
+	r.serve()
+}
+
+// leave gives back what a pod had, and its place among those that wait.
+func (r *room) leave(held *share) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.waiting, held)
+	if *held != (share{}) {
+		r.set(held, share{})
+		r.serve()
+	}
 }
 
 // set expects r.mu.

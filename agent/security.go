@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -77,6 +78,9 @@ func (a *Agent) apparmor(p *corev1.AppArmorProfile) (string, error) {
 			return "", errors.New("localhostProfile must be set if AppArmor profile type is Localhost")
 		}
 		name = *p.LocalhostProfile
+	}
+	if !hasAppArmor() { // admission has not seen a container that came later
+		return "", errors.New(noAppArmor)
 	}
 	loaded, err := os.ReadFile(apparmorLoaded)
 	if err != nil {
@@ -193,13 +197,29 @@ func leaveUser(spec *runtime.ContainerSpec, user string, psc *corev1.PodSecurity
 	return nil
 }
 
-// anyPrivileged says whether a container that the pod is made with is privileged.
-func anyPrivileged(pod *corev1.Pod) bool {
-	for _, list := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
-		for i := range list {
-			if sc := list[i].SecurityContext; sc != nil && isTrue(sc.Privileged) {
-				return true
+// containersOf are all containers of a pod, the ephemeral ones too: whatever holds for a container holds for them.
+func containersOf(pod *corev1.Pod) iter.Seq[*corev1.Container] {
+	return func(yield func(*corev1.Container) bool) {
+		for _, list := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
+			for i := range list {
+				if !yield(&list[i]) {
+					return
+				}
 			}
+		}
+		for i := range pod.Spec.EphemeralContainers {
+			if !yield(ephemeralSpec(pod, i)) {
+				return
+			}
+		}
+	}
+}
+
+// anyPrivileged says whether a container is privileged that the pod has when its sandbox is made.
+func anyPrivileged(pod *corev1.Pod) bool {
+	for c := range containersOf(pod) {
+		if sc := c.SecurityContext; sc != nil && isTrue(sc.Privileged) {
+			return true
 		}
 	}
 	return false

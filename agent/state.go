@@ -24,6 +24,7 @@ type savedPod struct {
 	DoomReason      string                      `json:",omitempty"`
 	DoomMessage     string                      `json:",omitempty"`
 	RestartAll      bool                        `json:",omitempty"`
+	Framed          bool                        `json:",omitempty"`
 	Deadline        time.Time                   `json:",omitzero"`
 	Allocated       corev1.ResourceRequirements `json:",omitzero"`
 	Applied         corev1.ResourceRequirements `json:",omitzero"`
@@ -99,7 +100,7 @@ func replaceFile(dir, name string, b []byte) error {
 func (l *life) snapshot() savedPod {
 	s := savedPod{
 		Namespace: l.pod.Namespace, Name: l.pod.Name, StartTime: l.startTime, IP: l.ip, Phase: l.phase,
-		DoomReason: l.doomReason, DoomMessage: l.doomMessage, RestartAll: l.restartAll, Deadline: l.deadline,
+		DoomReason: l.doomReason, DoomMessage: l.doomMessage, RestartAll: l.restartAll, Framed: l.framed, Deadline: l.deadline,
 		Allocated: l.allocated, Applied: l.applied, Containers: map[string]savedContainer{},
 	}
 	for _, c := range l.conts {
@@ -160,7 +161,7 @@ func (w *worker) resumeContainer(c *container) {
 func (l *life) resume(s savedPod) {
 	l.startTime, l.ip, l.phase, l.deadline = s.StartTime, s.IP, s.Phase, s.Deadline
 	l.doomReason, l.doomMessage = s.DoomReason, s.DoomMessage
-	l.allocated, l.applied, l.restartAll = s.Allocated, s.Applied, s.RestartAll
+	l.allocated, l.applied, l.restartAll, l.framed = s.Allocated, s.Applied, s.RestartAll, s.Framed
 	for _, c := range l.conts {
 		sc, ok := s.Containers[c.spec.Name]
 		if !ok {
@@ -221,7 +222,10 @@ func findStatus(st *corev1.PodStatus, name string) *corev1.ContainerStatus {
 func (l *life) adopt(sb *runtime.Sandbox, now time.Time) {
 	alive := sb != nil && sb.NetNS != ""
 	if sb != nil {
-		l.sandbox = sandboxReady
+		l.sandbox = sandboxHalf
+		if alive && (l.framed || len(sb.Containers) > 0) { // no container is started before its sandbox is whole
+			l.sandbox, l.framed = sandboxReady, true
+		}
 		for _, x := range latest(sb.Containers) {
 			if c := l.find(x.Name); c != nil {
 				l.adoptContainer(c, x)
@@ -246,8 +250,7 @@ func (l *life) adopt(sb *runtime.Sandbox, now time.Time) {
 // restartFrame prepares a pod whose sandbox is gone (the machine was restarted) to be started anew,
 // init containers included.
 func (l *life) restartFrame() {
-	l.deadFrame = l.sandbox == sandboxReady
-	l.sandbox, l.ip = sandboxNone, ""
+	l.deadFrame, l.framed, l.ip = l.sandbox == sandboxHalf, false, ""
 	for _, c := range l.conts {
 		c.base = c.starts
 		if c.role == roleInit && c.succeeded() {

@@ -45,11 +45,12 @@ func (l *life) status(nodeIPs []netip.Addr, now time.Time) corev1.PodStatus {
 		}
 	}
 	st.Conditions = l.conditions(now)
+	l.showPodLevel(&st)
 	return st
 }
 
 func (l *life) podIP(hostIP string) string {
-	if l.pod.Spec.HostNetwork && l.sandbox != sandboxNone && l.sandbox != sandboxStarting {
+	if l.pod.Spec.HostNetwork && l.sandbox > sandboxStarting {
 		return hostIP
 	}
 	return l.ip

@@ -28,7 +28,7 @@ func (l *life) nextStop(now time.Time) (action, time.Time) {
 	if l.waitsForEnds(now, &alarm) {
 		return action{}, alarm.Time
 	}
-	if l.sandbox == sandboxReady {
+	if l.sandbox == sandboxReady || l.sandbox == sandboxHalf {
 		if !alarm.due(l.notBefore, now) {
 			return action{}, alarm.Time
 		}

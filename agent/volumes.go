@@ -27,7 +27,7 @@ func (a *Agent) volumeLayers(ctx context.Context, pod *corev1.Pod, v *corev1.Ima
 		a.events.record(pod, "", corev1.EventTypeNormal, "Pulling", fmt.Sprintf("Pulling image %q", v.Reference))
 	})
 	if err != nil {
-		return nil, fmt.Errorf("Failed to pull image %q: %w", v.Reference, err)
+		return nil, imageError(ctx, v.Reference, err)
 	}
 	a.events.record(pod, "", corev1.EventTypeNormal, "Pulled", pulled(v.Reference, img))
 	if img.Handle != "" {

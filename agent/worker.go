@@ -144,8 +144,8 @@ func (w *worker) act(ctx context.Context, now time.Time) time.Time {
 // pullBackOffEvents says that images will not be pulled again at once.
 func (w *worker) pullBackOffEvents() {
 	for _, c := range w.life.backedOff {
-		w.event(corev1.EventTypeNormal, "BackOff", fmt.Sprintf("Back-off pulling image %q", c.spec.Image), c)
-		w.event(corev1.EventTypeWarning, "Failed", "Error: "+ReasonImagePullBackOff, c)
+		w.event(corev1.EventTypeNormal, "BackOff", fmt.Sprintf("Back-off pulling image %q", c.lacks), c.whoLacks())
+		w.event(corev1.EventTypeWarning, "Failed", "Error: "+ReasonImagePullBackOff, c.whoLacks())
 	}
 	w.life.backedOff = nil
 }
@@ -246,6 +246,8 @@ func (w *worker) handle(ctx context.Context, ev any, now time.Time) {
 		w.evict(ev.message, now)
 	case evResized:
 		w.resized(ev, now)
+	case evRoom:
+		w.roomFound(ev.share)
 	}
 }
 
@@ -257,6 +259,9 @@ func (w *worker) desired(ctx context.Context, pod *corev1.Pod, now time.Time) {
 		w.refresh = now
 	}
 	w.life.desire(pod, now)
+	if !w.life.wantsResize() {
+		w.a.room.withdraw(&w.share)
+	}
 	w.setViewPod(pod)
 	for _, c := range w.life.conts {
 		if c.state == cRunning && c.stop == stopNone && c.spec.Image != c.image && c.image != "" && !w.life.ending() {
@@ -325,17 +330,16 @@ func (w *worker) sandboxMade(ev evSandbox, now time.Time) {
 	w.cancel = nil
 	l := w.life
 	if ev.err == nil {
-		l.sandbox, l.sandboxRetry, l.deadFrame = sandboxReady, backoff{}, false
+		l.sandbox, l.framed, l.sandboxRetry, l.deadFrame = sandboxReady, true, backoff{}, false
 		l.ip = addrString(ev.ip)
 		w.refresh = now.Add(volumeRefresh)
 		w.save()
 		return
 	}
-	if l.ending() { // half of it may be there
-		l.sandbox = sandboxReady
+	l.sandbox = sandboxHalf
+	if l.ending() {
 		return
 	}
-	l.sandbox = sandboxNone
 	l.sandboxRetry.next(configRetryFirst, configRetryMax)
 	l.notBefore = now.Add(l.sandboxRetry.Delay)
 	w.event(corev1.EventTypeWarning, sandboxReason(ev.err), ev.err.Error(), nil)

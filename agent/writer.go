@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -116,8 +118,7 @@ func (s *statusWriter) run(ctx context.Context) {
 			}
 			continue
 		}
-		if err := s.control.Write(ctx, batch.ops(time.Now())); err != nil {
-			s.giveBack(batch)
+		if err := s.write(ctx, batch); err != nil {
 			retry.next(writeRetryFirst, writeRetryMax)
 			s.log.Debug("writing statuses; trying again", "pods", len(batch.taken), "error", err)
 			sleep(ctx, retry.Delay)
@@ -126,6 +127,24 @@ func (s *statusWriter) run(ctx context.Context) {
 		}
 		s.wake() // there may be more, or held ones to set the timer for
 	}
+}
+
+// write sends a batch. What could not be sent it gives back to the queue; what the servers refuse for good it drops, since else that would
+// keep back all the rest, and finds it among the rest by halves.
+func (s *statusWriter) write(ctx context.Context, b batch) error {
+	err := s.control.Write(ctx, b.ops(time.Now()))
+	switch {
+	case err == nil:
+		return nil
+	case !errors.Is(err, ops.ErrRefused):
+		s.giveBack(b)
+		return err
+	}
+	if first, second, ok := b.halves(); ok {
+		return errors.Join(s.write(ctx, first), s.write(ctx, second))
+	}
+	s.log.Warn("the servers refuse what this node says; dropped", "about", b.String(), "error", err)
+	return nil
 }
 
 func sleep(ctx context.Context, d time.Duration) {
@@ -163,6 +182,33 @@ func (b *batch) ops(now time.Time) []ops.Op {
 		list = append(list, deletes)
 	}
 	return append(list, b.events...)
+}
+
+// halves splits a batch in two that both say something; false if it is about one pod, or is one event.
+func (b *batch) halves() (first, second batch, ok bool) {
+	first.taken, second.taken = map[types.UID]*pending{}, map[types.UID]*pending{}
+	middle := (len(b.taken) + len(b.events)) / 2
+	for uid, p := range b.taken {
+		if len(first.taken) < middle {
+			first.taken[uid] = p
+		} else {
+			second.taken[uid] = p
+		}
+	}
+	cut := middle - len(first.taken) // events go with or after statuses
+	first.events, second.events = b.events[:cut:cut], b.events[cut:]
+	return first, second, middle > 0
+}
+
+// String names what a batch is about, for the log.
+func (b *batch) String() string {
+	for uid, p := range b.taken {
+		if p.row != nil {
+			return fmt.Sprintf("pod %s/%s (%s)", p.row.Namespace, p.row.Name, uid)
+		}
+		return fmt.Sprintf("the end of pod %s/%s (%s)", p.delete.Namespace, p.delete.Name, uid)
+	}
+	return "an event"
 }
 
 // take removes what is due from the queue; wait is when the next held row is due, 0 if there is none.

@@ -2,6 +2,9 @@ module github.com/peapod-sh/peapod/e2e
 
 go 1.26.0
 
+// What tests of the product and those here start alike.
+replace github.com/peapod-sh/peapod => ..
+
 require (
 	github.com/anishathalye/porcupine v1.3.1
 	github.com/emicklei/go-restful/v3 v3.13.0
@@ -24,6 +27,7 @@ require (
 	github.com/miekg/dns v1.1.73
 	github.com/opencontainers/cgroups v0.1.0
 	github.com/opencontainers/runc v1.5.2
+	github.com/peapod-sh/peapod v0.0.0-00010101000000-000000000000
 	github.com/spf13/cobra v1.10.2
 	github.com/vishvananda/netlink v1.3.1
 	github.com/vishvananda/netns v0.0.5

@@ -37,7 +37,7 @@ type FSM struct {
 	podIndex podIndex
 	unique   uniqueIndex
 	meta     map[string][]byte
-	tails    []*Tail
+	tails    tails
 	applied  chan struct{} // closed and replaced when index grows
 
 	templates *templateCache
@@ -144,18 +144,14 @@ func (f *FSM) commit(t *table, c *api.Change) {
 	c.Revision = f.revision
 	t.ring.add(c)
 	f.notify.mark(t.ring)
-	for _, tail := range f.tails {
-		tail.offer(c)
-	}
+	f.tails.offer(c)
 }
 
 // wake ends an applied batch: waiters for the index and the tails go on.
 func (f *FSM) wake() {
 	close(f.applied)
 	f.applied = make(chan struct{})
-	for _, t := range f.tails {
-		t.signal()
-	}
+	f.tails.signal()
 	f.notify.signal()
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -305,6 +306,50 @@ func TestPodRoundTrip(t *testing.T) {
 	if diff := cmp.Diff(runtime.Object(want), got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+}
+
+// An agent's tail has exactly the changes of its nodes' pods, of the tables that it asks for, and in their order.
+func TestTailOfNodes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		f := New()
+		_, all := f.TailAll(func(*api.Change) bool { return true })
+		defer all.Close()
+		mine := rapid.SliceOfDistinct(rapid.SampledFrom([]string{"n1", "n2", "n3", "none"}), rapid.ID).Draw(t, "nodes")
+		_, other, another := f.TailNodes([]string{"n1", "n2"}, func(*api.Change) bool { return false })
+		if len(other) != 0 {
+			t.Fatal("pods of an empty state")
+		}
+		also := func(c *api.Change) bool { return c.Resource == configMaps }
+		_, _, tail := f.TailNodes(mine, also)
+		defer tail.Close()
+		for i, list := range history(t) {
+			f.ApplyOps(uint64(i+1), list)
+			if i == 1 {
+				another.Close()
+			}
+		}
+		changes, err := all.Take()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := slices.DeleteFunc(changes, func(c *api.Change) bool {
+			if c.Resource != Pods {
+				return !also(c)
+			}
+			return !slices.Contains(mine, nodeOf(c.OldPod)) && !slices.Contains(mine, nodeOf(c.NewPod))
+		})
+		got, err := tail.Take()
+		if err != nil || !slices.Equal(got, want) {
+			t.Fatalf("the tail of %v has %d changes, want %d (%v)", mine, len(got), len(want), err)
+		}
+		select {
+		case <-tail.Ready():
+		default:
+			if len(want) > 0 {
+				t.Fatal("nobody was told of the changes")
+			}
+		}
+	})
 }
 
 func TestRestoreCutsWatchersOff(t *testing.T) {

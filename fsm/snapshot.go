@@ -188,11 +188,7 @@ func (f *FSM) cutOff(old map[schema.GroupResource]*table) {
 		t.ring.floor = f.revision
 		t.ring.changes.Add(1)
 	}
-	for _, t := range f.tails {
-		t.mu.Lock()
-		t.overflow, t.queue = true, nil
-		t.mu.Unlock()
-	}
+	f.tails.cutOff()
 }
 
 func readSnapshot(f *FSM, r io.Reader) error {

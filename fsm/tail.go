@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/peapod-sh/peapod/api"
@@ -10,8 +11,9 @@ import (
 // Tail is a queue of changes, filled at commit, for the few who must see them in the order of
 // revisions over several tables: the leader's controllers and the node agents' streams.
 type Tail struct {
-	f    *FSM
-	want func(*api.Change) bool
+	f     *FSM
+	want  func(*api.Change) bool
+	nodes []string // whose pods it follows; nil follows those of all
 
 	mu       sync.Mutex
 	queue    []*api.Change
@@ -26,48 +28,132 @@ func (f *FSM) TailAll(want func(*api.Change) bool) (*View, *Tail) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	t := &Tail{f: f, want: want, ready: make(chan struct{}, 1)}
-	f.tails = append(f.tails, t)
+	f.tails.add(t)
 	return f.viewLocked(), t
 }
 
-// TailNode is TailAll for a node agent: the records of its pods at this moment, and the changes of
-// these and of the tables in also.
-func (f *FSM) TailNode(node string, also func(*api.Change) bool) (*View, []*api.PodRecord, *Tail) {
+// TailNodes is TailAll for an agent: the records of its nodes' pods at this moment, and the changes of
+// these and, of other tables, what also accepts.
+func (f *FSM) TailNodes(nodes []string, also func(*api.Change) bool) (*View, []*api.PodRecord, *Tail) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	t := &Tail{f: f, ready: make(chan struct{}, 1), want: func(c *api.Change) bool {
-		if c.Resource != Pods {
-			return also(c)
-		}
-		return c.OldPod != nil && c.OldPod.Node == node || c.NewPod != nil && c.NewPod.Node == node
-	}}
-	f.tails = append(f.tails, t)
-	return f.viewLocked(), f.podsOfNodeLocked(node), t
+	t := &Tail{f: f, want: also, nodes: append([]string{}, nodes...), ready: make(chan struct{}, 1)}
+	f.tails.add(t)
+	var pods []*api.PodRecord
+	for _, n := range nodes {
+		pods = append(pods, f.podsOfNodeLocked(n)...)
+	}
+	return f.viewLocked(), pods, t
 }
 
-func (t *Tail) offer(c *api.Change) {
-	if !t.want(c) {
+// tails are all that listen. With a tail a node, a pod's change must cost those that it concerns, not all.
+type tails struct {
+	whole     []*Tail            // follow every table
+	followers []*Tail            // follow the pods of some nodes, and other tables
+	byNode    map[string][]*Tail // the followers by node
+	waiting   []*Tail            // have been offered something since the last signal
+}
+
+func (s *tails) add(t *Tail) {
+	if t.nodes == nil {
+		s.whole = append(s.whole, t)
 		return
 	}
+	s.followers = append(s.followers, t)
+	for _, n := range t.nodes {
+		if s.byNode == nil {
+			s.byNode = map[string][]*Tail{}
+		}
+		s.byNode[n] = append(s.byNode[n], t)
+	}
+}
+
+func (s *tails) remove(t *Tail) {
+	isT := func(x *Tail) bool { return x == t }
+	s.whole, s.followers, s.waiting = slices.DeleteFunc(s.whole, isT), slices.DeleteFunc(s.followers, isT), slices.DeleteFunc(s.waiting, isT)
+	for _, n := range t.nodes {
+		if s.byNode[n] = slices.DeleteFunc(s.byNode[n], isT); len(s.byNode[n]) == 0 {
+			delete(s.byNode, n)
+		}
+	}
+}
+
+// offer shows a change to those whom it may concern.
+func (s *tails) offer(c *api.Change) {
+	s.offerTo(s.whole, c)
+	if c.Resource != Pods {
+		s.offerTo(s.followers, c)
+		return
+	}
+	before, after := nodeOf(c.OldPod), nodeOf(c.NewPod)
+	s.offerTo(s.byNode[after], c)
+	if before == after {
+		return
+	}
+	for _, t := range s.byNode[before] {
+		if !slices.Contains(s.byNode[after], t) {
+			s.give(t, c)
+		}
+	}
+}
+
+func nodeOf(p *api.PodRecord) string {
+	if p == nil {
+		return ""
+	}
+	return p.Node
+}
+
+func (s *tails) offerTo(list []*Tail, c *api.Change) {
+	for _, t := range list {
+		if c.Resource == Pods && t.nodes != nil || t.want(c) {
+			s.give(t, c)
+		}
+	}
+}
+
+func (s *tails) give(t *Tail, c *api.Change) {
+	if t.push(c) {
+		s.waiting = append(s.waiting, t)
+	}
+}
+
+// signal wakes the readers of all that have something new.
+func (s *tails) signal() {
+	for _, t := range s.waiting {
+		t.signal()
+	}
+	s.waiting = s.waiting[:0]
+}
+
+// cutOff ends all tails: their readers are to start over.
+func (s *tails) cutOff() {
+	for _, list := range [][]*Tail{s.whole, s.followers} {
+		for _, t := range list {
+			t.mu.Lock()
+			t.overflow, t.queue = true, nil
+			t.mu.Unlock()
+			t.signal()
+		}
+	}
+}
+
+// push queues a change and says whether it is the first since the queue was last taken.
+func (t *Tail) push(c *api.Change) (first bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.overflow || t.closed {
-		return
+		return false
 	}
 	if len(t.queue) >= tailEventsMax {
 		t.overflow, t.queue = true, nil
-		return
+		return true
 	}
 	t.queue = append(t.queue, c)
+	return len(t.queue) == 1
 }
 
 func (t *Tail) signal() {
-	t.mu.Lock()
-	pending := len(t.queue) > 0 || t.overflow
-	t.mu.Unlock()
-	if !pending {
-		return
-	}
 	select {
 	case t.ready <- struct{}{}:
 	default:
@@ -110,11 +196,7 @@ func (t *Tail) Next(ctx context.Context) ([]*api.Change, error) {
 func (t *Tail) Close() {
 	t.f.mu.Lock()
 	defer t.f.mu.Unlock()
-	for i, x := range t.f.tails {
-		if x == t {
-			t.f.tails = append(t.f.tails[:i:i], t.f.tails[i+1:]...)
-		}
-	}
+	t.f.tails.remove(t)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.closed, t.queue = true, nil

@@ -40,3 +40,6 @@ const (
 	// so that after a cut a new one is dialled instead of waiting for TCP's back-off.
 	unackedMax = 3 * time.Second
 )
+
+// queueBytes is how much of a stream's queued messages waits for more.
+const queueBytes = 32 << 10

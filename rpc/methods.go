@@ -28,6 +28,9 @@ func Servers(p Peer) bool { return p.Role == pki.RoleServer }
 // Nodes may call, servers may not.
 func Nodes(p Peer) bool { return p.Role == pki.RoleNode }
 
+// Agents may call: nodes, and fleets of simulated ones.
+func Agents(p Peer) bool { return p.Role == pki.RoleNode || p.Role == pki.RoleFleet }
+
 // kind of a method: a call has one reply, a stream is a conversation.
 type kind uint8
 

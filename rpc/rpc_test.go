@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -171,6 +172,40 @@ func TestStreamBothWaysToACleanEnd(t *testing.T) {
 		var got text
 		if err := s.Recv(&got); err != nil || got.Text != want {
 			t.Fatalf("received %q, %v; want %q", got.Text, err, want)
+		}
+	}
+	if err := s.Recv(&text{}); err != io.EOF {
+		t.Errorf("at the end: %v, want EOF", err)
+	}
+}
+
+// Queued messages come in order with those that are sent, all of them, whatever their sizes.
+func TestQueuedMessages(t *testing.T) {
+	const n = 1000
+	want := func(i int) string { return strings.Repeat(strconv.Itoa(i), i%7*i%300+1) }
+	methods := NewMethods()
+	RegisterStream(methods, "many", Anyone, func(_ context.Context, _ Caller, _ *text, s *Stream) error {
+		for i := range n {
+			say := s.Queue
+			if i%100 == 50 {
+				say = s.Send
+			}
+			if err := say(&text{want(i)}); err != nil {
+				return err
+			}
+		}
+		return nil // which sends what is queued
+	})
+	conn := newCluster(t, methods, nil).dial(t, node1, nil)
+	s, err := conn.Open(t.Context(), "many", &text{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for i := range n {
+		var got text
+		if err := s.Recv(&got); err != nil || got.Text != want(i) {
+			t.Fatalf("message %d is %q, %v", i, got.Text, err)
 		}
 	}
 	if err := s.Recv(&text{}); err != io.EOF {

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -19,7 +20,8 @@ type Stream struct {
 	raw *yamux.Stream
 
 	sendMu sync.Mutex
-	sent   bool // nothing more may be sent
+	sent   bool          // nothing more may be sent
+	queued *bufio.Writer // nil before the first Queue
 
 	recvMu sync.Mutex
 	over   error // why nothing more can be received
@@ -43,7 +45,37 @@ func (s *Stream) Send(message any) error {
 	if s.sent {
 		return ErrClosed
 	}
+	if err := s.flush(); err != nil {
+		return err
+	}
 	return s.failure(writeFrame(s.raw, frameData, MaxMessageBytes, message))
+}
+
+// Queue is Send for one of many: the message may wait for those after it, until Flush, and then they cost one write together.
+func (s *Stream) Queue(message any) error {
+	s.sendMu.Lock()
+	defer s.sendMu.Unlock()
+	if s.sent {
+		return ErrClosed
+	}
+	if s.queued == nil {
+		s.queued = bufio.NewWriterSize(s.raw, queueBytes)
+	}
+	return s.failure(writeFrame(s.queued, frameData, MaxMessageBytes, message))
+}
+
+// Flush sends what is queued.
+func (s *Stream) Flush() error {
+	s.sendMu.Lock()
+	defer s.sendMu.Unlock()
+	return s.flush()
+}
+
+func (s *Stream) flush() error {
+	if s.queued == nil || s.queued.Buffered() == 0 {
+		return nil
+	}
+	return s.failure(s.queued.Flush())
 }
 
 // CloseSend says that no more messages follow; the other side's Recv then returns io.EOF. Receiving goes on.
@@ -56,6 +88,9 @@ func (s *Stream) finish(kind byte, values ...any) error {
 		return nil
 	}
 	s.sent = true
+	if err := s.flush(); err != nil {
+		return err
+	}
 	return s.failure(writeFrame(s.raw, kind, MaxMessageBytes, values...))
 }
 

@@ -77,7 +77,7 @@ func newClass(p *corev1.Pod) *class {
 	}
 	c.images, c.containers = imagesOf(&p.Spec)
 	c.addRequests(resource.PodRequests(p, resource.PodResourcesOptions{}))
-	c.scoreCPU, c.scoreMemory = cmp.Or(c.cpuMilli, scoreCPUMilliDefault), cmp.Or(c.memory, scoreMemoryDefault)
+	c.score()
 	if o := metav1.GetControllerOfNoCopy(p); o != nil {
 		c.owner = o.UID
 	}
@@ -105,6 +105,10 @@ func newStatic(p *corev1.Pod) static {
 	}
 	s.signature = string(b)
 	return s
+}
+
+func (c *class) score() {
+	c.scoreCPU, c.scoreMemory = cmp.Or(c.cpuMilli, scoreCPUMilliDefault), cmp.Or(c.memory, scoreMemoryDefault)
 }
 
 func requiresNode(a *corev1.Affinity) bool {

@@ -8,6 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"pgregory.net/rapid"
+
+	"github.com/peapod-sh/peapod/api/podstatus"
 )
 
 func withPriority(n int32) func(*corev1.Pod) {
@@ -29,7 +31,7 @@ func newCrowd(nodes ...*corev1.Node) *crowd {
 }
 
 func (c *crowd) add(t interface{ Fatal(...any) }, uid, node, cpu string, priority int32, started int64, budgets ...int) {
-	c.AddPod(types.UID(uid), node, testTemplate(t, cpu, withPriority(priority)))
+	c.AddPod(types.UID(uid), node, testTemplate(t, cpu, withPriority(priority)), podstatus.Status{})
 	c.on[node] = append(c.on[node], Resident{UID: types.UID(uid), Started: started, Budgets: budgets})
 }
 

@@ -112,7 +112,7 @@ func drawPod(t *rapid.T) *corev1.Pod {
 	return p
 }
 
-// TestPlaceIsTheReference compares whatever may happen with the scan of everything for every pod. Invariant 36.
+// TestPlaceIsTheReference compares whatever may happen with the scan of everything for every pod. Invariant 39.
 func TestPlaceIsTheReference(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		packs := rapid.IntRange(0, 3).Draw(t, "packs") == 0

@@ -309,3 +309,8 @@ func (r *reference) place(uid types.UID, p *corev1.Pod) string {
 	}
 	return best
 }
+
+// free is the mean share of cpu and memory that stays free once the pod is there, weighted.
+func (r *row) free(c *class) int64 {
+	return part(r.loadCPU-c.scoreCPU, r.perCPU) + part(r.loadMemory-c.scoreMemory, r.perMemory)
+}

@@ -64,11 +64,6 @@ func part(free int64, per uint64) int64 {
 	return int64(uint64(free) * per >> shareBits) // no overflow: free is at most what per was made of
 }
 
-// free is the mean share of cpu and memory that stays free once the pod is there, weighted.
-func (r *row) free(c *class) int64 {
-	return part(r.loadCPU-c.scoreCPU, r.perCPU) + part(r.loadMemory-c.scoreMemory, r.perMemory)
-}
-
 // wants is what a round asks of rows, as the loop over all nodes likes to have it.
 type wants struct {
 	cpuMilli, memory, ephemeral int64 // the least that there can be for what is not asked for

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/peapod-sh/peapod/api"
+	"github.com/peapod-sh/peapod/api/podstatus"
 )
 
 // Table is the scheduler's view of the nodes and of what the pods on them take, as columns with
@@ -43,6 +44,8 @@ type Table struct {
 	topologies map[string]*topology
 	images     map[string]map[int32]int64 // bytes by name and slot
 
+	// sizings remembers what pods take, by what their statuses share.
+	sizings  map[sizing]*class
 	verdicts verdicts
 	scratch  scratch
 }
@@ -73,7 +76,7 @@ func NewTable(seed uint64, strategy Strategy) *Table {
 		extAlloc: map[string][]int64{}, extUsed: map[string][]int64{}, kinds: map[*class]*kind{}, owned: map[types.UID][]*kind{},
 		labelled: map[label]map[*kind]struct{}{}, priorities: map[int32]int{}, censuses: map[censusID]*census{},
 		choosers: map[label]map[*census]struct{}{}, spaces: map[string]labels.Set{}, topologies: map[string]*topology{},
-		images: map[string]map[int32]int64{}, verdicts: newVerdicts(),
+		images: map[string]map[int32]int64{}, verdicts: newVerdicts(), sizings: map[sizing]*class{},
 	}
 	t.needTopology(corev1.LabelTopologyZone)
 	return t
@@ -124,17 +127,20 @@ func (t *Table) describe(i int32, n *corev1.Node) {
 	t.verdicts.changed(t, i)
 }
 
-// AddPod accounts the pod on the node; again for the same node and template it does nothing, otherwise it moves the pod.
-func (t *Table) AddPod(uid types.UID, node string, template *api.PodTemplate) {
-	c := classOf(template)
+// AddPod accounts the pod on the node, as its status says what it takes there. Again for the same node it does nothing, unless the pod
+// takes another amount by now; for another it moves the pod. It reports whether the pod takes less than before.
+func (t *Table) AddPod(uid types.UID, node string, template *api.PodTemplate, status podstatus.Status) (freed bool) {
+	c := t.sized(template, status)
 	if old, ok := t.pods[uid]; ok {
 		if t.names[old.slot] == node && old.class == c {
 			t.pods[uid] = old // whose key are now the bytes that the caller keeps, not those of the plan
-			return
+			return false
 		}
 		t.RemovePod(uid)
+		freed = c.lessThan(old.class)
 	}
 	t.take(t.slot(node), uid, t.kindOf(c))
+	return freed
 }
 
 // Leaving notes that a pod is being deleted: it takes its room to its end, but is not there to spread from. It

@@ -9,6 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/peapod-sh/peapod/api/podstatus"
 )
 
 // town has two nodes in each of its zones: a1, a2, b1 and so on.
@@ -27,7 +29,7 @@ func town(zones string) *Table {
 // settle puts pods with the label app=foo on nodes, named as often as there are to be pods.
 func settle(t *testing.T, table *Table, nodes string) {
 	for i, node := range strings.Fields(nodes) {
-		table.AddPod(types.UID(fmt.Sprint("old-", i)), node, testTemplate(t, "100m", func(p *corev1.Pod) { p.Labels = map[string]string{"app": "foo"} }))
+		table.AddPod(types.UID(fmt.Sprint("old-", i)), node, testTemplate(t, "100m", func(p *corev1.Pod) { p.Labels = map[string]string{"app": "foo"} }), podstatus.Status{})
 	}
 }
 
@@ -176,7 +178,7 @@ func TestAffinity(t *testing.T) {
 // TestAffinityIsSymmetric: who is to be kept away says so for both.
 func TestAffinityIsSymmetric(t *testing.T) {
 	table := town("ab")
-	table.AddPod("loner", "a1", testTemplate(t, "100m", affinity(false, to("bar", "zone"))))
+	table.AddPod("loner", "a1", testTemplate(t, "100m", affinity(false, to("bar", "zone"))), podstatus.Status{})
 	bar := testTemplate(t, "100m", func(p *corev1.Pod) { p.Labels = map[string]string{"app": "bar"} })
 	if d := table.Place(Group{Template: bar, UIDs: uids(4)}); strings.ContainsAny(strings.Join(d.Nodes, ""), "a") || d.Placed != 4 {
 		t.Errorf("they are on %v", d.Nodes)
@@ -283,7 +285,7 @@ func TestTemplatesChange(t *testing.T) {
 	table := town("ab")
 	settle(t, table, "a1")
 	renamed := testTemplate(t, "100m", func(p *corev1.Pod) { p.Labels = map[string]string{"app": "bar"} })
-	table.AddPod("old-0", "a1", renamed)
+	table.AddPod("old-0", "a1", renamed, podstatus.Status{})
 	wantOpen(t, table, affinity(true, to("bar", "zone")), "a1 a2")
 	wantOpen(t, table, affinity(false, to("foo", "zone")), "a1 a2 b1 b2")
 }

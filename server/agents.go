@@ -1,7 +1,9 @@
 package server
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -16,6 +18,7 @@ import (
 	"github.com/peapod-sh/peapod/api/ops"
 	"github.com/peapod-sh/peapod/fsm"
 	"github.com/peapod-sh/peapod/rpc"
+	"github.com/peapod-sh/peapod/rpc/pki"
 	"github.com/peapod-sh/peapod/rpc/wire"
 )
 
@@ -23,11 +26,11 @@ var nodesResource = schema.GroupResource{Resource: "nodes"}
 
 // registerMethods puts what peers may call on this server into the table.
 func (s *Server) registerMethods(m *rpc.Methods) {
-	rpc.RegisterStream(m, wire.MethodHeartbeat, rpc.Nodes, s.heartbeat)
-	rpc.Register(m, wire.MethodRegister, rpc.Nodes, s.register)
-	rpc.RegisterStream(m, wire.MethodWatch, rpc.Nodes, s.watchNode)
+	rpc.RegisterStream(m, wire.MethodHeartbeat, rpc.Agents, s.heartbeat)
+	rpc.Register(m, wire.MethodRegister, rpc.Agents, s.register)
+	rpc.RegisterStream(m, wire.MethodWatch, rpc.Agents, s.watchNode)
 	rpc.Register(m, wire.MethodGet, rpc.Nodes, s.getForNode)
-	rpc.Register(m, wire.MethodWrite, rpc.Nodes, s.writeForNode)
+	rpc.Register(m, wire.MethodWrite, rpc.Agents, s.writeForNode)
 	rpc.Register(m, wire.MethodToken, rpc.Nodes, s.tokenForNode)
 	rpc.Register(m, wire.MethodRenew, rpc.Anyone, s.renew)
 	rpc.Register(m, wire.MethodPropose, rpc.Servers, s.proposeForServer)
@@ -38,16 +41,20 @@ func (s *Server) registerMethods(m *rpc.Methods) {
 
 // heartbeat notes each sign of life and answers with who leads. A stream that ends otherwise than by
 // the node's own word is a broken connection.
-func (s *Server) heartbeat(_ context.Context, from rpc.Caller, _ *wire.Empty, stream *rpc.Stream) error {
-	s.watchman.connected(from.Name)
-	defer s.watchman.broken(from.Name)
+func (s *Server) heartbeat(_ context.Context, from rpc.Caller, q *wire.Heartbeats, stream *rpc.Stream) error {
+	nodes, err := nodesOf(from.Peer, q.Nodes)
+	if err != nil {
+		return err
+	}
+	s.watchman.connected(nodes)
+	defer s.watchman.broken(nodes)
 	var told wire.HeartbeatReply
 	for {
 		var beat wire.Heartbeat
 		if err := stream.Recv(&beat); err != nil {
 			return err
 		}
-		s.watchman.heartbeat(from.Name)
+		s.watchman.heartbeat(nodes)
 		leader := s.consensus.leader()
 		if beat.Sequence-told.Sequence < wire.HeartbeatAnswers && leader == told.Leader && told.Sequence > 0 {
 			continue
@@ -69,8 +76,11 @@ func (s *Server) register(ctx context.Context, from rpc.Caller, q *wire.Register
 	if err := want.Unmarshal(q.Node); err != nil {
 		return nil, rpc.Errorf(rpc.CodeInvalid, "the Node object: %v", err)
 	}
-	if want.Name != from.Name {
+	if !s.speaksFor(from.Peer, want.Name) {
 		return nil, rpc.Errorf(rpc.CodeDenied, "%s may not register node %q", from.Peer, want.Name)
+	}
+	if from.Role == pki.RoleFleet && want.Labels[api.SimulatedLabel] != "true" {
+		return nil, rpc.Errorf(rpc.CodeDenied, "%s has only nodes with label %s", from.Peer, api.SimulatedLabel)
 	}
 	if err := s.putNode(ctx, want); err != nil {
 		return nil, err
@@ -177,9 +187,16 @@ func (s *Server) watchNode(ctx context.Context, from rpc.Caller, q *wire.WatchRe
 	if err := s.store.Barrier(ctx); err != nil {
 		return rpc.Errorf(rpc.CodeUnavailable, "%v", err)
 	}
-	view, pods, tail := s.state.TailNode(from.Name, func(c *api.Change) bool { return wanted[c.Resource] && tellsNode(from.Name, c) })
+	nodes, err := nodesOf(from.Peer, q.Nodes)
+	if err != nil {
+		return err
+	}
+	view, pods, tail := s.state.TailNodes(nodes, func(c *api.Change) bool { return wanted[c.Resource] && tellsNode(from.Name, c) })
 	defer tail.Close()
-	w := nodeWatch{stream: stream, node: from.Name}
+	w := nodeWatch{stream: stream, fleet: from.Role == pki.RoleFleet, nodes: map[string]bool{}}
+	for _, n := range nodes {
+		w.nodes[n] = true
+	}
 	for gr := range wanted {
 		if gr != fsm.Pods {
 			view.Table(gr).Ascend("", "", func(_, _ string, obj runtime.Object) bool {
@@ -190,10 +207,11 @@ func (s *Server) watchNode(ctx context.Context, from rpc.Caller, q *wire.WatchRe
 	for _, p := range pods {
 		w.putPod(p)
 	}
-	if w.send(&wire.Event{Type: wire.EventSynced, Revision: view.Revision()}); w.err != nil {
-		return w.err
-	}
+	w.send(&wire.Event{Type: wire.EventSynced, Revision: view.Revision()})
 	for {
+		if err := cmp.Or(w.err, stream.Flush()); err != nil {
+			return err
+		}
 		changes, err := tail.Next(ctx)
 		if err != nil {
 			return err
@@ -216,14 +234,15 @@ var nodeMayList = map[schema.GroupResource]bool{
 // nodeWatch writes events and remembers its first error.
 type nodeWatch struct {
 	stream *rpc.Stream
-	node   string
+	nodes  map[string]bool
+	fleet  bool
 	pods   api.PodEncoder
 	err    error
 }
 
 func (w *nodeWatch) send(e *wire.Event) {
 	if w.err == nil {
-		w.err = w.stream.Send(e)
+		w.err = w.stream.Queue(e)
 	}
 }
 
@@ -233,6 +252,27 @@ func (w *nodeWatch) put(gr schema.GroupResource, obj runtime.Object) error {
 		w.err = err
 		return err
 	}
+	return w.putEncoded(gr, obj, b)
+}
+
+// encodedKey is where a change keeps its object's encoding for all nodes that hear of it.
+type encodedKey struct{}
+
+// putChange sends a changed object, encoded once for all nodes.
+func (w *nodeWatch) putChange(c *api.Change) error {
+	if b, ok := c.Shared().Load(encodedKey{}); ok {
+		return w.putEncoded(c.Resource, c.New, b.([]byte))
+	}
+	b, err := api.Encode(c.New)
+	if err != nil {
+		w.err = err
+		return err
+	}
+	c.Shared().Store(encodedKey{}, b)
+	return w.putEncoded(c.Resource, c.New, b)
+}
+
+func (w *nodeWatch) putEncoded(gr schema.GroupResource, obj runtime.Object, b []byte) error {
 	m := obj.(metav1.Object)
 	w.send(&wire.Event{Type: wire.EventPut, Resource: gr.String(), Namespace: m.GetNamespace(), Name: m.GetName(),
 		UID: string(m.GetUID()), Object: b, Revision: revisionOf(obj)})
@@ -252,10 +292,12 @@ func (w *nodeWatch) putPod(p *api.PodRecord) error {
 
 func (w *nodeWatch) change(c *api.Change) error {
 	switch {
-	case c.NewPod != nil && c.NewPod.Node == w.node:
+	case w.fleet && onlyReported(c):
+		return nil
+	case c.NewPod != nil && w.nodes[c.NewPod.Node]:
 		return w.putPod(c.NewPod)
 	case c.New != nil:
-		return w.put(c.Resource, c.New)
+		return w.putChange(c)
 	}
 	e := &wire.Event{Type: wire.EventDeleted, Resource: c.Resource.String(), Namespace: c.Namespace, Name: c.Name, Revision: c.Revision}
 	if c.OldPod != nil {
@@ -293,16 +335,40 @@ func (s *Server) writeForNode(ctx context.Context, from rpc.Caller, q *wire.Writ
 	if err != nil {
 		return nil, rpc.Errorf(rpc.CodeInvalid, "%v", err)
 	}
-	for _, op := range list {
-		if err := s.nodeMayWrite(from.Name, op); err != nil {
-			return nil, rpc.Errorf(rpc.CodeDenied, "%v", err)
-		}
+	if err := s.agentMayWriteAll(ctx, from.Peer, list); err != nil {
+		return nil, err
 	}
 	a := s.proposer.submit(ctx, q.Ops, true)
+	if errors.Is(a.err, ErrTooLarge) {
+		return nil, rpc.Errorf(rpc.CodeTooLarge, "%v", a.err)
+	}
 	if a.err != nil {
 		return nil, rpc.Errorf(rpc.CodeUnavailable, "%v", a.err)
 	}
 	return &wire.WriteReply{Results: ops.EncodeResults(a.results), Index: a.index}, nil
+}
+
+// agentMayWriteAll refuses only when this server knows what is committed: the node may know of a pod's place before it does, and takes a
+// refusal for final.
+func (s *Server) agentMayWriteAll(ctx context.Context, from rpc.Peer, list []ops.Op) error {
+	check := func() error {
+		for _, op := range list {
+			if err := s.agentMayWrite(from, op); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if check() == nil {
+		return nil
+	}
+	if err := s.store.Barrier(ctx); err != nil {
+		return rpc.Errorf(rpc.CodeUnavailable, "%v", err)
+	}
+	if err := check(); err != nil {
+		return rpc.Errorf(rpc.CodeDenied, "%v", err)
+	}
+	return nil
 }
 
 // proposeForServer commits what a follower forwards; it does not forward again.

@@ -26,6 +26,8 @@ const (
 	// enqueueTimeout is raft's own bound for taking an entry over.
 	enqueueTimeout = 5 * time.Second
 
+	// fleetNodesMax bounds the nodes for which one agent speaks.
+	fleetNodesMax = 1 << 15
 	// nodeDialWait is how long a request for a node's handler waits for the node to connect.
 	nodeDialWait = 2 * time.Second
 	// announcePause is how long a server waits before it tells the cluster again where it is.

@@ -17,8 +17,11 @@ import (
 	"github.com/peapod-sh/peapod/server/nodeauth"
 )
 
-// trustBundlesResource are trust anchors, which all who have a name may read.
-var trustBundlesResource = schema.GroupResource{Group: "certificates.k8s.io", Resource: "clustertrustbundles"}
+// nodeMayGet are objects without a secret that nodes read by name: trust anchors, and how pods are to be run.
+var nodeMayGet = map[schema.GroupResource]bool{
+	{Group: "certificates.k8s.io", Resource: "clustertrustbundles"}: true,
+	{Group: "node.k8s.io", Resource: "runtimeclasses"}:              true,
+}
 
 // nodeState is what decides what kubelets may do that are clients of the API.
 type nodeState struct {
@@ -31,7 +34,7 @@ func (s nodeState) Barrier(ctx context.Context) error { return s.store.Barrier(c
 
 // nodeMayRead says whether a pod of the node names the object: the node authorizer's rule.
 func (s *Server) nodeMayRead(node string, gr schema.GroupResource, namespace, name string) bool {
-	if nodeMayList[gr] || gr == trustBundlesResource { // what to trust is no secret
+	if nodeMayList[gr] || nodeMayGet[gr] {
 		return true
 	}
 	if gr == fsm.Pods {
@@ -52,20 +55,8 @@ func (s *Server) nodeMayRead(node string, gr schema.GroupResource, namespace, na
 // nodeMayWrite allows a node its own pods' statuses and final deletions, those of its own volumes, and events.
 func (s *Server) nodeMayWrite(node string, op ops.Op) error {
 	switch o := op.(type) {
-	case *ops.PodStatuses:
-		for i := range o.Rows {
-			if err := s.ownPod(node, o.Rows[i].Namespace, o.Rows[i].Name, o.Rows[i].UID); err != nil {
-				return err
-			}
-		}
-		return nil
-	case *ops.DeletePods:
-		for i := range o.Rows {
-			if err := s.ownPod(node, o.Rows[i].Namespace, o.Rows[i].Name, o.Rows[i].UID); err != nil {
-				return err
-			}
-		}
-		return nil
+	case *ops.PodStatuses, *ops.DeletePods:
+		return s.ownPods(func(n string) bool { return n == node }, op)
 	case *ops.Delete:
 		return s.endsOwnVolume(node, o)
 	case *ops.Put:
@@ -77,11 +68,30 @@ func (s *Server) nodeMayWrite(node string, op ops.Op) error {
 	return fmt.Errorf("node %s may not propose a %T", node, op)
 }
 
+// ownPods allows statuses and deletions of pods on the agent's own nodes.
+func (s *Server) ownPods(own func(node string) bool, op ops.Op) error {
+	switch o := op.(type) {
+	case *ops.PodStatuses:
+		for i := range o.Rows {
+			if err := s.ownPod(own, o.Rows[i].Namespace, o.Rows[i].Name, o.Rows[i].UID); err != nil {
+				return err
+			}
+		}
+	case *ops.DeletePods:
+		for i := range o.Rows {
+			if err := s.ownPod(own, o.Rows[i].Namespace, o.Rows[i].Name, o.Rows[i].UID); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // ownPod allows pods that are gone, too, also if another pod has the name by now: the row will fail by itself. To refuse it would
 // refuse all that the node says, for as long as it says it.
-func (s *Server) ownPod(node, namespace, name string, uid types.UID) error {
-	if p, ok := s.state.Pod(namespace, name); ok && p.Node != node && (uid == "" || uid == p.UID) {
-		return fmt.Errorf("node %s may not write pod %s/%s, which is on another node", node, namespace, name)
+func (s *Server) ownPod(own func(node string) bool, namespace, name string, uid types.UID) error {
+	if p, ok := s.state.Pod(namespace, name); ok && !own(p.Node) && (uid == "" || uid == p.UID) {
+		return fmt.Errorf("pod %s/%s is on node %q, and only that may write of it", namespace, name, p.Node)
 	}
 	return nil
 }

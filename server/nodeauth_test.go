@@ -44,6 +44,7 @@ func TestNodeMayRead(t *testing.T) {
 		{"n1", "pods", "ns", "p", true},
 		{"n1", "services", "other", "any", true},
 		{"n1", "clustertrustbundles.certificates.k8s.io", "", "any", true},
+		{"n1", "runtimeclasses.node.k8s.io", "", "any", true},
 		{"n1", "secrets", "ns", "vol", false},
 		{"n1", "secrets", "other", "envsecret", false},
 		{"n1", "deployments.apps", "ns", "p", false},

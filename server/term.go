@@ -177,7 +177,7 @@ const objectRows = 8
 func rowCount(op ops.Op) int {
 	switch o := op.(type) {
 	case *ops.PlanPods:
-		return len(o.Rows)
+		return max(len(o.Rows), objectRows) // it has a whole pod
 	case *ops.PodStatuses:
 		return len(o.Rows) * objectRows
 	case *ops.DeletePods:

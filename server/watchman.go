@@ -34,17 +34,23 @@ func newWatchman(now func() time.Time, g Gossip, quorum func() bool) *watchman {
 	return &watchman{now: now, gossip: g, quorum: quorum, tracker: liveness.New(liveness.Default()), streams: map[string]int{}}
 }
 
-func (w *watchman) connected(node string) {
+func (w *watchman) connected(nodes []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.streams[node]++
-	w.tracker.Reconnected(node, w.now())
+	now := w.now()
+	for _, n := range nodes {
+		w.streams[n]++
+		w.tracker.Reconnected(n, now)
+	}
 }
 
-func (w *watchman) heartbeat(node string) {
+func (w *watchman) heartbeat(nodes []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.tracker.Heartbeat(node, w.now())
+	now := w.now()
+	for _, n := range nodes {
+		w.tracker.Heartbeat(n, now)
+	}
 }
 
 // lastHeard is when this server last heard of a node.
@@ -54,15 +60,18 @@ func (w *watchman) lastHeard(node string) (time.Time, bool) {
 	return w.tracker.Last(node)
 }
 
-// broken notes the end of one heartbeat stream; while the node has another one it is not cut off.
-func (w *watchman) broken(node string) {
+// broken notes the end of one heartbeat stream; while a node has another one it is not cut off.
+func (w *watchman) broken(nodes []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.streams[node]--; w.streams[node] > 0 {
-		return
+	now := w.now()
+	for _, n := range nodes {
+		if w.streams[n]--; w.streams[n] > 0 {
+			continue
+		}
+		delete(w.streams, n)
+		w.tracker.Broken(n, now)
 	}
-	delete(w.streams, node)
-	w.tracker.Broken(node, w.now())
 }
 
 // begin starts a term's watch: the silence of nodes that nobody has heard of here begins now, and

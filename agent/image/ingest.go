@@ -216,7 +216,10 @@ func (s *Store) unpackBlob(ctx context.Context, l layerSource, blob io.Reader) e
 	s.mu.Lock()
 	s.unsynced[l.diffID.Hex] = true
 	s.mu.Unlock()
-	return os.Rename(tmp, s.layerPath(l.diffID))
+	if err := os.Rename(tmp, s.layerPath(l.diffID)); err != nil {
+		return err
+	}
+	return s.seal(l.diffID.Hex)
 }
 
 // unpackTo returns the digest of the uncompressed stream.

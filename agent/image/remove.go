@@ -61,7 +61,7 @@ func (s *Store) shrink(images map[string]*Image, one *Image) (trash string, err 
 		return "", err
 	}
 	kept := s.referenced()
-	for kind, dir := range map[string]string{"blob-": s.path("blobs", "sha256"), "layer-": s.path("layers")} {
+	for kind, dir := range map[string]string{"blob-": s.path("blobs", "sha256"), "layer-": s.path("layers"), "sum-": s.path("sums")} {
 		found, err := os.ReadDir(dir)
 		if err != nil {
 			return trash, err

@@ -42,6 +42,7 @@ type Store struct {
 
 	downloads map[string]*download // by HEX
 	unsynced  map[string]bool      // HEX of layers that a crash may still damage
+	trusted   map[string]bool      // HEX of layers that were unpacked or inspected in this life
 	rights    rights
 	lastUse   map[string]time.Time // by image ID, of all images; those that were here at the start count from then
 	now       func() time.Time
@@ -61,7 +62,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	s := &Store{
 		dir: dir, log: opts.Logger, mirrors: opts.Mirrors, embed: opts.Embedded, peers: opts.Peers, limits: opts.Limits.withDefaults(),
 		images: map[string]*Image{}, names: map[string]string{}, pins: map[string]int{},
-		downloads: map[string]*download{}, unsynced: map[string]bool{},
+		downloads: map[string]*download{}, unsynced: map[string]bool{}, trusted: map[string]bool{},
 		lastUse: map[string]time.Time{}, now: time.Now, changed: make(chan struct{}, 1),
 	}
 	if err := s.open(); err != nil {
@@ -72,7 +73,7 @@ func Open(dir string, opts Options) (*Store, error) {
 }
 
 func (s *Store) open() error {
-	for _, d := range []string{"blobs/sha256", "layers", "partial"} {
+	for _, d := range []string{"blobs/sha256", "layers", "sums", "damaged", "partial"} {
 		if err := os.MkdirAll(s.path(d), 0o700); err != nil {
 			return err
 		}
@@ -92,7 +93,10 @@ func (s *Store) open() error {
 	if err := s.readRights(); err != nil {
 		return err
 	}
-	if err := s.dropStrayLayers(); err != nil {
+	if err := errors.Join(s.dropStray("layers"), s.dropStray("sums")); err != nil {
+		return err
+	}
+	if err := s.dropDamaged(); err != nil {
 		return err
 	}
 	return s.setStrayBlobsAside()
@@ -113,9 +117,9 @@ func (s *Store) takeLock() error {
 	return nil
 }
 
-// dropStrayLayers removes unpacked layers that no image names: they may never have reached the disk whole.
-func (s *Store) dropStrayLayers() error {
-	found, err := os.ReadDir(s.path("layers"))
+// dropStray removes from a directory of layers, or of their sums, those that no image names: they may never have reached the disk whole.
+func (s *Store) dropStray(dir string) error {
+	found, err := os.ReadDir(s.path(dir))
 	if err != nil {
 		return err
 	}
@@ -124,7 +128,7 @@ func (s *Store) dropStrayLayers() error {
 		if kept[e.Name()] {
 			continue
 		}
-		if err := os.RemoveAll(s.path("layers", e.Name())); err != nil {
+		if err := os.RemoveAll(s.path(dir, e.Name())); err != nil {
 			return err
 		}
 	}

@@ -122,7 +122,7 @@ func (k *keeper) set(c *rpc.Conn) {
 // beat sends heartbeats and reads the answers until one of them fails or the server falls silent.
 func (k *keeper) beat(ctx context.Context, conn *rpc.Conn) error {
 	g, ctx := errgroup.WithContext(ctx)
-	stream, err := conn.Open(ctx, wire.MethodHeartbeat, &wire.Empty{})
+	stream, err := conn.Open(ctx, wire.MethodHeartbeat, &wire.Heartbeats{Nodes: k.link.cfg.Nodes})
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,8 @@ type Config struct {
 	Seeds    []wire.ServerAddress // servers to dial first
 	// Handler is the node's HTTP handler, which servers call for logs, exec and the like; nil if there is none.
 	Handler http.Handler
+	// Nodes are those of a fleet; none for a node of its own.
+	Nodes []wire.Numbers
 	// Remember is called with the servers whenever they have changed, to be kept for the next start; may be nil.
 	Remember func([]wire.ServerAddress)
 	Logger   hclog.Logger
@@ -227,7 +229,8 @@ func (l *Link) Get(ctx context.Context, resource, namespace, name string) ([]byt
 	return reply.Object, reply.Found, nil
 }
 
-// Write proposes ops. Rows that did not apply are no error: their pods are gone or others.
+// Write proposes ops. Rows that did not apply are no error: their pods are gone or others. What the servers will never take is
+// ops.ErrRefused.
 func (l *Link) Write(ctx context.Context, list []ops.Op) error {
 	encoded, err := ops.Encode(list)
 	if err != nil {
@@ -235,12 +238,23 @@ func (l *Link) Write(ctx context.Context, list []ops.Op) error {
 	}
 	reply := &wire.WriteReply{}
 	if err := l.call(ctx, wire.MethodWrite, &wire.WriteRequest{Ops: encoded}, reply); err != nil {
-		return fmt.Errorf("writing to the cluster: %w", err)
+		return fmt.Errorf("writing to the cluster: %w", markRefusal(err))
 	}
 	if reply.Error != "" {
 		return errors.New(reply.Error)
 	}
 	return nil
+}
+
+func markRefusal(err error) error {
+	switch rpc.CodeOf(err) {
+	case rpc.CodeDenied, rpc.CodeInvalid, rpc.CodeTooLarge:
+		return fmt.Errorf("%w: %w", ops.ErrRefused, err)
+	}
+	if errors.Is(err, rpc.ErrTooLarge) { // it did not even leave
+		return fmt.Errorf("%w: %w", ops.ErrRefused, err)
+	}
+	return err
 }
 
 // Token has a service account token issued that a pod of this node asks for.

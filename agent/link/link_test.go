@@ -31,7 +31,7 @@ type fakeServer struct {
 	watches int
 }
 
-func (s *fakeServer) heartbeat(_ context.Context, _ rpc.Caller, _ *wire.Empty, stream *rpc.Stream) error {
+func (s *fakeServer) heartbeat(_ context.Context, _ rpc.Caller, _ *wire.Heartbeats, stream *rpc.Stream) error {
 	for {
 		var beat wire.Heartbeat
 		if err := stream.Recv(&beat); err != nil {
@@ -52,6 +52,12 @@ func (s *fakeServer) get(context.Context, rpc.Caller, *wire.GetRequest) (*wire.G
 	defer s.mu.Unlock()
 	s.gets++
 	return &wire.GetReply{Found: true, Object: []byte(s.name)}, s.refuse
+}
+
+func (s *fakeServer) write(context.Context, rpc.Caller, *wire.WriteRequest) (*wire.WriteReply, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &wire.WriteReply{}, s.refuse
 }
 
 func (s *fakeServer) watch(ctx context.Context, _ rpc.Caller, _ *wire.WatchRequest, stream *rpc.Stream) error {
@@ -93,6 +99,7 @@ func startFake(t *testing.T, ca *pki.CA, name string) *fakeServer {
 	m := rpc.NewMethods()
 	rpc.RegisterStream(m, wire.MethodHeartbeat, rpc.Nodes, s.heartbeat)
 	rpc.Register(m, wire.MethodGet, rpc.Nodes, s.get)
+	rpc.Register(m, wire.MethodWrite, rpc.Nodes, s.write)
 	rpc.RegisterStream(m, wire.MethodWatch, rpc.Nodes, s.watch)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -181,6 +188,22 @@ func TestRefusalIsFinal(t *testing.T) {
 	}
 	if n := a.count(&a.gets); n != 1 {
 		t.Errorf("asked %d times", n)
+	}
+}
+
+// Only what no server will ever take is refused; all else may be tried again.
+func TestRefusedWrites(t *testing.T) {
+	a, b, l := world(t)
+	for _, c := range []struct {
+		code    rpc.Code
+		refused bool
+	}{{rpc.CodeDenied, true}, {rpc.CodeInvalid, true}, {rpc.CodeTooLarge, true}, {rpc.CodeInternal, false}, {rpc.CodeNotLeader, false}} {
+		for _, s := range []*fakeServer{a, b} {
+			s.set(func() { s.refuse = rpc.Errorf(c.code, "no") })
+		}
+		if err := l.Write(context.Background(), []ops.Op{&ops.PutMeta{Key: "k"}}); err == nil || errors.Is(err, ops.ErrRefused) != c.refused {
+			t.Errorf("%v: %v, want refused=%v", c.code, err, c.refused)
+		}
 	}
 }
 

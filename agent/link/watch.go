@@ -41,7 +41,7 @@ func (l *Link) watchOnce(ctx context.Context, resources []string, sink Sink) err
 	defer leaving.Wait()
 	defer cancel()
 	leaving.Go(func() { l.leaveStale(ctx, cancel, conn) })
-	stream, err := conn.Open(ctx, wire.MethodWatch, &wire.WatchRequest{Resources: resources})
+	stream, err := conn.Open(ctx, wire.MethodWatch, &wire.WatchRequest{Resources: resources, Nodes: l.cfg.Nodes})
 	if err != nil {
 		return err
 	}

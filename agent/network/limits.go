@@ -17,6 +17,8 @@ const (
 	bridgeNameMax = 12
 	// routeProtocol marks the routes that we made (see rtnetlink(7), RTPROT_STATIC and above are free).
 	routeProtocol = 112
+	// dropGroup is the group of links that are about to be removed together; nobody else gives it ("peap").
+	dropGroup = 0x70656170
 	// peersMax bounds the list given to SetPeers.
 	peersMax = 10_000
 	// peersCheckEvery is how often the routes to the peers are compared with what they should be:

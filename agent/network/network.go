@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
-	"github.com/vishvananda/netlink"
 )
 
 // ErrNoSetup is returned by Attach before Setup has succeeded.
@@ -47,6 +46,7 @@ type Network struct {
 	ground atomic.Pointer[ground] // nil before Setup and after Close
 	locks  [podLocks]sync.Mutex   // by pod UID: one piece of work on a pod at a time
 	peers  peers
+	drops  drops
 
 	mu     sync.Mutex // serialises Setup, Stop and Close
 	closed bool
@@ -82,7 +82,7 @@ func New(cfg Config) (*Network, error) {
 		pool.close()
 		return nil, err
 	}
-	n := &Network{cfg: cfg, log: cfg.Logger, home: home, pool: pool}
+	n := &Network{cfg: cfg, log: cfg.Logger, home: home, pool: pool, drops: drops{home: home}}
 	n.peers.wake = make(chan struct{}, 1) // one waiting call is enough: it reads the newest list
 	return n, nil
 }
@@ -236,11 +236,11 @@ func (n *Network) remove(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		errs = append(errs, n.dropLink(l))
+		errs = append(errs, n.drops.remove(l))
 	}
 	errs = append(errs, n.removePeers(), n.removeMasquerade())
 	if br, err := n.home.LinkByName(n.cfg.Bridge); err == nil && n.checkOwner(br) == nil {
-		errs = append(errs, n.dropLink(br))
+		errs = append(errs, n.drops.remove(br))
 	}
 	errs = append(errs, n.home.run(func() error { return n.restoreSysctls(n.othersForward()) }))
 	if errors.Join(errs...) == nil {
@@ -251,13 +251,6 @@ func (n *Network) remove(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func (n *Network) dropLink(l netlink.Link) error {
-	if err := n.home.LinkDel(l); err != nil && !missing(err) {
-		return fmt.Errorf("removing link %s: %w", l.Attrs().Name, err)
-	}
-	return nil
 }
 
 // othersForward tells whether there are bridges that are not ours.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sync/errgroup"
 )
 
 // pair is two nodes whose underlay the test has made, with a pod on each.
@@ -314,6 +315,28 @@ func TestDetachAndKeep(t *testing.T) {
 	if got := strings.Count(s.links(), "\npea"); got != 2 {
 		t.Fatalf("%d links left", got)
 	}
+}
+
+// Pods that end together lose their links together, and nobody else loses one.
+func TestDetachTogether(t *testing.T) {
+	s := newSpace(t)
+	n := s.start(config(t, "a", "127.0.0.1"), "10.42.0.0/24")
+	stays := newSpace(t)
+	n.mustAttach(t, "stays", stays)
+	before := s.links()
+	for range 3 {
+		var g errgroup.Group
+		for i := range 20 {
+			uid := fmt.Sprint("pod-", i)
+			n.mustAttach(t, uid, newSpace(t))
+			g.Go(func() error { return n.Detach(t.Context(), uid) })
+		}
+		must(t, g.Wait())
+		if after := s.links(); after != before {
+			t.Fatalf("links before: %s\nand after: %s", before, after)
+		}
+	}
+	must(t, n.drops.remove(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: "gone", Index: 1 << 20}}))
 }
 
 // The log may be lost while pods run: their addresses are read from the links.

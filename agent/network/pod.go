@@ -111,7 +111,7 @@ func (n *Network) ensurePair(g *ground, name string, ns netns.NsHandle, pod *net
 	if _, ours := hostMACAddr(host.Attrs().HardwareAddr); !ours {
 		return fmt.Errorf("link %s on the node is not ours", name)
 	}
-	if err := n.dropLink(host); err != nil {
+	if err := n.drops.remove(host); err != nil {
 		return err
 	}
 	return n.addPair(g, name, ns, addr)
@@ -152,7 +152,7 @@ func (n *Network) detach(holder, link string) error {
 	l, err := n.home.LinkByName(link)
 	if err == nil {
 		if _, ours := hostMACAddr(l.Attrs().HardwareAddr); ours {
-			err = n.dropLink(l)
+			err = n.drops.remove(l)
 		}
 	}
 	if err != nil && !missing(err) {

@@ -20,7 +20,7 @@ func (n *Network) ensureVXLAN(g *ground) (int, error) {
 	}
 	if dev != nil && (dev.VxlanId != vxlanID || dev.Port != n.cfg.VXLANPort || dev.MTU != g.tunnel ||
 		!bytes.Equal(dev.HardwareAddr, macOf(macVXLAN, n.cfg.NodeIP))) {
-		if err := n.dropLink(dev); err != nil {
+		if err := n.drops.remove(dev); err != nil {
 			return 0, err
 		}
 		dev = nil
@@ -84,7 +84,7 @@ func (n *Network) removeVXLAN() error {
 	if l.Type() != "vxlan" || !bytes.HasPrefix(l.Attrs().HardwareAddr, macVXLAN) {
 		return nil
 	}
-	return n.dropLink(l)
+	return n.drops.remove(l)
 }
 
 // syncVXLAN makes two entries for every tunnelled peer: which hardware address its end has (the

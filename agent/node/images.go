@@ -94,7 +94,7 @@ func (s *images) Ensure(ctx context.Context, ref string, policy corev1.PullPolic
 		return nil, &agent.ImageError{Reason: agent.ReasonInvalidImageName, Message: fmt.Sprintf("Failed to apply default image tag %q: couldn't parse image name %q: %v", ref, ref, err)}
 	}
 	auths := credentials(ref, secrets)
-	have, here := s.store.Get(ref)
+	have, here := s.present(ctx, ref)
 	may := here && s.store.MayUse(have, ref, auths)
 	switch {
 	case may && policy != corev1.PullAlways, here && have.Embedded():
@@ -106,6 +106,19 @@ func (s *images) Ensure(ctx context.Context, ref string, policy corev1.PullPolic
 		return nil, neverPull("Container image %q is not present with pull policy of Never", ref)
 	}
 	return s.pull(ctx, ref, auths, pulling)
+}
+
+// present finds an image whose files are as they were unpacked.
+func (s *images) present(ctx context.Context, ref string) (*image.Image, bool) {
+	have, here := s.store.Get(ref)
+	if !here {
+		return nil, false
+	}
+	if err := s.store.Intact(ctx, have); err != nil {
+		s.log.Warn("an image that is here cannot be used", "image", ref, "error", err)
+		return nil, false
+	}
+	return have, true
 }
 
 func neverPull(format, ref string) error {

@@ -102,6 +102,14 @@ func (n *node) runtimeVersion() string {
 	return n.cri.Version()
 }
 
+// handlers are what RuntimeClasses may ask for, beside the default.
+func (n *node) handlers() []string {
+	if n.cri == nil {
+		return oci.Handlers
+	}
+	return n.cri.Handlers()
+}
+
 // recursesReadOnly says whether mounts below a read-only mount can be made read-only too.
 func (n *node) recursesReadOnly() bool {
 	if n.cri == nil {

@@ -207,7 +207,7 @@ func (n *node) openCluster(r *wire.Registered) error {
 		NodeName: n.cfg.Name, NodeIPs: []netip.Addr{n.cfg.Address}, DataDir: n.cfg.DataDir,
 		Eviction: n.cfg.Eviction, ImagesDir: n.pulls.Dir(), Executor: n.executor, Images: n.pulls, Network: n.network, ControlPlane: n.link,
 		DNS: []netip.Addr{vip}, ClusterDomain: r.ClusterDomain, Services: n.model.OfNamespace,
-		PodPidsMax: n.cfg.PodPidsMax, UnsafeSysctls: n.cfg.UnsafeSysctls, RecursiveReadOnly: n.recursesReadOnly(),
+		PodPidsMax: n.cfg.PodPidsMax, UnsafeSysctls: n.cfg.UnsafeSysctls, RecursiveReadOnly: n.recursesReadOnly(), Handlers: n.handlers(),
 		HostPortsChanged: n.markDirty, Version: n.cfg.Version, Runtime: n.runtimeVersion(), Logger: n.log,
 	})
 	n.handler = nodehttp.New(n.agent)
@@ -259,7 +259,7 @@ func (n *node) object() *corev1.Node {
 		return n.agent.NodeObject()
 	}
 	return agent.New(agent.Config{NodeName: n.cfg.Name, NodeIPs: []netip.Addr{n.cfg.Address}, DataDir: n.cfg.DataDir,
-		RecursiveReadOnly: n.recursesReadOnly(), Version: n.cfg.Version, Runtime: n.runtimeVersion(), Logger: n.log}).NodeObject()
+		RecursiveReadOnly: n.recursesReadOnly(), Handlers: n.handlers(), Version: n.cfg.Version, Runtime: n.runtimeVersion(), Logger: n.log}).NodeObject()
 }
 
 const registerPause = 200 * time.Millisecond

@@ -3,7 +3,7 @@
 //	GET      /pods                                  the node's pods as a v1.PodList
 //	GET      /logs/NAMESPACE/POD/CONTAINER          ?follow&tailLines&sinceSeconds&sinceTime&timestamps&limitBytes&previous&stream
 //	GET POST /exec/NAMESPACE/POD/CONTAINER          ?command=...&stdin&stdout&stderr&tty (SPDY or WebSocket v4)
-//	GET POST /attach/NAMESPACE/POD/CONTAINER        the same without command
+//	GET POST /attach/NAMESPACE/POD/CONTAINER        the same without command; what was said before is the log's
 //	GET POST /portforward/NAMESPACE/POD             ?port=... (SPDY, or WebSocket v4)
 //	GET      /dial/ADDRESS                          a TCP connection to ADDRESS (host:port) from here (Upgrade: tcp)
 //	GET      /healthz                               ok

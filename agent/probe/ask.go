@@ -23,7 +23,7 @@ const bodyMax = 10 << 10
 // Client makes the requests of probes and hooks: a connection each, no proxy, certificates unchecked (a
 // probe asks whether the container answers, not who it is).
 var Client = &http.Client{
-	Transport:     transport(),
+	Transport:     once{rest: transport()},
 	CheckRedirect: sameHost,
 }
 

@@ -54,6 +54,9 @@ type Exec func(ctx context.Context, containerID string, args []string) (exitCode
 const (
 	// workersMax asks at the same time; a node's probes wait for one another beyond that.
 	workersMax = 16
+	// grid is what later questions of a probe are rounded up to: a node's probes come in bursts, since waking up for a probe
+	// costs more than asking it. It divides a second, so that a probe keeps its period.
+	grid = 250 * time.Millisecond
 	// What a probe that does not say gets, as in Kubernetes.
 	defaultPeriod    = 10 * time.Second
 	defaultTimeout   = time.Second
@@ -82,6 +85,7 @@ type Prober struct {
 	report func(Report)
 	wake   chan struct{} // capacity 1: the heap's top may have changed
 	slots  chan struct{} // capacity workersMax
+	began  time.Time     // a point of the grid
 
 	mu    sync.Mutex
 	all   map[key]*probing
@@ -92,20 +96,21 @@ type Prober struct {
 func New(exec Exec, report func(Report)) *Prober {
 	return &Prober{
 		exec: exec, report: report, wake: make(chan struct{}, 1),
-		slots: make(chan struct{}, workersMax), all: map[key]*probing{},
+		slots: make(chan struct{}, workersMax), began: time.Now(), all: map[key]*probing{},
 	}
 }
 
 // Add begins a probe; one of the same container and kind is replaced.
 func (p *Prober) Add(t Target) {
 	now := time.Now()
-	due := t.Started.Add(time.Duration(t.Probe.InitialDelaySeconds) * time.Second)
-	if due.Before(now) {
-		due = now
+	wait := t.Started.Add(time.Duration(t.Probe.InitialDelaySeconds) * time.Second).Sub(now)
+	if wait < 0 {
+		wait = 0
 		if now.Sub(t.Started) > period(t.Probe) { // adopted: spread the node's probes over a period
-			due = now.Add(offset(t))
+			wait = offset(t)
 		}
 	}
+	due := now.Add(wait) // by the clock that nobody sets: later times are counted from here
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	k := key{t.PodUID, t.Container, t.Kind}
@@ -222,9 +227,11 @@ func (p *Prober) ask(ctx context.Context, pr *probing) {
 		return
 	}
 	verdict := pr.count(ok)
-	pr.due = time.Now().Add(period(pr.Probe))
+	pr.due = p.after(pr.due, period(pr.Probe), time.Now())
 	heap.Push(&p.queue, pr)
-	p.poke()
+	if pr.index == 0 {
+		p.poke()
+	}
 	p.mu.Unlock()
 	if verdict || !ok {
 		p.report(Report{
@@ -232,6 +239,19 @@ func (p *Prober) ask(ctx context.Context, pr *probing) {
 			OK: ok, Verdict: verdict, Message: message, Grace: pr.Probe.TerminationGracePeriodSeconds,
 		})
 	}
+}
+
+// after is when a probe that was due is asked again. Like a ticker's, the times do not depend on how long the answers take;
+// one that was missed meanwhile is made up for at once, more are not.
+func (p *Prober) after(due time.Time, period time.Duration, now time.Time) time.Time {
+	if over := due.Sub(p.began) % grid; over > 0 {
+		due = due.Add(grid - over)
+	}
+	due = due.Add(period)
+	if late := now.Sub(due); late > 0 {
+		due = due.Add(late - late%period)
+	}
+	return due
 }
 
 // count adds an answer and says whether it decides anything anew.

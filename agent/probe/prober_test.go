@@ -88,7 +88,7 @@ func TestTimes(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		<-done
-		if got, want := strings.Join(asked, " "), "b@0 a@3 a@8 b@12 a@13 b@24"; got != want {
+		if got, want := strings.Join(asked, " "), "b@0 a@3 a@8 b@10 a@13 b@20 b@30"; got != want {
 			t.Errorf("asked %s, want %s", got, want)
 		}
 		if len(reports) == 0 || !strings.Contains(reports[0].Message, "timed out") {

@@ -49,6 +49,9 @@ type SandboxSpec struct {
 	OwnUsers  bool
 	Resources Resources // of the whole pod; zero values mean no limit
 	Sysctls   map[string]string
+	// Handler is how the runtime is to run the pod, by the name that a RuntimeClass gives it; "" is the default. One that the runtime does
+	// not have is an error that says: no runtime for "NAME" is configured.
+	Handler string
 	// Privileged: a container of it is. Runtimes that ask this of the sandbox want to know before.
 	Privileged bool
 }
@@ -165,6 +168,9 @@ type Container struct {
 	OOMKilled bool
 }
 
+// BufferedBytes is how much of a command's buffered output comes at least, if it writes as much.
+const BufferedBytes = 16 << 10
+
 // ExecSpec is one command in a container. Nil streams are /dev/null. With TTY, Stdout carries both
 // streams and Resize the terminal's sizes until closed.
 type ExecSpec struct {
@@ -174,7 +180,7 @@ type ExecSpec struct {
 	Stderr io.Writer
 	TTY    bool
 	Resize <-chan WindowSize
-	// Buffered output may come all at once when the command has ended; it must be short then.
+	// Buffered output may come all at once when the command has ended; more than BufferedBytes of it may be lost.
 	Buffered bool
 	// Files, where set, are handed to the process as they are, without a copying goroutine.
 	StdinFile, StdoutFile, StderrFile *os.File

@@ -198,7 +198,8 @@ func (c *Client) Reopen(id string) error { return c.simple(newMessage("REOPEN").
 // CloseLogs flushes and ends the pumps of id.
 func (c *Client) CloseLogs(id string) error { return c.simple(newMessage("CLOSE").str(id)) }
 
-// Hold keeps descriptors open under id while agents come and go. It replaces what id held.
+// Hold keeps descriptors open under id while agents come and go. It replaces what id held. Of a file opened with O_PATH the
+// supervisor is a reader from then on.
 func (c *Client) Hold(id string, files ...*os.File) error {
 	fds := make([]int, len(files))
 	for i, f := range files {

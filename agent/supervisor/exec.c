@@ -15,20 +15,21 @@
 
 #define PV_RLIMITS_MAX 32
 
-struct pv_exec *pv_execs;
-
 // What one EXEC asks for, checked. Pointers belong to the message but for the lists.
 struct command {
-	int target, own_users, uid, gid, oom, no_new_privs, tty; // own_users: the container has a user namespace of its own
+	int target, own_users, uid, gid, no_new_privs, tty; // own_users: the container has a user namespace of its own
 	unsigned long long caps;   // bit n: capability n is kept
 	int rlimit_count;
 	struct {
 		int resource;
 		struct rlimit limit;
 	} rlimits[PV_RLIMITS_MAX];
+	const char *oom;           // the OOM score
 	const char *filter, *apparmor; // a file with a seccomp filter, a profile's name; "" for none
 	const char *cwd, *into;    // into: a cgroup v2 directory, "" for none
-	char **groups, **cgroups, **argv, **env; // cgroups: cgroup.procs files (v1)
+	char **groups, **cgroups, **argv, **env; // cgroups: tasks files (v1)
+	size_t output;             // RUN: bytes of the output that are kept
+	int owner;                 // and whose the pipe is, as the node counts
 	int stdio[3];
 	int target_fd, into_fd, report;
 };
@@ -43,9 +44,13 @@ static void read_rlimits(struct pv_message *m, struct command *k) {
 	}
 }
 
-static int read_command(struct pv_message *m, struct command *k) {
+static int read_command(struct pv_message *m, struct command *k, int with_output) {
 	memset(k, 0, sizeof *k);
-	k->target_fd = k->into_fd = -1;
+	k->target_fd = k->into_fd = k->stdio[0] = k->stdio[1] = k->stdio[2] = -1;
+	if (with_output) {
+		k->output = (size_t)pv_get_long(m, 0, PV_OUTPUT_MAX);
+		k->owner = (int)pv_get_long(m, 0, INT32_MAX);
+	}
 	k->target = (int)pv_get_long(m, 1, 1 << 30);
 	k->own_users = (int)pv_get_long(m, 0, 1);
 	k->uid = (int)pv_get_long(m, 0, INT32_MAX);
@@ -57,7 +62,8 @@ static int read_command(struct pv_message *m, struct command *k) {
 	if (end == caps || *end)
 		m->failed = 1;
 	k->no_new_privs = (int)pv_get_long(m, 0, 1);
-	k->oom = (int)pv_get_long(m, -1000, 1000);
+	k->oom = m->next < m->count ? m->field[m->next] : "";
+	pv_get_long(m, -1000, 1000); // a number; the child writes it as it came
 	read_rlimits(m, k);
 	k->filter = pv_get_string(m);
 	k->apparmor = pv_get_string(m);
@@ -67,9 +73,11 @@ static int read_command(struct pv_message *m, struct command *k) {
 	k->cgroups = pv_get_list(m);
 	k->argv = pv_get_list(m);
 	k->env = pv_get_list(m);
-	for (int i = 0; i < 3; i++)
+	if (m->failed || !k->argv[0] || (with_output && (m->nfds > 0 || k->tty)))
+		return -1;
+	for (int i = 0; i < 3 && !with_output; i++)
 		k->stdio[i] = pv_take_fd(m);
-	return m->failed || !k->argv[0] || k->stdio[2] < 0 ? -1 : 0;
+	return with_output || k->stdio[2] >= 0 ? 0 : -1;
 }
 
 static void free_command(struct command *k) {
@@ -97,21 +105,16 @@ static void give_up(struct command *k, const char *step) {
 	_exit(err == ENOENT ? 127 : 126);
 }
 
-static void write_file(struct command *k, const char *path, const char *text) {
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		give_up(k, path);
-	close(fd);
-}
-
 static void join_groups(struct command *k) {
-	char score[16];
-	for (char **p = k->cgroups; *p; p++)
-		write_file(k, *p, "0");
-	snprintf(score, sizeof score, "%d", k->oom);
+	for (char **p = k->cgroups; *p; p++) {
+		int fd = open(*p, O_WRONLY | O_CLOEXEC);
+		if (fd < 0 || write(fd, "0", 1) < 0)
+			give_up(k, *p);
+		close(fd);
+	}
 	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 	if (fd >= 0) {
-		if (write(fd, score, strlen(score)) < 0) {
+		if (write(fd, k->oom, strlen(k->oom)) < 0) {
 			// Lowering it needs CAP_SYS_RESOURCE, which this machine may not give us. The score
 			// only orders victims, so the command may run without.
 		}
@@ -145,7 +148,7 @@ struct filter {
 
 // load_filter reads the container's seccomp filter while the node's files are still to be seen.
 static void load_filter(struct command *k, struct filter *f) {
-	memset(f, 0, sizeof *f);
+	f->count = 0; // and no more: each page that a child touches for the first time is a fault
 	if (!k->filter[0])
 		return;
 	int fd = open(k->filter, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -182,8 +185,11 @@ static void take_stdio(struct command *k) {
 
 static void drop_capabilities(struct command *k) {
 	for (int cap = 0; cap < 64; cap++)
-		if (!(k->caps >> cap & 1) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) && errno != EINVAL)
+		if (!(k->caps >> cap & 1) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0)) {
+			if (errno == EINVAL) // past the kernel's last one
+				return;
 			give_up(k, "capabilities");
+		}
 }
 
 // become changes identity. A user that is not root keeps no capability; root keeps what was given.
@@ -314,71 +320,57 @@ static int start(struct command *k) {
 	return clone_into(k, own);
 }
 
-int pv_exec_add(int pid, struct pv_conn *c) {
-	struct pv_exec *e = calloc(1, sizeof *e);
-	if (!e)
+// give_output makes the standard streams of a RUN: nothing to read, and one pipe for both outputs. The command's user
+// owns it, else it could not open its /dev/stderr.
+static int give_output(struct command *k, struct pv_exec *e) {
+	static int null = -1;
+	int ends[2];
+	if (null < 0)
+		null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (null < 0 || pipe2(ends, O_CLOEXEC))
 		return -1;
-	e->pid = pid;
-	e->conn = c;
-	e->next = pv_execs;
-	pv_execs = e;
-	return 0;
+	if (pv_exec_pipe(e, ends[0], ends[1], k->output))
+		return -1;
+	k->stdio[0] = null;
+	k->stdio[1] = k->stdio[2] = e->writer;
+	return fcntl(ends[0], F_SETFL, O_NONBLOCK) || (k->owner && fchown(ends[1], (uid_t)k->owner, (gid_t)-1)) ? -1 : 0;
 }
 
-void pv_exec_start(struct pv_conn *c, struct pv_message *m) {
+// run starts a checked command and remembers it.
+static int run(struct pv_conn *c, struct command *k, int with_output) {
+	struct pv_exec *e = pv_exec_add(0, c);
+	if (!e)
+		return -1;
+	int pid = with_output && give_output(k, e) ? -1 : start(k), err = errno;
+	if (with_output)
+		k->stdio[0] = k->stdio[1] = k->stdio[2] = -1; // none came with the message
+	e->pid = pid;
+	if (pid < 0)
+		pv_exec_drop(e);
+	errno = err;
+	return pid;
+}
+
+// pv_exec_start is EXEC, which is answered at once and at the command's end, or RUN, which is answered at the end.
+void pv_exec_start(struct pv_conn *c, struct pv_message *m, int with_output) {
 	struct command k;
-	if (read_command(m, &k)) {
-		pv_reply_error(c, EINVAL, "EXEC is not well formed");
+	if (read_command(m, &k, with_output)) {
+		pv_reply_error(c, EINVAL, "EXEC or RUN is not well formed");
 		free_command(&k);
 		return;
 	}
 	k.report = c->source.fd;
-	int pid = start(&k), err = errno;
+	int pid = run(c, &k, with_output), err = errno;
 	free_command(&k);
 	if (pid < 0) {
 		pv_reply_error(c, err, "starting the command");
 		return;
 	}
-	if (pv_exec_add(pid, c)) {
-		kill(pid, SIGKILL);
-		pv_reply_error(c, ENOMEM, "starting the command");
+	if (with_output)
 		return;
-	}
 	struct pv_buffer b = {0};
 	pv_put(&b, "PID");
 	pv_put_long(&b, pid);
 	if (pv_send(c->source.fd, &b, NULL, 0))
 		pv_drop_conn(c);
-}
-
-int pv_exec_running(int pid) {
-	for (struct pv_exec *e = pv_execs; e; e = e->next)
-		if (e->pid == pid)
-			return 1;
-	return 0;
-}
-
-int pv_exec_exited(int pid, int code) {
-	for (struct pv_exec **at = &pv_execs; *at; at = &(*at)->next) {
-		struct pv_exec *e = *at;
-		if (e->pid != pid)
-			continue;
-		*at = e->next;
-		if (e->conn) {
-			struct pv_buffer b = {0};
-			pv_put(&b, "EXIT");
-			pv_put_long(&b, code);
-			if (pv_send(e->conn->source.fd, &b, NULL, 0))
-				pv_drop_conn(e->conn);
-		}
-		free(e);
-		return 1;
-	}
-	return 0;
-}
-
-void pv_exec_forget_conn(struct pv_conn *c) {
-	for (struct pv_exec *e = pv_execs; e; e = e->next)
-		if (e->conn == c)
-			e->conn = NULL;
 }

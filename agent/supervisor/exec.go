@@ -29,8 +29,8 @@ type Command struct {
 	AppArmor        string // the name of a loaded profile; "" is none
 	TTY             bool   // the first descriptor is a terminal's slave end and becomes the controlling terminal
 	Cwd             string // "" is /
-	CgroupV2        string // directory, "" on cgroup v1
-	CgroupProcs     []string
+	CgroupV2        string // directory, "" for none
+	CgroupTasks     []string
 	Args, Env       []string
 	Stdin, Out, Err *os.File // nil is /dev/null
 }
@@ -80,8 +80,7 @@ func (c *Client) Exec(ctx context.Context, k Command) (int, error) {
 	return code, err
 }
 
-// startCommand sends EXEC. A reused connection of a dead supervisor shows when writing or reading; the
-// command cannot have run then unless the supervisor read it, so only a failed write is tried again.
+// startCommand sends EXEC.
 func (c *Client) startCommand(k Command) (*net.UnixConn, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
@@ -95,13 +94,19 @@ func (c *Client) startCommand(k Command) (*net.UnixConn, error) {
 		}
 		fds[i] = int(f.Fd())
 	}
+	return c.begin(k.message(newMessage("EXEC")), fds...)
+}
+
+// begin sends a request whose answers may take any time. A reused connection of a dead supervisor shows when writing or
+// reading; the command cannot have run then unless the supervisor read it, so only a failed write is tried again.
+func (c *Client) begin(m *message, fds ...int) (*net.UnixConn, error) {
 	for {
 		conn, reused, err := c.get()
 		if err != nil {
 			return nil, err
 		}
 		if err = conn.SetDeadline(time.Time{}); err == nil {
-			err = send(conn, k.message(), fds...)
+			err = send(conn, m, fds...)
 		}
 		if err == nil {
 			return conn, nil
@@ -113,7 +118,8 @@ func (c *Client) startCommand(k Command) (*net.UnixConn, error) {
 	}
 }
 
-func (k Command) message() *message {
+// message adds what EXEC and RUN have in common.
+func (k Command) message(m *message) *message {
 	groups := make([]string, len(k.Groups))
 	for i, g := range k.Groups {
 		groups[i] = strconv.FormatUint(uint64(g), 10)
@@ -122,13 +128,13 @@ func (k Command) message() *message {
 	if cwd == "" {
 		cwd = "/"
 	}
-	m := newMessage("EXEC").num(k.Target).flag(k.OwnUsers).num(int(k.UID)).num(int(k.GID)).list(groups).
+	m.num(k.Target).flag(k.OwnUsers).num(int(k.UID)).num(int(k.GID)).list(groups).
 		str(strconv.FormatUint(k.Capabilities, 16)).flag(k.NoNewPrivs).num(k.OOMScoreAdj).num(len(k.Rlimits))
 	for _, r := range k.Rlimits {
 		m.num(r.Resource).num(int(min(r.Soft, math.MaxInt64))).num(int(min(r.Hard, math.MaxInt64)))
 	}
 	return m.str(k.SeccompFile).str(k.AppArmor).flag(k.TTY).
-		str(cwd).str(k.CgroupV2).list(k.CgroupProcs).list(k.Args).list(k.Env)
+		str(cwd).str(k.CgroupV2).list(k.CgroupTasks).list(k.Args).list(k.Env)
 }
 
 // session is the rest of the conversation after EXEC: PID, perhaps FAILED (either may come first), EXIT.

@@ -2,8 +2,8 @@ package supervisor
 
 import "time"
 
-// Version of the protocol. 2: EXEC has a container's own user namespace, limits, seccomp filter and AppArmor profile.
-const Version = 2
+// Version of the protocol. 2: EXEC has a container's own user namespace, limits, seccomp filter and AppArmor profile. 3: RUN.
+const Version = 3
 
 const (
 	// PathBytesMax is the longest directory that leaves room for "/sock" in a socket's address.
@@ -12,6 +12,8 @@ const (
 	packetBytesMax = 64 << 10
 	// bodyBytesMax is the longest message at all.
 	bodyBytesMax = 8 << 20
+	// OutputBytesMax is how much of a command's output Run can keep.
+	OutputBytesMax = 64 << 10
 	// fdsMax is the number of descriptors in a message.
 	fdsMax = 8
 	// idleConnsMax is how many connections a Client keeps for its next requests.

@@ -126,7 +126,7 @@ static void reap(void) {
 static void do_hello(struct pv_conn *c) {
 	struct pv_buffer b = {0};
 	pv_put(&b, "OK");
-	pv_put(&b, "2"); // the protocol's version: limits.go has the same
+	pv_put(&b, "3"); // the protocol's version: limits.go has the same
 	pv_put_long(&b, getpid());
 	pv_put_long(&b, pv_agent.pid);
 	if (pv_send(c->source.fd, &b, NULL, 0))
@@ -245,8 +245,8 @@ static void do_status(struct pv_conn *c) {
 		}
 	for (struct pv_hold *h = pv_holds; h; h = h->next)
 		holds++;
-	for (struct pv_exec *e = pv_execs; e; e = e->next)
-		execs++;
+	for (struct pv_source *s = pv_execs; s; s = s->next)
+		execs += !s->dead;
 	pv_put(&b, "OK");
 	pv_put_long(&b, pumps);
 	pv_put_long(&b, holds);
@@ -274,8 +274,12 @@ static void do_upgrade(struct pv_conn *c, struct pv_message *m) {
 
 static void handle(struct pv_conn *c, struct pv_message *m) {
 	const char *verb = pv_get_string(m);
-	if (!strcmp(verb, "EXEC"))
-		pv_exec_start(c, m);
+	if (!strcmp(verb, "RUN"))
+		pv_exec_start(c, m, 1);
+	else if (!strcmp(verb, "EXEC"))
+		pv_exec_start(c, m, 0);
+	else if (!strcmp(verb, "CANCEL"))
+		pv_exec_cancel(c); // the command's own answer is the answer
 	else if (!strcmp(verb, "KILL"))
 		do_kill(c, m);
 	else if (!strcmp(verb, "LOG"))
@@ -347,6 +351,9 @@ static void on_event(struct pv_source *s) {
 		break;
 	case PV_PUMP:
 		pv_pump_run((struct pv_pump *)s);
+		break;
+	case PV_EXEC:
+		pv_exec_read((struct pv_exec *)s);
 		break;
 	}
 }
@@ -476,6 +483,7 @@ int pv_loop(int argc, char **argv) {
 		pv_agent_tick(pv_clock_ms());
 		sweep(&pv_conns);
 		sweep(&pv_pumps);
+		sweep(&pv_execs);
 	}
 	leave();
 	return 0;

@@ -122,6 +122,14 @@ void pv_put(struct pv_buffer *b, const char *s) {
 	b->size += len + 5;
 }
 
+// pv_put_bytes puts what is no string. It has no length, so it comes last.
+void pv_put_bytes(struct pv_buffer *b, const char *data, size_t size) {
+	if (size == 0 || reserve(b, size))
+		return;
+	memcpy(b->data + b->size, data, size);
+	b->size += size;
+}
+
 void pv_put_long(struct pv_buffer *b, long long v) {
 	char s[32];
 	snprintf(s, sizeof s, "%lld", v);

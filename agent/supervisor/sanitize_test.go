@@ -66,6 +66,8 @@ func TestSanitized(t *testing.T) {
 	t.Run("logs", func(t *testing.T) { logs(t, c, dir) })
 	t.Run("holds", func(t *testing.T) { holds(t, c) })
 	t.Run("commands", func(t *testing.T) { commands(t, c) })
+	t.Run("runs", func(t *testing.T) { runs(t, c) })
+	t.Run("abandoned runs", func(t *testing.T) { abandoned(t, c, dir) })
 	t.Run("confined commands", func(t *testing.T) { confined(t, c, dir) })
 	if _, err := c.Hello(); err != nil {
 		t.Errorf("it no longer answers: %v", err)
@@ -74,7 +76,7 @@ func TestSanitized(t *testing.T) {
 
 // garbage: no message, however broken, ends the supervisor.
 func garbage(t *testing.T, dir string) {
-	verbs := []string{"EXEC", "LOG", "FLUSH", "REOPEN", "CLOSE", "HOLD", "ATTACH", "DROP", "KILL", "PUMPS", "BODY", "NOPE", "SYNC"}
+	verbs := []string{"EXEC", "RUN", "LOG", "FLUSH", "REOPEN", "CLOSE", "HOLD", "ATTACH", "DROP", "KILL", "PUMPS", "BODY", "NOPE", "SYNC"}
 	rapid.Check(t, func(r *rapid.T) {
 		m := newMessage(rapid.SampledFrom(verbs).Draw(r, "verb"))
 		for _, f := range rapid.SliceOfN(rapid.StringMatching(`[a-z0-9/-]{0,8}`), 0, 20).Draw(r, "fields") {

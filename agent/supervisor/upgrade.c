@@ -22,6 +22,11 @@ static void keep_all(int keep) {
 	for (struct pv_source *s = pv_pumps; s; s = s->next)
 		if (!s->dead)
 			keep_fd(s->fd, keep);
+	for (struct pv_source *s = pv_execs; s; s = s->next)
+		if (!s->dead) {
+			keep_fd(s->fd, keep);
+			keep_fd(((struct pv_exec *)s)->writer, keep);
+		}
 	for (struct pv_hold *h = pv_holds; h; h = h->next)
 		for (int i = 0; i < h->nfds; i++)
 			keep_fd(h->fds[i], keep);
@@ -70,6 +75,21 @@ static void put_hold(struct pv_buffer *b, struct pv_hold *h) {
 		pv_put_long(b, h->fds[i]);
 }
 
+// put_exec leaves out what a RUN has written so far: only the message of a failed probe would have it.
+static void put_exec(struct pv_buffer *b, struct pv_exec *e) {
+	pv_put(b, e->run ? "run" : "exec");
+	pv_put_long(b, e->pid);
+	pv_put_long(b, e->conn ? e->conn->source.fd : -1);
+	if (!e->run)
+		return;
+	pv_put_long(b, e->source.fd);
+	pv_put_long(b, e->writer);
+	pv_put_long(b, (long)e->max);
+	pv_put_long(b, e->ended);
+	pv_put_long(b, e->code);
+	pv_put_long(b, e->cancelled);
+}
+
 static void save(struct pv_buffer *b) {
 	pv_put(b, "state");
 	pv_put_long(b, pv_listener.fd);
@@ -89,11 +109,9 @@ static void save(struct pv_buffer *b) {
 			put_pump(b, (struct pv_pump *)s);
 	for (struct pv_hold *h = pv_holds; h; h = h->next)
 		put_hold(b, h);
-	for (struct pv_exec *e = pv_execs; e; e = e->next) {
-		pv_put(b, "exec");
-		pv_put_long(b, e->pid);
-		pv_put_long(b, e->conn ? e->conn->source.fd : -1);
-	}
+	for (struct pv_source *s = pv_execs; s; s = s->next)
+		if (!s->dead)
+			put_exec(b, (struct pv_exec *)s);
 }
 
 static int save_to_memfd(void) {
@@ -184,6 +202,26 @@ static void get_hold(struct pv_message *m) {
 		pv_note("restoring a hold", ENOMEM);
 }
 
+static void get_exec(struct pv_message *m, int run) {
+	int pid = (int)pv_get_long(m, 1, INT32_MAX), conn = (int)pv_get_long(m, -1, INT32_MAX);
+	int reader = -1, writer = -1, ended = 0, code = 0, cancelled = 0;
+	long max = 0;
+	if (run) {
+		reader = (int)pv_get_long(m, -1, INT32_MAX);
+		writer = (int)pv_get_long(m, -1, INT32_MAX);
+		max = pv_get_long(m, 0, PV_OUTPUT_MAX);
+		ended = (int)pv_get_long(m, 0, 1);
+		code = (int)pv_get_long(m, 0, 255);
+		cancelled = (int)pv_get_long(m, 0, 1);
+	}
+	struct pv_exec *e = m->failed ? NULL : pv_exec_add(pid, conn_of(conn));
+	if (!e || (reader >= 0 && pv_exec_pipe(e, reader, writer, (size_t)max))) {
+		pv_note("restoring a command", ENOMEM);
+		return;
+	}
+	e->run = run, e->ended = ended, e->code = code, e->cancelled = cancelled;
+}
+
 static void get_record(struct pv_message *m) {
 	const char *kind = pv_get_string(m);
 	if (!strcmp(kind, "conn")) {
@@ -194,10 +232,8 @@ static void get_record(struct pv_message *m) {
 		get_pump(m);
 	} else if (!strcmp(kind, "hold")) {
 		get_hold(m);
-	} else if (!strcmp(kind, "exec")) {
-		int pid = (int)pv_get_long(m, 1, INT32_MAX), fd = (int)pv_get_long(m, -1, INT32_MAX);
-		if (!m->failed && pv_exec_add(pid, conn_of(fd)))
-			pv_note("restoring a command", ENOMEM);
+	} else if (!strcmp(kind, "exec") || !strcmp(kind, "run")) {
+		get_exec(m, kind[0] == 'r');
 	} else {
 		m->failed = 1;
 	}

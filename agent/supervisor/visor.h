@@ -27,6 +27,7 @@
 #define PV_PUMPS_MAX 65536                // log streams at once
 #define PV_LINE_MAX 16384                 // bytes of a log line before it is split (CRI tag P)
 #define PV_CHUNK 65536                    // bytes taken from a stream at once
+#define PV_OUTPUT_MAX (64 * 1024)        // bytes of a RUN's output that may be asked for
 #define PV_JOURNAL_MAX (1024 * 1024)      // bytes of the journal before it turns over
 #define PV_PARTIAL_MS 1000                // how long a line may wait for its newline
 #define PV_TERM_MS 10000                  // how long an agent may take to end after SIGTERM
@@ -37,7 +38,7 @@
 // A source is anything that epoll watches. It is the first member of what it belongs to. A closed
 // source stays allocated until the current batch of events is done, because a later event of the
 // batch may still point to it.
-enum pv_kind { PV_LISTENER, PV_SIGNALS, PV_CONN, PV_PUMP };
+enum pv_kind { PV_LISTENER, PV_SIGNALS, PV_CONN, PV_PUMP, PV_EXEC };
 struct pv_source {
 	enum pv_kind kind;
 	int fd;
@@ -95,6 +96,7 @@ int pv_take_fd(struct pv_message *m);     // -1 when there is none left
 void pv_put(struct pv_buffer *b, const char *s);
 void pv_put_long(struct pv_buffer *b, long long v);
 int pv_receive(int fd, struct pv_message *m); // 1 message, 0 nothing now, -1 gone or broken
+void pv_put_bytes(struct pv_buffer *b, const char *data, size_t size);
 int pv_send(int fd, struct pv_buffer *b, const int *fds, int nfds);
 void pv_reply_ok(struct pv_conn *c);
 void pv_reply_error(struct pv_conn *c, int err, const char *what);
@@ -156,17 +158,29 @@ int pv_hold_add(const char *id, struct pv_message *m);
 void pv_hold_drop(const char *id);
 
 // exec.c
+void pv_exec_start(struct pv_conn *c, struct pv_message *m, int with_output);
+
+// commands.c
 struct pv_exec {
-	struct pv_exec *next;
+	struct pv_source source; // our end of a RUN's output; fd -1 for an EXEC, and after the end of the output
 	int pid;
-	struct pv_conn *conn; // NULL when the client has gone
+	struct pv_conn *conn;    // NULL when the client has gone
+	int run;                 // one answer, with the output
+	int ended, code;         // the command has been reaped; what is left of it may still write
+	int cancelled;           // the client does not wait for those
+	int writer;              // the pipe's other end, so that only the command's end wakes us; -1 when closed
+	char *output;            // NULL while there is none
+	size_t size, max;
 };
-extern struct pv_exec *pv_execs;
-void pv_exec_start(struct pv_conn *c, struct pv_message *m);
-int pv_exec_exited(int pid, int code); // 1 if pid was an exec
+extern struct pv_source *pv_execs;
+struct pv_exec *pv_exec_add(int pid, struct pv_conn *c);
+int pv_exec_pipe(struct pv_exec *e, int reader, int writer, size_t max);
+void pv_exec_drop(struct pv_exec *e);
+void pv_exec_read(struct pv_exec *e);
+int pv_exec_exited(int pid, int code); // 1 if pid was a command
+int pv_exec_cancel(struct pv_conn *c); // 1 if the connection has a command
 void pv_exec_forget_conn(struct pv_conn *c);
 int pv_exec_running(int pid);
-int pv_exec_add(int pid, struct pv_conn *c);
 
 // upgrade.c
 int pv_upgrade(const char *path);

@@ -79,21 +79,28 @@ func (m *message) check() error {
 func parseFields(b []byte) ([]string, error) {
 	var out []string
 	for len(b) > 0 {
-		if len(b) < 5 {
-			return nil, errShape
+		field, rest, err := cutField(b)
+		if err != nil {
+			return nil, err
 		}
-		n := int(binary.LittleEndian.Uint32(b))
-		b = b[4:]
-		if n >= len(b) || b[n] != 0 || bytes.IndexByte(b[:n], 0) >= 0 {
-			return nil, errShape
-		}
-		out = append(out, string(b[:n]))
-		b = b[n+1:]
+		out, b = append(out, string(field)), rest
 	}
 	if len(out) == 0 {
 		return nil, errShape
 	}
 	return out, nil
+}
+
+func cutField(b []byte) (field, rest []byte, err error) {
+	if len(b) < 5 {
+		return nil, nil, errShape
+	}
+	n := int(binary.LittleEndian.Uint32(b))
+	b = b[4:]
+	if n >= len(b) || b[n] != 0 || bytes.IndexByte(b[:n], 0) >= 0 {
+		return nil, nil, errShape
+	}
+	return b[:n], b[n+1:], nil
 }
 
 // send writes a request with its descriptors.

@@ -1,6 +1,7 @@
 // Package volume puts a pod's volumes on the node's disk and says what a container is to mount.
 //
-// Prepare makes every volume of a pod before its sandbox starts; Mount says for one volumeMount which host
+// Prepare makes every volume of a pod before its sandbox starts, but those of images, which PrepareImages makes before a container
+// starts that mounts them; Mount says for one volumeMount which host
 // path goes where; Refresh writes ConfigMaps, Secrets and projections anew when they have changed; Excess
 // measures what is kept in volumes with a limit; Release and Remove take everything away. The files of one
 // volume always change together (atomic.go). What may be secret is in memory, one mount a volume: mounting

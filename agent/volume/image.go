@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -15,20 +16,36 @@ import (
 // imageLayersMax bounds an image volume's layers; the kernel stacks no more than 500.
 const imageLayersMax = 500
 
+// PrepareImages makes the image volumes that a container mounts; what its own image may lack, they may lack. It may be called again: what is
+// mounted stays what it is.
+func (s *Store) PrepareImages(ctx context.Context, pod *corev1.Pod, c *corev1.Container) error {
+	for i := range pod.Spec.Volumes {
+		v := &pod.Spec.Volumes[i]
+		mounted := slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == v.Name })
+		if v.Image == nil || !mounted {
+			continue
+		}
+		if err := s.image(ctx, pod, v); err != nil {
+			return &setupError{"MountVolume.SetUp failed", v.Name, err}
+		}
+	}
+	return nil
+}
+
 // image mounts an image's files, read-only, with nothing to be executed (KEP-4639).
 func (s *Store) image(ctx context.Context, pod *corev1.Pod, v *corev1.Volume) error {
 	if s.Layers == nil {
 		return errors.New("the node has no images for volumes")
-	}
-	layers, err := s.Layers(ctx, pod, v.Image)
-	if err != nil {
-		return err
 	}
 	dir := s.Dir(string(pod.UID), v.Name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	if mounted, err := isMountPoint(dir); err != nil || mounted {
+		return err
+	}
+	layers, err := s.Layers(ctx, pod, v.Image)
+	if err != nil {
 		return err
 	}
 	return mountLayers(dir, layers)

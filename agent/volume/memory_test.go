@@ -81,12 +81,22 @@ func TestImageVolume(t *testing.T) {
 		return layers, refusal
 	}}
 	t.Cleanup(func() { _ = s.Remove("u") })
+	mount := corev1.VolumeMount{Name: "v", MountPath: "/i"}
+	c := &corev1.Container{Name: "c", VolumeMounts: []corev1.VolumeMount{mount}}
+	if err := errors.Join(s.Prepare(t.Context(), pod), s.PrepareImages(t.Context(), pod, &corev1.Container{})); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(s.Dir("u", "v")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a volume that nobody mounts is there: %v", err)
+	}
 	for range 2 {
-		if err := s.Prepare(t.Context(), pod); err != nil {
+		if err := s.PrepareImages(t.Context(), pod, c); err != nil {
 			t.Fatal(err)
 		}
+		refusal = errors.New("it is asked for twice")
 	}
-	m, err := s.Mount(pod, &corev1.VolumeMount{Name: "v", MountPath: "/i"}, "c", "")
+	refusal = nil
+	m, err := s.Mount(pod, &mount, "c", "")
 	if err != nil || !m.ReadOnly || !m.NoExec {
 		t.Fatalf("%+v, %v", m, err)
 	}
@@ -102,14 +112,14 @@ func TestImageVolume(t *testing.T) {
 		t.Fatal(err)
 	}
 	layers = layers[:1]
-	if err := s.Prepare(t.Context(), pod); err != nil {
+	if err := s.PrepareImages(t.Context(), pod, c); err != nil {
 		t.Errorf("one layer: %v", err)
 	}
 	if err := s.Remove("u"); err != nil {
 		t.Fatal(err)
 	}
 	refusal = errors.New("no such image")
-	if err := s.Prepare(t.Context(), pod); err == nil || !strings.Contains(err.Error(), `MountVolume.SetUp failed for volume "v" : no such image`) {
+	if err := s.PrepareImages(t.Context(), pod, c); err == nil || !strings.Contains(err.Error(), `MountVolume.SetUp failed for volume "v" : no such image`) {
 		t.Error(err)
 	}
 }

@@ -39,7 +39,7 @@ func (s *Store) Dir(podUID, volume string) string {
 	return filepath.Join(s.Root, podUID, "volumes", volume)
 }
 
-// Prepare makes all volumes of a pod. It may be called again.
+// Prepare makes all volumes of a pod but those of images. It may be called again.
 func (s *Store) Prepare(ctx context.Context, pod *corev1.Pod) error {
 	for i := range pod.Spec.Volumes {
 		v := &pod.Spec.Volumes[i]
@@ -78,7 +78,7 @@ func (s *Store) prepare(ctx context.Context, pod *corev1.Pod, v *corev1.Volume) 
 	case claimOf(pod, v) != "":
 		return s.claimed(ctx, pod, v)
 	case v.Image != nil:
-		return s.image(ctx, pod, v)
+		return nil // PrepareImages
 	}
 	return errors.New("this kind of volume is not supported by the node")
 }

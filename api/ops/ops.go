@@ -1,6 +1,8 @@
 package ops
 
 import (
+	"errors"
+
 	"math"
 
 	corev1 "k8s.io/api/core/v1"
@@ -110,6 +112,10 @@ func (*BindPods) op()    {}
 func (*PodStatuses) op() {}
 func (*DeletePods) op()  {}
 func (*PutMeta) op()     {}
+
+// ErrRefused says that ops will never be taken as they are, so that to propose them again is useless: who proposed them may not, or they
+// make no sense, or are too large together.
+var ErrRefused = errors.New("refused")
 
 // Outcome is what became of an op or of one row of it.
 type Outcome uint8

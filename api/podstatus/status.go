@@ -47,6 +47,13 @@ func (s Status) Decode() corev1.PodStatus {
 	return out
 }
 
+// Shape is what a status shares with others: statuses of one shape differ only in times, addresses, IDs, counts and messages. It can be
+// compared, and is that of no status if it is zero.
+type Shape struct{ of *shape }
+
+// Shape of the status.
+func (s Status) Shape() Shape { return Shape{s.shape} }
+
 // Phase is never "": an empty one reads as Pending.
 func (s Status) Phase() corev1.PodPhase {
 	if s.shape == nil {

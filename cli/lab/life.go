@@ -7,10 +7,13 @@ import (
 	"io"
 	"net"
 	"os/exec"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"github.com/peapod-sh/peapod/agent/supervisor"
 )
 
 // each runs f for the named nodes at once, under the lab's lock.
@@ -50,15 +53,29 @@ func (l *Lab) Kill(ctx context.Context, names ...string) error {
 	return l.each(names, inCgroup(func(c cgroup) error { return c.kill(ctx) }))
 }
 
-// KillAgent ends only the agents of the nodes with SIGKILL; supervisors and pods live on.
+// KillAgent ends only the agents of the nodes with SIGKILL; supervisors and pods live on, and the nodes stay without an agent until Restart.
 func (l *Lab) KillAgent(ctx context.Context, names ...string) error {
-	return l.each(names, inCgroup(func(c cgroup) error {
-		pids := c.agentsOnly()
-		for _, pid := range pids {
-			_ = unix.Kill(pid, unix.SIGKILL) // what has gone is as dead as it should be
+	return l.each(names, func(n Node) error {
+		c, err := openCgroup(n.Cgroup)
+		if err != nil {
+			return err
 		}
-		return awaitEnd(ctx, pids)
-	}))
+		if err := c.killAgents(ctx); err != nil {
+			return err
+		}
+		if err := endForGood(n); err != nil {
+			return err
+		}
+		return c.killAgents(ctx) // one that the supervisor had started again by then
+	})
+}
+
+func (c cgroup) killAgents(ctx context.Context) error {
+	pids := c.agentsOnly()
+	for _, pid := range pids {
+		_ = unix.Kill(pid, unix.SIGKILL) // what has gone is as dead as it should be
+	}
+	return awaitEnd(ctx, pids)
 }
 
 // agentsOnly are the processes in the leaf that run `peapod agent`: the launcher and the agent.
@@ -121,7 +138,7 @@ func (l *Lab) Restart(ctx context.Context, names ...string) error {
 			return err
 		}
 		c.thawAll()
-		if err := c.stopAgent(ctx); err != nil {
+		if err := c.stopAgent(ctx, n); err != nil {
 			return fmt.Errorf("stopping the agent of %s: %w", n.Name, err)
 		}
 		if len(c.pids()) == 0 {
@@ -139,7 +156,10 @@ func (l *Lab) Restart(ctx context.Context, names ...string) error {
 }
 
 // stopAgent asks the agent to end and kills it if it does not.
-func (c cgroup) stopAgent(ctx context.Context) error {
+func (c cgroup) stopAgent(ctx context.Context, n Node) error {
+	if err := endForGood(n); err != nil {
+		return err
+	}
 	pids := c.agentsOnly()
 	for _, pid := range pids {
 		_ = unix.Kill(pid, unix.SIGTERM)
@@ -153,6 +173,19 @@ func (c cgroup) stopAgent(ctx context.Context) error {
 		_ = unix.Kill(pid, unix.SIGKILL)
 	}
 	return awaitEnd(ctx, pids)
+}
+
+// endForGood has the node's supervisor end its agent, and not start one again that has just been killed: it would start beside ours.
+func endForGood(n Node) error {
+	s, err := supervisor.Dial(filepath.Join(n.DataDir(), "supervisor"))
+	if err != nil {
+		return nil // none lives, and so nobody starts anything again
+	}
+	defer s.Close()
+	if err := s.SignalAgent(unix.SIGTERM); err != nil {
+		return fmt.Errorf("asking the supervisor to end the agent: %w", err)
+	}
+	return nil
 }
 
 // Ready waits until the named servers serve and the named nodes are Ready; all of the lab if none is named.

@@ -11,7 +11,7 @@ const (
 	serversMax = 9
 	clientsMax = 78
 	// simNodesMax bounds --sim-nodes to what one process has been seen to carry.
-	simNodesMax = 5000
+	simNodesMax = 20000
 	// nameBytesMax keeps names of namespaces, cgroups and sockets within the kernel's bounds.
 	nameBytesMax = 24
 	// dirBytesMax leaves room for "/client78/data/supervisor/sock" in a socket's address.

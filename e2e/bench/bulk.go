@@ -19,11 +19,7 @@ const bulkPods = 10_000
 func benchBulk(ctx context.Context, l *rig.Lab, t *table) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	leader, err := l.Leader(ctx)
-	if err != nil {
-		return err
-	}
-	c, err := l.Client(leader)
+	_, c, err := l.LeaderClient(ctx)
 	if err != nil {
 		return err
 	}

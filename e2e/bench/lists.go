@@ -22,11 +22,7 @@ const (
 func benchLists(ctx context.Context, l *rig.Lab, t *table) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	leader, err := l.Leader(ctx)
-	if err != nil {
-		return err
-	}
-	c, err := l.Client(leader)
+	leader, c, err := l.LeaderClient(ctx)
 	if err != nil {
 		return err
 	}

@@ -15,11 +15,7 @@ const memorySettle = 75 * time.Second
 func benchMemory(ctx context.Context, l *rig.Lab, t *table) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
 	defer cancel()
-	leader, err := l.Leader(ctx)
-	if err != nil {
-		return err
-	}
-	c, err := l.Client(leader)
+	leader, c, err := l.LeaderClient(ctx)
 	if err != nil {
 		return err
 	}
@@ -60,10 +56,8 @@ func perPod(l *rig.Lab, leader string, empty, full map[string]usage, pods float6
 
 // settledUsages are taken after a pause. Nobody asks the servers to collect: their memory is what an operator would see.
 func settledUsages(ctx context.Context, l *rig.Lab) (map[string]usage, error) {
-	select {
-	case <-time.After(memorySettle):
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if err := pause(ctx, memorySettle); err != nil {
+		return nil, err
 	}
 	return usages(l)
 }

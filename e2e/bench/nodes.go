@@ -20,11 +20,7 @@ const victimReplicas = 6
 func benchNodes(ctx context.Context, l *rig.Lab, t *table) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(*kills)*20*time.Second+time.Minute)
 	defer cancel()
-	leader, err := l.Leader(ctx)
-	if err != nil {
-		return err
-	}
-	c, err := l.Client(leader)
+	_, c, err := l.LeaderClient(ctx)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/peapod-sh/peapod/agent/runtime/runtimetest/containerd"
 	"github.com/peapod-sh/peapod/e2e/bench/rig"
 )
 
@@ -45,8 +46,8 @@ func benchPods(ctx context.Context, l *rig.Lab, t *table) error {
 		return err
 	}
 	defer marks.close()
-	b := podBench{c: c, node: node, marks: marks, t: t}
-	for _, step := range []func(context.Context) error{b.starts, b.runc, b.crowd, b.probes} {
+	b := podBench{c: c, node: node, marks: marks, t: t, image: rig.Image}
+	for _, step := range []func(context.Context) error{b.starts, b.runc, b.peer, b.crowd, b.probes} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -55,10 +56,12 @@ func benchPods(ctx context.Context, l *rig.Lab, t *table) error {
 }
 
 type podBench struct {
-	c     kubernetes.Interface
-	node  rig.Node
-	marks *marks
-	t     *table
+	c      kubernetes.Interface
+	node   rig.Node
+	marks  *marks
+	t      *table
+	image  string
+	daemon *containerd.Daemon // runs the node's pods; nil if the node itself does
 }
 
 // busyPod runs busybox in a pod of the node.
@@ -68,7 +71,7 @@ func (b *podBench) busyPod(name string, args ...string) *corev1.Pod {
 		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"app": "bench"}},
 		Spec: corev1.PodSpec{
 			NodeName: b.node.Name, RestartPolicy: corev1.RestartPolicyNever, TerminationGracePeriodSeconds: &grace, AutomountServiceAccountToken: &no,
-			Containers: []corev1.Container{{Name: "c", Image: "peapod/demo", ImagePullPolicy: corev1.PullIfNotPresent, Command: append([]string{"/busybox"}, args...),
+			Containers: []corev1.Container{{Name: "c", Image: b.image, ImagePullPolicy: corev1.PullIfNotPresent, Command: append([]string{"/busybox"}, args...),
 				VolumeMounts: []corev1.VolumeMount{{Name: "busybox", MountPath: "/busybox"}, {Name: "out", MountPath: "/out"}}}},
 			Volumes: []corev1.Volume{
 				{Name: "busybox", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: busybox, Type: &file}}},
@@ -90,7 +93,11 @@ func (b *podBench) clear(ctx context.Context) error {
 	}
 	return rig.Await(ctx, 100*time.Millisecond, "the pods to be gone", func(ctx context.Context) (bool, error) {
 		list, err := b.c.CoreV1().Pods("default").List(ctx, metav1.ListOptions{})
-		return err == nil && len(list.Items) == 0, err
+		if err != nil || len(list.Items) > 0 || b.daemon == nil {
+			return err == nil && len(list.Items) == 0, err
+		}
+		left, err := b.daemon.Ctr("containers", "list", "--quiet")
+		return err == nil && strings.TrimSpace(left) == "", err
 	})
 }
 
@@ -99,22 +106,26 @@ func (b *podBench) clear(ctx context.Context) error {
 func (b *podBench) starts(ctx context.Context) error {
 	var took []time.Duration
 	for i := range podStarts {
-		name := fmt.Sprint("start-", i)
-		began := time.Now()
-		if err := b.create(ctx, b.busyPod(name, "sh", "-c", "/busybox touch /out/"+name+"; exec /busybox sleep 100000")); err != nil {
-			return err
-		}
-		seen, err := b.marks.await(ctx, name)
+		one, err := b.startOne(ctx, fmt.Sprint("start-", i))
 		if err != nil {
 			return err
 		}
 		if i >= 5 { // the first ones warm up
-			took = append(took, seen.Sub(began))
+			took = append(took, one)
 		}
 	}
 	b.t.below("pod created to its first process, image present, p50", quantile(took, 0.5), 20, "ms")
 	b.t.below("the same, p99", quantile(took, 0.99), 60, "ms")
 	return b.clear(ctx)
+}
+
+func (b *podBench) startOne(ctx context.Context, name string) (time.Duration, error) {
+	began := time.Now()
+	if err := b.create(ctx, b.busyPod(name, "sh", "-c", "/busybox touch /out/"+name+"; exec /busybox sleep 100000")); err != nil {
+		return 0, err
+	}
+	seen, err := b.marks.await(ctx, name)
+	return seen.Sub(began), err
 }
 
 // crowd starts many pods at once and weighs them.
@@ -123,11 +134,20 @@ func (b *podBench) crowd(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	took, err := b.fill(ctx, func(i int) *corev1.Pod { return b.busyPod(fmt.Sprint("crowd-", i), "sleep", "100000") })
+	used, err := cgroupCPU(b.node.Cgroup)
+	if err != nil {
+		return err
+	}
+	took, err := b.fill(ctx, podCrowd, func(i int) *corev1.Pod { return b.busyPod(fmt.Sprint("crowd-", i), "sleep", "100000") })
 	if err != nil {
 		return err
 	}
 	b.t.below(fmt.Sprintf("%d pods created at once to all Running", podCrowd), took.Seconds(), 2, "s")
+	now, err := cgroupCPU(b.node.Cgroup)
+	if err != nil {
+		return err
+	}
+	b.t.told("the same, processor time of the node for each", fmt.Sprintf("%.1f ms", 1000*(now-used).Seconds()/podCrowd))
 	after, err := b.overhead()
 	if err != nil {
 		return err
@@ -136,8 +156,8 @@ func (b *podBench) crowd(ctx context.Context) error {
 	return nil
 }
 
-// fill creates podCrowd pods and waits until all of them run.
-func (b *podBench) fill(ctx context.Context, pod func(int) *corev1.Pod) (time.Duration, error) {
+// fill creates n pods and waits until all of them run.
+func (b *podBench) fill(ctx context.Context, n int, pod func(int) *corev1.Pod) (time.Duration, error) {
 	w, err := b.c.CoreV1().Pods("default").Watch(ctx, metav1.ListOptions{})
 	if err != nil {
 		return 0, err
@@ -146,7 +166,7 @@ func (b *podBench) fill(ctx context.Context, pod func(int) *corev1.Pod) (time.Du
 	began := time.Now()
 	g, create := errgroup.WithContext(ctx)
 	g.SetLimit(8)
-	for i := range podCrowd {
+	for i := range n {
 		g.Go(func() error { return b.create(create, pod(i)) })
 	}
 	if err := g.Wait(); err != nil {
@@ -158,31 +178,11 @@ func (b *podBench) fill(ctx context.Context, pod func(int) *corev1.Pod) (time.Du
 		if ok && p.Status.Phase == corev1.PodRunning {
 			running[p.Name] = true
 		}
-		if len(running) == podCrowd {
+		if len(running) == n {
 			return time.Since(began), nil
 		}
 	}
 	return 0, errors.New("the watch ended before all pods ran")
-}
-
-// overhead is the PSS in MB of what runs pods without being theirs.
-func (b *podBench) overhead() (sum float64, err error) {
-	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		return 0, err
-	}
-	for _, f := range files {
-		args, err := os.ReadFile(f)
-		if err != nil || !strings.Contains(string(args), b.node.Dir+"/") || !strings.Contains(string(args), "peapod") {
-			continue
-		}
-		rollup, err := os.ReadFile(filepath.Join(filepath.Dir(f), "smaps_rollup"))
-		if err != nil {
-			continue // it has ended
-		}
-		sum += field(string(rollup), "Pss:")
-	}
-	return sum, nil
 }
 
 // probes measures what all of a node uses for many pods that are only probed.
@@ -210,7 +210,7 @@ func (b *podBench) probed(ctx context.Context, http bool) (float64, error) {
 	if err := b.clear(ctx); err != nil {
 		return 0, err
 	}
-	_, err := b.fill(ctx, func(i int) *corev1.Pod {
+	_, err := b.fill(ctx, podCrowd, func(i int) *corev1.Pod {
 		p := b.busyPod(fmt.Sprint("probed-", i), "httpd", "-f", "-p", "8080", "-h", "/out")
 		c := &p.Spec.Containers[0]
 		c.LivenessProbe = &corev1.Probe{PeriodSeconds: 1, TimeoutSeconds: 10,
@@ -229,15 +229,7 @@ func (b *podBench) probed(ctx context.Context, http bool) (float64, error) {
 
 // share is the processor time that the node's cgroup uses in a second.
 func (b *podBench) share(ctx context.Context) (float64, error) {
-	wait := func(d time.Duration) error {
-		select {
-		case <-time.After(d):
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	if err := wait(probeSettle); err != nil {
+	if err := pause(ctx, probeSettle); err != nil {
 		return 0, err
 	}
 	before, err := cgroupCPU(b.node.Cgroup)
@@ -245,11 +237,20 @@ func (b *podBench) share(ctx context.Context) (float64, error) {
 		return 0, err
 	}
 	began := time.Now()
-	if err := wait(probeMeasure); err != nil {
+	if err := pause(ctx, probeMeasure); err != nil {
 		return 0, err
 	}
 	after, err := cgroupCPU(b.node.Cgroup)
 	return (after - before).Seconds() / time.Since(began).Seconds(), err
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // cgroupCPU is the processor time of a cgroup and those below it.

@@ -32,6 +32,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/klauspost/compress/gzip"
 
+	"github.com/peapod-sh/peapod/agent/runtime/runtimetest/containerd"
 	"github.com/peapod-sh/peapod/e2e/bench/rig"
 )
 
@@ -50,11 +51,6 @@ const (
 // containerd in turn, each from nothing to unpacked layers. PEAPOD_CONTAINERD is a directory with containerd and ctr,
 // if they are not in PATH.
 func benchPull(ctx context.Context, _ *rig.Lab, t *table) (err error) {
-	dir, err := os.MkdirTemp("", "peapod-bench-pull-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	host, size, stop, err := serveImage()
 	if err != nil {
 		return err
@@ -65,11 +61,11 @@ func benchPull(ctx context.Context, _ *rig.Lab, t *table) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Down()) }()
-	theirs, err := startContainerd(ctx, filepath.Join(dir, "containerd"))
+	theirs, err := startContainerd(ctx)
 	if err != nil {
 		return err
 	}
-	defer theirs.close()
+	defer func() { err = errors.Join(err, endContainerd(theirs)) }()
 	var ourTime, theirTime, ourCPU, theirCPU []time.Duration
 	for range pullRounds {
 		wall, cpu, err := pullOurs(ctx, l, pullRegistry+"/"+pullRepository)
@@ -77,7 +73,7 @@ func benchPull(ctx context.Context, _ *rig.Lab, t *table) (err error) {
 			return err
 		}
 		ourTime, ourCPU = append(ourTime, wall), append(ourCPU, cpu)
-		if wall, cpu, err = theirs.pull(ctx, host+"/"+pullRepository); err != nil {
+		if wall, cpu, err = pullTheirs(ctx, theirs, host+"/"+pullRepository); err != nil {
 			return err
 		}
 		theirTime, theirCPU = append(theirTime, wall), append(theirCPU, cpu)
@@ -241,78 +237,43 @@ type blobOf struct {
 
 func (b blobOf) DiffID() (v1.Hash, error) { return b.diffID, nil }
 
-// containerd is a daemon with directories of its own.
-type containerd struct {
-	cmd       *exec.Cmd
-	ctr, sock string
-}
-
-func startContainerd(ctx context.Context, dir string) (*containerd, error) {
-	find := func(program string) (string, error) {
-		if d := os.Getenv("PEAPOD_CONTAINERD"); d != "" {
-			return filepath.Join(d, program), nil
-		}
-		p, err := exec.LookPath(program)
-		if err != nil {
-			err = fmt.Errorf("%w: install Debian's containerd, or unpack its package and set PEAPOD_CONTAINERD", err)
-		}
-		return p, err
-	}
-	daemon, err := find("containerd")
+// startContainerd starts a containerd that serves.
+func startContainerd(ctx context.Context) (*containerd.Daemon, error) {
+	d, err := containerd.New("")
 	if err != nil {
 		return nil, err
 	}
-	c := &containerd{sock: filepath.Join(dir, "sock")}
-	if c.ctr, err = find("ctr"); err != nil {
-		return nil, err
+	if err := errors.Join(d.Start(""), d.Await(ctx)); err != nil {
+		return nil, errors.Join(err, endContainerd(d))
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	config := filepath.Join(dir, "config.toml")
-	if err := os.WriteFile(config, []byte("version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n"), 0o600); err != nil {
-		return nil, err
-	}
-	c.cmd = exec.CommandContext(ctx, daemon, "--config", config, "--root", dir+"/root", "--state", dir+"/state", "--address", c.sock, "--log-level", "error")
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := c.cmd.Start(); err != nil {
-		return nil, err
-	}
-	for range 100 {
-		if exec.CommandContext(ctx, c.ctr, "--address", c.sock, "version").Run() == nil {
-			return c, nil
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	c.close()
-	return nil, errors.New("containerd does not answer")
+	return d, nil
 }
 
-func (c *containerd) close() {
-	_ = c.cmd.Process.Signal(syscall.SIGTERM) // it may have gone
-	_ = c.cmd.Wait()                          // the signal is its end
+func endContainerd(d *containerd.Daemon) error {
+	_, err := d.Remove()
+	return err
 }
 
-// pull measures ctr and the daemon, and then removes the image.
-func (c *containerd) pull(ctx context.Context, ref string) (wall, cpu time.Duration, err error) {
+// pullTheirs measures ctr and the daemon, and then removes the image.
+func pullTheirs(ctx context.Context, d *containerd.Daemon, ref string) (wall, cpu time.Duration, err error) {
 	syscall.Sync()
-	before, err := processTime(c.cmd.Process.Pid)
+	before, err := processTime(d.PID())
 	if err != nil {
 		return 0, 0, err
 	}
-	cmd := exec.CommandContext(ctx, c.ctr, "--address", c.sock, "image", "pull", "--plain-http", ref)
+	cmd := d.Command(ctx, "--namespace", "bench", "image", "pull", "--plain-http", ref) // not among the CRI's images
 	began := time.Now()
 	out, err := cmd.CombinedOutput()
 	wall = time.Since(began)
 	if err != nil {
 		return 0, 0, fmt.Errorf("ctr image pull: %w: %s", err, out)
 	}
-	after, err := processTime(c.cmd.Process.Pid)
+	after, err := processTime(d.PID())
 	if err != nil {
 		return 0, 0, err
 	}
 	cpu = after - before + cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-	out, err = exec.CommandContext(ctx, c.ctr, "--address", c.sock, "image", "rm", "--sync", ref).CombinedOutput()
+	out, err = d.Command(ctx, "--namespace", "bench", "image", "rm", "--sync", ref).CombinedOutput()
 	if err != nil {
 		return 0, 0, fmt.Errorf("ctr image rm: %w: %s", err, out)
 	}

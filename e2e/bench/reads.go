@@ -22,11 +22,7 @@ const (
 // benchReads reads one object at a fixed rate, whether or not earlier answers have come. Each read is linearizable: the
 // server asks a quorum whether it still leads. A read's time begins when it is due.
 func benchReads(ctx context.Context, l *rig.Lab, t *table) error {
-	leader, err := l.Leader(ctx)
-	if err != nil {
-		return err
-	}
-	c, err := l.Client(leader)
+	leader, c, err := l.LeaderClient(ctx)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,9 @@
 package kubectltest
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -67,6 +69,40 @@ func TestAgentKilled(t *testing.T) {
 		return nil
 	})
 	k.Want(t, "hi", "exec", "count", "--", "echo", "hi")
+}
+
+// TestRestartStartsOneAgent: a supervisor starts an agent again that was killed, but not in a lab that means to see the node without one.
+func TestRestartStartsOneAgent(t *testing.T) {
+	l, k := space(t)
+	log := filepath.Join(l.Node(t, "client1").Dir, "agent.log")
+	starts := func() int {
+		b, err := os.ReadFile(log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Count(string(b), " starting: version=")
+	}
+	for range 5 {
+		before := starts()
+		l.Do(t, "kill-agent", "client1")
+		time.Sleep(200 * time.Millisecond) // a supervisor waits 50 ms
+		if n := starts() - before; n != 0 {
+			t.Errorf("%d agents were started by themselves", n)
+		}
+		l.Do(t, "restart", "client1")
+		kit.Eventually(t, limit, "an agent starts", func() error {
+			if starts() == before {
+				return errors.New("none has")
+			}
+			return nil
+		})
+		kit.Eventually(t, limit, "the node", func() error {
+			return kit.Matches(k.Must(t, "get", "node", "client1"), `^client1 +Ready `)
+		})
+		if n := starts() - before; n != 1 {
+			t.Errorf("%d agents were started", n)
+		}
+	}
 }
 
 func TestImageLoad(t *testing.T) {

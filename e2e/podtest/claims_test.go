@@ -79,6 +79,7 @@ func TestDefaultClassServesClaims(t *testing.T) {
 	k.Must(t, "delete", "pod", "two", "lost")
 	l.Do(t, "kill-agent", node)
 	k.Must(t, "delete", "pvc", "data")
+	l.Do(t, "restart", node)
 	kit.Eventually(t, volumeLimit, "the directory is removed", gone(dir))
 	kit.Eventually(t, volumeLimit, "the volume is removed", func() error {
 		return kit.Matches(k.Try("get", "pv", volume).Err, "NotFound")

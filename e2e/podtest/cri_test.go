@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/peapod-sh/peapod/agent/runtime/runtimetest/containerd"
 	"github.com/peapod-sh/peapod/e2e/kit"
 	"github.com/peapod-sh/peapod/e2e/registry"
 )
@@ -22,7 +23,7 @@ import (
 type criLab struct {
 	*kit.Lab
 	kit.Kubectl
-	runtime *containerd
+	runtime *containerd.Daemon
 }
 
 // newCRILab starts containerd in the client's network as soon as the lab has made that: the agent waits for it.
@@ -41,7 +42,7 @@ func newCRILab(t *testing.T) *criLab {
 	const name = "podtestcri"
 	up := make(chan made, 1)
 	go func() {
-		l, err := kit.Up(kit.Options{Name: name, Servers: 1, Clients: 1, Args: []string{"--client-arg=--runtime=cri", "--client-arg=--cri-socket=" + d.socket()}})
+		l, err := kit.Up(kit.Options{Name: name, Servers: 1, Clients: 1, Args: []string{"--client-arg=--runtime=cri", "--client-arg=--cri-socket=" + d.Socket()}})
 		up <- made{l, err}
 	}()
 	t.Cleanup(func() {
@@ -49,8 +50,10 @@ func newCRILab(t *testing.T) *criLab {
 			t.Error(err)
 		}
 	})
-	d.start(t, clientNamespace(t, name))
-	d.loadPause(t)
+	if err := d.Start(clientNamespace(t, name)); err != nil {
+		t.Fatal(err)
+	}
+	loadPause(t, d)
 	m := <-up
 	if m.err != nil {
 		t.Fatal(m.err)
@@ -103,7 +106,7 @@ func TestContainerRuntimeInterface(t *testing.T) {
 func (l *criLab) showsTheRuntime(t *testing.T) {
 	kit.WantMatch(t, l.Must(t, "get", "nodes", "-o", "wide"), `client1 .*containerd://1\.\d+\.\d+`)
 	kit.Eventually(t, limit, "the runtime's images in the Node object", func() error {
-		return kit.Matches(l.Must(t, "get", "node", "client1", "-o", "jsonpath={.status.images}"), `peapod.test/pause:1`)
+		return kit.Matches(l.Must(t, "get", "node", "client1", "-o", "jsonpath={.status.images}"), `peapod.test/busybox:1`)
 	})
 }
 
@@ -289,15 +292,17 @@ spec:
 	l.Must(t, "delete", "pod", "short")
 	// A sandbox that is being removed when containerd dies may keep its shim: that is containerd's affair.
 	kit.Eventually(t, limit, "containerd holds nothing of the pod that was deleted", func() error {
-		out, err := l.runtime.ctr("containers", "list", "--quiet", `labels."io.kubernetes.pod.name"==short`)
+		out, err := l.runtime.Ctr("containers", "list", "--quiet", `labels."io.kubernetes.pod.name"==short`)
 		if err != nil || strings.TrimSpace(out) != "" {
 			return fmt.Errorf("%v: %s", err, out)
 		}
 		return nil
 	})
 
-	l.runtime.stop()
-	l.runtime.start(t, l.Node(t, "client1").Namespace)
+	l.runtime.Kill()
+	if err := l.runtime.Start(l.Node(t, "client1").Namespace); err != nil {
+		t.Fatal(err)
+	}
 	kit.Eventually(t, limit, "a command after containerd's restart", func() error {
 		if r := l.Try("exec", "demo", "--", "true"); r.Code != 0 {
 			return errors.New(r.Err)
@@ -323,7 +328,7 @@ func (l *criLab) outlivesKills(t *testing.T) {
 	l.Must(t, "rollout", "status", "deployment/many", "--timeout=60s")
 	kit.Eventually(t, limit, "containerd runs what the cluster wants and no more", func() error {
 		want := len(strings.Fields(l.Must(t, "get", "pods", "-l", "app=many", "-o", "name")))
-		out, err := l.runtime.ctr("containers", "list", "--quiet", `labels."io.kubernetes.container.name"==demo,labels."io.cri-containerd.kind"==container,labels."io.kubernetes.pod.name"~=many`)
+		out, err := l.runtime.Ctr("containers", "list", "--quiet", `labels."io.kubernetes.container.name"==demo,labels."io.cri-containerd.kind"==container,labels."io.kubernetes.pod.name"~=many`)
 		if got := len(strings.Fields(out)); err != nil || want != 2 || got != want {
 			return fmt.Errorf("%d containers of %d pods: %v", got, want, err)
 		}
@@ -334,19 +339,19 @@ func (l *criLab) outlivesKills(t *testing.T) {
 
 // execWithRuntime runs a command in a pod's container by containerd's own tool, as no agent is there to ask.
 func (l *criLab) execWithRuntime(pod string, command ...string) (string, error) {
-	out, err := l.runtime.ctr("containers", "list", "--quiet", `labels."io.kubernetes.pod.name"==`+pod+`,labels."io.cri-containerd.kind"==container`)
+	out, err := l.runtime.Ctr("containers", "list", "--quiet", `labels."io.kubernetes.pod.name"==`+pod+`,labels."io.cri-containerd.kind"==container`)
 	ids := strings.Fields(out)
 	if err != nil || len(ids) != 1 {
 		return out, errors.Join(err, fmt.Errorf("%d containers", len(ids)))
 	}
-	return l.runtime.ctr(append([]string{"tasks", "exec", "--exec-id", "e2e", ids[0]}, command...)...)
+	return l.runtime.Ctr(append([]string{"tasks", "exec", "--exec-id", "e2e", ids[0]}, command...)...)
 }
 
 // leavesNothing: with its pods go containerd's containers, their cgroups and their network.
 func (l *criLab) leavesNothing(t *testing.T) {
 	l.Must(t, "delete", "pods", "--all", "--grace-period=1", "--timeout=60s")
 	kit.Eventually(t, limit, "containerd holds nothing more", func() error {
-		out, err := l.runtime.ctr("containers", "list", "--quiet")
+		out, err := l.runtime.Ctr("containers", "list", "--quiet")
 		if err != nil || strings.TrimSpace(out) != "" {
 			return fmt.Errorf("%v: %s", err, out)
 		}

@@ -383,6 +383,7 @@ func TestAgentKilledWhilePulling(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	l.Do(t, "restart", "client2")
 	imageReady(t, k, "slow")
 	after, err := reg.Counts("GET", "/faulty/slow/blobs/")
 	if err != nil {

@@ -457,7 +457,10 @@ func TestMountsEndWithTheirPod(t *testing.T) {
 	k := l.Kubectl(l.MakeNamespace(t))
 	k.Must(t, "create", "secret", "generic", "s", "--from-literal=k=v")
 	const volumes = "secret: {secretName: s}}, {name: m, emptyDir: {medium: Memory}}, {name: i, image: {reference: busybox, pullPolicy: IfNotPresent}"
-	k.In(sleeper("long", volumes)+strings.NewReplacer(`"1000"`, `"0"`, "spec:", "spec:\n  restartPolicy: Never").Replace(sleeper("short", volumes))).Must(t, "apply", "-f", "-")
+	mountImage := func(pod string) string {
+		return strings.ReplaceAll(pod, "mountPath: /v}", "mountPath: /v}, {name: i, mountPath: /i}")
+	}
+	k.In(mountImage(sleeper("long", volumes)+strings.NewReplacer(`"1000"`, `"0"`, "spec:", "spec:\n  restartPolicy: Never").Replace(sleeper("short", volumes)))).Must(t, "apply", "-f", "-")
 	k.Must(t, "wait", "--for=condition=Ready", "pod/long", "--timeout=60s")
 	k.Must(t, "wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/short", "--timeout=60s")
 	var pods corev1.PodList
@@ -483,6 +486,7 @@ func TestMountsEndWithTheirPod(t *testing.T) {
 	}
 	l.Do(t, "kill-agent", node)
 	k.Must(t, "delete", "pod", "long", "--wait=false")
+	l.Do(t, "restart", node)
 	k.Must(t, "wait", "--for=delete", "pod/long", "--timeout=60s")
 	kit.Eventually(t, volumeLimit, "nothing is mounted", func() error {
 		if m := mountsOf(t, uid["long"]); len(m) > 0 {
@@ -499,6 +503,17 @@ func TestMountsEndWithTheirPod(t *testing.T) {
 			return fmt.Errorf("it is there: %v", err)
 		})
 	}
+}
+
+// TestImageVolumeWaits: a volume whose image cannot be pulled is shown by the container that mounts it.
+func TestImageVolumeWaits(t *testing.T) {
+	t.Parallel()
+	l, k := space(t)
+	k.In(sleeper("lacks", "image: {reference: busybox:missing}")).Must(t, "apply", "-f", "-")
+	imageWaits(t, k, "lacks", "^ErrImagePull$", `busybox:missing: check the name and the tag`)
+	imageWaits(t, k, "lacks", "^ImagePullBackOff$", `^Back-off pulling image "busybox:missing": ErrImagePull: `)
+	wantEvent(t, l, k, "lacks", "Failed", `Failed to pull image "busybox:missing": `)
+	kit.WantMatch(t, k.Must(t, "get", "pod", "lacks"), `0/1 +(ErrImagePull|ImagePullBackOff) +0`)
 }
 
 // TestImmutableObjects: ST014, ST082.

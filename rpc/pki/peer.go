@@ -12,10 +12,12 @@ import (
 // Role of a peer: what its certificate allows it to be.
 type Role string
 
-// Roles. A process that is both has two identities.
+// Roles. A process that is server and node has two identities. A fleet speaks for simulated nodes, whose names are its own and a
+// number: those of fleet "sim" are sim-1, sim-2 and so on.
 const (
 	RoleServer Role = "server"
 	RoleNode   Role = "node"
+	RoleFleet  Role = "fleet"
 )
 
 // ErrNotPeer says that a certificate of this cluster belongs to nobody who may speak rpc.
@@ -39,8 +41,8 @@ var nameForm = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`)
 
 // Validate checks role and name: a name is lower case letters, digits, '-' and '.', as Kubernetes' node names are.
 func (p Peer) Validate() error {
-	if p.Role != RoleServer && p.Role != RoleNode {
-		return fmt.Errorf("role %q is neither %q nor %q", p.Role, RoleServer, RoleNode)
+	if p.Role != RoleServer && p.Role != RoleNode && p.Role != RoleFleet {
+		return fmt.Errorf("role %q is none of %q, %q and %q", p.Role, RoleServer, RoleNode, RoleFleet)
 	}
 	if len(p.Name) > MaxNameLength || !nameForm.MatchString(p.Name) {
 		return fmt.Errorf("name %q is not made of lower case letters, digits, '-' and '.', up to %d of them", p.Name, MaxNameLength)
@@ -61,7 +63,7 @@ func (p Peer) subject() (user, group string) {
 	if p.Role == RoleNode {
 		return "system:node:" + p.Name, "system:nodes"
 	}
-	return "peapod:server:" + p.Name, "peapod:servers"
+	return "peapod:" + string(p.Role) + ":" + p.Name, "peapod:" + string(p.Role) + "s"
 }
 
 // PeerOf reads the peer's name from a certificate that has already been verified. ErrNotPeer if it has

@@ -2,7 +2,7 @@ package wire
 
 // Methods that an agent calls on a server.
 const (
-	// MethodHeartbeat is a stream: the agent writes a Heartbeat every HeartbeatInterval, the server answers
+	// MethodHeartbeat is a stream (request Heartbeats): the agent writes a Heartbeat every HeartbeatInterval, the server answers
 	// each with a HeartbeatReply. Agents keep one to every server.
 	MethodHeartbeat = "agent.Heartbeat"
 	// MethodRegister announces the node (request Register, reply Registered). Idempotent.
@@ -32,6 +32,12 @@ const MethodNodeHTTP = "node.HTTP"
 
 // Empty is a message without content.
 type Empty struct{}
+
+// Numbers are those of a fleet's nodes from First to Last.
+type Numbers struct{ First, Last int }
+
+// Heartbeats opens a stream of them. Nodes are the fleet's that live; a node's own agent names none.
+type Heartbeats struct{ Nodes []Numbers }
 
 // Heartbeat of an agent. Sequence counts up from 1.
 type Heartbeat struct{ Sequence uint64 }
@@ -66,8 +72,12 @@ type Registered struct {
 }
 
 // WatchRequest asks for objects: the node's own pods, and all nodes, services and endpointslices.
-// Resources are group resources as strings ("pods", "endpointslices.discovery.k8s.io").
-type WatchRequest struct{ Resources []string }
+// Resources are group resources as strings ("pods", "endpointslices.discovery.k8s.io"). A fleet asks for pods only, and for
+// those of its Nodes; it does not hear of its pods' new statuses.
+type WatchRequest struct {
+	Resources []string
+	Nodes     []Numbers
+}
 
 // Event of a watch. First come all objects that exist (EventPut), then one EventSynced for
 // all resources, then changes. A new watch starts over: what is not in it is gone.

@@ -188,12 +188,31 @@ func (r *rollout) scaleShares() {
 		sizes[i] = m.spec() + n
 		left -= n
 	}
+	if len(sizes) > 0 { // what rounding left over
+		sizes[0] = max(0, sizes[0]+left)
+	}
+	r.keepAvailable(active, sizes)
 	for i, m := range active {
-		if i == 0 { // what rounding left over
-			sizes[i] = max(0, sizes[i]+left)
-		}
 		r.scale(m, sizes[i])
 		r.annotateSize(m.edit())
+	}
+}
+
+// keepAvailable moves losses from pods that are needed for the minimum to those that are not available. Bounds in percent shrink with the
+// deployment, so that shares alone could take too much.
+func (r *rollout) keepAvailable(active []*member, sizes []int32) {
+	_, unavailable := r.bounds()
+	missing := r.replicas() - unavailable
+	for i, m := range active {
+		missing -= min(sizes[i], int32(m.available))
+	}
+	for i, m := range active {
+		for k, other := range active {
+			n := min(missing, min(m.spec(), int32(m.available))-sizes[i], sizes[k]-int32(other.available))
+			if n > 0 {
+				sizes[i], sizes[k], missing = sizes[i]+n, sizes[k]-n, missing-n
+			}
+		}
 	}
 }
 

@@ -81,6 +81,9 @@ func (e *Engine) Failed(op ops.Op, row int, o ops.Outcome) {
 		e.failedObject(refOf(op.Resource, op.Object), op.Object)
 	case *ops.Delete:
 		r := ref{op.Resource, op.Namespace, op.Name}
+		if op.Resource == Pods {
+			e.failedPodPut(r)
+		}
 		if known := e.objects[r]; known != nil {
 			e.failedObject(r, known.obj)
 		}
@@ -111,7 +114,9 @@ func (e *Engine) Step(now time.Time) (out []ops.Op, next time.Time) {
 	e.run(areaDeployment, e.syncDeployment)
 	e.run(areaReplicaSet, e.syncReplicaSet)
 	e.run(areaReplicationController, e.syncReplicationController)
+	e.run(areaCronJob, e.syncCronJob)
 	e.run(areaJob, e.syncJob)
+	e.run(areaTracked, e.syncTracked)
 	e.run(areaEphemeral, e.syncEphemeral)
 	e.run(areaVolume, e.syncVolume)
 	e.run(areaClaim, e.syncClaim)
@@ -143,6 +148,7 @@ var (
 	ReplicationControllers = core("replicationcontrollers")
 	ReplicaSets            = schema.GroupResource{Group: "apps", Resource: "replicasets"}
 	Deployments            = schema.GroupResource{Group: "apps", Resource: "deployments"}
+	CronJobs               = schema.GroupResource{Group: "batch", Resource: "cronjobs"}
 	Jobs                   = schema.GroupResource{Group: "batch", Resource: "jobs"}
 	EndpointSlices         = schema.GroupResource{Group: "discovery.k8s.io", Resource: "endpointslices"}
 	IPAddresses            = schema.GroupResource{Group: "networking.k8s.io", Resource: "ipaddresses"}

@@ -22,7 +22,9 @@ const (
 	areaDeployment
 	areaReplicaSet
 	areaReplicationController
+	areaCronJob
 	areaJob
+	areaTracked   // a pod that a job counts: ns, name
 	areaEphemeral // a pod that wants claims of its own: ns, name
 	areaVolume
 	areaClaim

@@ -34,6 +34,14 @@ const (
 	// addresses from it.
 	rangePause = 2 * time.Second
 
+	// jobPodsPerStepMax is how many pods of one job a step starts or takes away, where each is written by itself, and uncountedPodsMax
+	// how many ended ones its status names at once.
+	jobPodsPerStepMax = 500
+	uncountedPodsMax  = 500
+
+	// generatedPrefixMax is how much of a name stands before the suffix, so that the whole is a host name.
+	generatedPrefixMax = 63 - suffixLength
+
 	// suffixLength is that of generated names.
 	suffixLength = 5
 )

@@ -303,6 +303,7 @@ func (e *Engine) noticed(old, o *object) {
 		e.noticedSlice(old, o)
 	case ReplicaSets, ReplicationControllers, Jobs:
 		e.noticedWorkload(old, o)
+		e.markCronJob(any)
 	case ConfigMaps, Accounts:
 		if o == nil {
 			e.mark(key{area: areaNamespace, name: any.ns})
@@ -348,6 +349,8 @@ func (e *Engine) markObject(o *object) {
 		e.mark(key{area: areaReplicationController, ns: o.ns, name: o.name})
 	case Jobs:
 		e.mark(key{area: areaJob, ns: o.ns, name: o.name})
+	case CronJobs:
+		e.mark(key{area: areaCronJob, ns: o.ns, name: o.name})
 	case Nodes:
 		e.mark(key{area: areaNode, name: o.name})
 	case Services, Endpoints:
@@ -387,6 +390,11 @@ func (e *Engine) failedObject(r ref, o runtime.Object) {
 		k = key{area: areaReplicationController, ns: r.ns, name: r.name}
 	case Jobs:
 		k = key{area: areaJob, ns: r.ns, name: r.name}
+		if w := metav1.GetControllerOf(mustMeta(o)); w != nil {
+			e.retry(key{area: areaCronJob, ns: r.ns, name: w.Name}, e.now)
+		}
+	case CronJobs:
+		k = key{area: areaCronJob, ns: r.ns, name: r.name}
 	case Nodes:
 		k = key{area: areaNode, name: r.name}
 		e.giveBackCIDR(o)

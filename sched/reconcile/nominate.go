@@ -117,7 +117,7 @@ func (e *Engine) waitsForVictims(p *pod) bool {
 
 // reserve keeps room for a nominated pod.
 func (e *Engine) reserve(p *pod) {
-	e.table.AddPod(p.rec.UID, e.nominated[p.rec.UID], p.rec.Template)
+	e.table.AddPod(p.rec.UID, e.nominated[p.rec.UID], p.rec.Template, p.rec.Status)
 }
 
 // rememberNomination reads what an earlier leader has decided for the pod.

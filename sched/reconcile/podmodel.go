@@ -138,6 +138,9 @@ func (e *Engine) changePod(p *pod, rec *api.PodRecord) {
 	if old.Terminal() != rec.Terminal() {
 		e.userEnded(p)
 	}
+	if p.rec.Spec().RestartPolicy == corev1.RestartPolicyOnFailure { // a job counts how often its containers start again
+		e.flocksOf(p, e.flockChanged)
+	}
 	if old.Deleting() != rec.Deleting() || old.Phase() != rec.Phase() {
 		e.noticedPod(p)
 	}
@@ -150,7 +153,9 @@ func (e *Engine) changePod(p *pod, rec *api.PodRecord) {
 func (e *Engine) accountPod(p *pod) {
 	e.countInGang(p)
 	if p.rec.Node != "" && !p.rec.Terminal() {
-		e.table.AddPod(p.rec.UID, p.rec.Node, p.rec.Template)
+		if e.table.AddPod(p.rec.UID, p.rec.Node, p.rec.Template, p.rec.Status) {
+			e.roomFreed = true
+		}
 		if p.rec.Deleting() && e.table.Leaving(p.rec.UID) {
 			e.neighboursChanged()
 		}
@@ -167,6 +172,9 @@ func (e *Engine) accountPod(p *pod) {
 
 // noticedPod marks the namespace, the garbage collector and the node where they wait for pods.
 func (e *Engine) noticedPod(p *pod) {
+	if tracks(p) {
+		e.mark(trackedKey(p))
+	}
 	if e.terminating(p.ns()) {
 		e.mark(key{area: areaNamespace, name: p.ns()})
 	}
@@ -271,6 +279,11 @@ func (e *Engine) noticedWorkload(old, o *object) {
 	if o == nil {
 		if f := e.flocks[old.meta.GetUID()]; f != nil {
 			f.known, f.selector = false, nil
+			for _, p := range f.pods {
+				if tracks(p) {
+					e.mark(trackedKey(p))
+				}
+			}
 			if len(f.pods) == 0 {
 				delete(e.flocks, f.uid)
 			}
@@ -327,9 +340,15 @@ func (e *Engine) orphanAppeared(p *pod) {
 // workloadAreas are the kinds that control pods, and who looks after them.
 var workloadAreas = map[schema.GroupResource]area{ReplicaSets: areaReplicaSet, ReplicationControllers: areaReplicationController, Jobs: areaJob}
 
+// overdue says whether only finalizers keep a pod that is being deleted: to delete it once more changes nothing, and nobody would hear
+// of it.
+func (e *Engine) overdue(p *pod) bool {
+	return len(p.rec.Template.Pod.Finalizers) > 0 && (p.rec.DeletionGrace == 0 || p.rec.DeletionTime <= e.now.Unix())
+}
+
 // doomPod decides that the pod is deleted. grace -1 is the pod's own.
 func (e *Engine) doomPod(p *pod, grace int64) {
-	if p.doom == gone || p.doom == leaving && grace != 0 || p.rec.Deleting() && grace != 0 {
+	if p.doom == gone || p.doom == leaving && grace != 0 || p.rec.Deleting() && (grace != 0 || e.overdue(p)) {
 		return
 	}
 	if e.written[ref{Pods, p.ns(), p.name()}] {
@@ -349,9 +368,6 @@ func (e *Engine) failedDelete(row *ops.DeleteRow) {
 	if p == nil {
 		return
 	}
-	p.doom = stays
-	e.recount(p)
-	e.memberChanged(p)
 	e.failedPodPut(ref{Pods, row.Namespace, row.Name})
 }
 
@@ -361,7 +377,15 @@ func (e *Engine) failedPodPut(r ref) {
 	if p == nil {
 		return
 	}
+	if p.doom != stays {
+		p.doom = stays
+		e.recount(p)
+		e.memberChanged(p)
+	}
 	e.retry(key{area: areaItem, resource: r.gr.String(), ns: r.ns, name: r.name}, e.now)
+	if tracks(p) {
+		e.retry(trackedKey(p), e.now)
+	}
 	if p.rec.Node == "" { // it may have been a binding
 		e.table.RemovePod(p.rec.UID)
 		e.accountPod(p)

@@ -121,7 +121,7 @@ func (w *world) checkEnded() {
 func play(t *rapid.T, w *world) {
 	w.addService("web", "web")
 	d := testDeployment("web", int32(rapid.IntRange(0, 8).Draw(t, "replicas")))
-	surge, unavailable := intstr.FromInt32(rapid.Int32Range(0, 3).Draw(t, "surge")), intstr.FromInt32(rapid.Int32Range(0, 3).Draw(t, "unavailable"))
+	surge, unavailable := drawBound(t, "surge"), drawBound(t, "unavailable")
 	d.Spec.Strategy.RollingUpdate = &appsv1.RollingUpdateDeployment{MaxSurge: &surge, MaxUnavailable: &unavailable}
 	if rapid.Bool().Draw(t, "recreate") && rapid.Bool().Draw(t, "really") {
 		d.Spec.Strategy = appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType}
@@ -133,12 +133,20 @@ func play(t *rapid.T, w *world) {
 		if rapid.Bool().Draw(t, "settle") {
 			w.settle()
 			w.checkCapacity()
+			w.checkSurge("web", (&rollout{d: w.deployment("web")}).mostPods())
 		}
 		if rapid.Bool().Draw(t, "work") {
 			w.work()
 		}
 		w.now = w.now.Add(time.Duration(rapid.IntRange(0, 3).Draw(t, "seconds")) * time.Second)
 	}
+}
+
+func drawBound(t *rapid.T, name string) intstr.IntOrString {
+	if rapid.Bool().Draw(t, name+" in percent") {
+		return intstr.FromString(fmt.Sprintf("%d%%", rapid.IntRange(0, 100).Draw(t, name)))
+	}
+	return intstr.FromInt32(rapid.Int32Range(0, 3).Draw(t, name))
 }
 
 func act(t *rapid.T, w *world, i int) {

@@ -32,7 +32,7 @@ func (e *Engine) syncReplicaSet(k key) {
 	f := e.flock(rs.UID)
 	delete(e.refused, o.ref)
 	if rs.DeletionTimestamp == nil && !e.terminating(rs.Namespace) {
-		w := workload{o.ref, rs, appsv1.SchemeGroupVersion.WithKind("ReplicaSet"), "replicaset-controller"}
+		w := workload{ref: o.ref, obj: rs, gvk: appsv1.SchemeGroupVersion.WithKind("ReplicaSet"), component: "replicaset-controller"}
 		if e.adopt(w, f) || e.release(f) || e.scalePods(w, f, rs) {
 			return
 		}
@@ -50,6 +50,8 @@ type workload struct {
 	gvk schema.GroupVersionKind
 	// component signs events.
 	component string
+	// prefix begins the names of pods; "" is the name of the workload and a dash.
+	prefix string
 }
 
 // adopt takes the orphans that the selector matches. It reports whether it did anything.
@@ -88,6 +90,12 @@ func (e *Engine) ownPod(p *pod, owners []metav1.OwnerReference) bool {
 	}
 	np := p.rec.Pod()
 	np.OwnerReferences = owners
+	switch w := controllerOf(np); {
+	case w == nil || w.Kind != jobKind.Kind:
+		np.Finalizers = withoutTracking(np.Finalizers)
+	case !p.rec.Terminal() && !p.rec.Deleting(): // one that has ended is counted already, or will be
+		np.Finalizers = withTracking(np.Finalizers)
+	}
 	e.put(Pods, np, p.rec.Revision)
 	return true
 }
@@ -113,14 +121,26 @@ func replicas(n *int32) int32 {
 
 // createPods plans n new pods, placed already where a node will take them.
 func (e *Engine) createPods(w workload, t *corev1.PodTemplateSpec, n int) bool {
+	made, ok := e.planPods(w, t, n)
+	e.saidCreated(w, made)
+	return ok
+}
+
+// madePod is a pod that was planned.
+type madePod struct {
+	name, node string
+	uid        types.UID
+}
+
+func (e *Engine) planPods(w workload, t *corev1.PodTemplateSpec, n int) (made []madePod, ok bool) {
 	p := e.podOf(w, t)
 	if !e.prepare(w, p) {
-		return false
+		return nil, false
 	}
 	template, err := api.NewPodTemplate(p)
 	if err != nil {
 		e.event(w.obj, w.gvk, corev1.EventTypeWarning, "FailedCreate", w.component, "Error creating: "+err.Error())
-		return false
+		return nil, false
 	}
 	rows := e.newRows(w.ns, template.Pod.GenerateName, n)
 	e.placeRows(template, rows)
@@ -129,8 +149,10 @@ func (e *Engine) createPods(w workload, t *corev1.PodTemplateSpec, n int) bool {
 			e.plans = append(e.plans, &ops.PlanPods{Template: g.pod, Created: e.now.Unix(), Rows: part})
 		}
 	}
-	e.saidCreated(w, template, rows)
-	return true
+	for _, r := range rows {
+		made = append(made, madePod{template.Pod.GenerateName + r.Suffix, r.Node, r.UID})
+	}
+	return made, true
 }
 
 // newRows names n pods with names that are free.
@@ -167,7 +189,7 @@ func (e *Engine) placeRows(template *api.PodTemplate, rows []ops.PlanRow) {
 func (e *Engine) podOf(w workload, t *corev1.PodTemplateSpec) *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			GenerateName:    w.name + "-",
+			GenerateName:    podPrefix(w),
 			Namespace:       w.ns,
 			Labels:          t.Labels,
 			Annotations:     t.Annotations,
@@ -176,6 +198,12 @@ func (e *Engine) podOf(w workload, t *corev1.PodTemplateSpec) *corev1.Pod {
 		},
 		Spec: t.Spec,
 	}
+}
+
+// podPrefix is what the names of the workload's pods begin with.
+func podPrefix(w workload) string {
+	prefix := cmp.Or(w.prefix, w.name+"-")
+	return prefix[:min(len(prefix), generatedPrefixMax)]
 }
 
 // prepare does to a pod what admission would have done. Without its account it must wait; the account's coming marks the workload, as
@@ -203,17 +231,16 @@ func (e *Engine) prepare(w workload, p *corev1.Pod) bool {
 }
 
 // saidCreated writes the events of a batch: one a pod for few, one in all for many.
-func (e *Engine) saidCreated(w workload, t *api.PodTemplate, rows []ops.PlanRow) {
-	if len(rows) > eventsPerStepMax {
-		e.event(w.obj, w.gvk, corev1.EventTypeNormal, "SuccessfulCreate", w.component, fmt.Sprintf("Created %d pods", len(rows)))
+func (e *Engine) saidCreated(w workload, made []madePod) {
+	if len(made) > eventsPerStepMax {
+		e.event(w.obj, w.gvk, corev1.EventTypeNormal, "SuccessfulCreate", w.component, fmt.Sprintf("Created %d pods", len(made)))
 		return
 	}
-	for _, r := range rows {
-		name := t.Pod.GenerateName + r.Suffix
-		e.event(w.obj, w.gvk, corev1.EventTypeNormal, "SuccessfulCreate", w.component, "Created pod: "+name)
-		if r.Node != "" {
-			e.podEvent(w.ns, name, r.UID, corev1.EventTypeNormal, "Scheduled",
-				fmt.Sprintf("Successfully assigned %s/%s to %s", w.ns, name, r.Node))
+	for _, p := range made {
+		e.event(w.obj, w.gvk, corev1.EventTypeNormal, "SuccessfulCreate", w.component, "Created pod: "+p.name)
+		if p.node != "" {
+			e.podEvent(w.ns, p.name, p.uid, corev1.EventTypeNormal, "Scheduled",
+				fmt.Sprintf("Successfully assigned %s/%s to %s", w.ns, p.name, p.node))
 		}
 	}
 }
@@ -221,24 +248,29 @@ func (e *Engine) saidCreated(w workload, t *api.PodTemplate, rows []ops.PlanRow)
 // deleteSurplus deletes the n pods that are missed least.
 func (e *Engine) deleteSurplus(w workload, f *flock, n int) {
 	ranked := e.rankForDeletion(w, f)
-	n = min(n, len(ranked))
-	for _, p := range ranked[:n] {
+	surplus := ranked[:min(n, len(ranked))]
+	for _, p := range surplus {
 		e.doomPod(p, -1)
 	}
-	if n > eventsPerStepMax {
-		e.event(w.obj, w.gvk, corev1.EventTypeNormal, "SuccessfulDelete", w.component, fmt.Sprintf("Deleted %d pods", n))
+	e.saidDeleted(w, surplus)
+}
+
+// saidDeleted is saidCreated's counterpart.
+func (e *Engine) saidDeleted(w workload, pods []*pod) {
+	if len(pods) > eventsPerStepMax {
+		e.event(w.obj, w.gvk, corev1.EventTypeNormal, "SuccessfulDelete", w.component, fmt.Sprintf("Deleted %d pods", len(pods)))
 		return
 	}
-	for _, p := range ranked[:n] {
+	for _, p := range pods {
 		e.event(w.obj, w.gvk, corev1.EventTypeNormal, "SuccessfulDelete", w.component, "Deleted pod: "+p.name())
 	}
 }
 
 // rankForDeletion sorts the active pods, those that go first in front: without a node, pending, not
 // ready, cheaper by annotation, sharing their node with most of their kind, ready for a shorter
-// time, newer.
+// time, restarted more often, newer.
 func (e *Engine) rankForDeletion(w workload, f *flock) []*pod {
-	mates := e.matesByNode(w, f)
+	mates, restarted := e.matesByNode(w, f), map[*pod]int32{}
 	list := make([]*pod, 0, f.active)
 	for _, p := range f.pods {
 		if p.counted.active {
@@ -246,18 +278,41 @@ func (e *Engine) rankForDeletion(w workload, f *flock) []*pod {
 		}
 	}
 	slices.SortFunc(list, func(a, b *pod) int {
+		if c := compareState(a, b, mates); c != 0 {
+			return c
+		}
 		return cmp.Or(
-			compareBool(a.rec.Node != "", b.rec.Node != ""),
-			cmp.Compare(phaseRank(a.rec.Phase()), phaseRank(b.rec.Phase())),
-			compareBool(a.counted.ready, b.counted.ready),
-			cmp.Compare(deletionCost(a), deletionCost(b)),
-			-cmp.Compare(mates[a.rec.Node], mates[b.rec.Node]),
-			-cmp.Compare(a.rec.Status.ReadySince(), b.rec.Status.ReadySince()),
+			-cmp.Compare(mostRestarts(a, restarted), mostRestarts(b, restarted)),
 			-cmp.Compare(a.rec.Created, b.rec.Created),
 			strings.Compare(a.name(), b.name()),
 		)
 	})
 	return list
+}
+
+func compareState(a, b *pod, mates map[string]int) int {
+	return cmp.Or(
+		compareBool(a.rec.Node != "", b.rec.Node != ""),
+		cmp.Compare(phaseRank(a.rec.Phase()), phaseRank(b.rec.Phase())),
+		compareBool(a.counted.ready, b.counted.ready),
+		cmp.Compare(deletionCost(a), deletionCost(b)),
+		-cmp.Compare(mates[a.rec.Node], mates[b.rec.Node]),
+		-cmp.Compare(a.rec.Status.ReadySince(), b.rec.Status.ReadySince()),
+	)
+}
+
+// mostRestarts is how often the pod's most troubled container was started again. It is asked only between pods that are equal in all
+// that costs less to find out.
+func mostRestarts(p *pod, known map[*pod]int32) int32 {
+	n, ok := known[p]
+	if !ok {
+		s := p.rec.DecodeStatus()
+		for i := range s.ContainerStatuses {
+			n = max(n, s.ContainerStatuses[i].RestartCount)
+		}
+		known[p] = n
+	}
+	return n
 }
 
 func compareBool(a, b bool) int {

@@ -3,6 +3,7 @@ package reconcile
 import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -18,7 +19,7 @@ func (e *Engine) syncReplicationController(k key) {
 	f := e.flock(rc.UID)
 	delete(e.refused, o.ref)
 	if rc.DeletionTimestamp == nil && !e.terminating(rc.Namespace) {
-		w := workload{o.ref, rc, corev1.SchemeGroupVersion.WithKind("ReplicationController"), "replication-controller"}
+		w := workload{ref: o.ref, obj: rc, gvk: corev1.SchemeGroupVersion.WithKind("ReplicationController"), component: "replication-controller"}
 		if e.adopt(w, f) || e.release(f) || e.scalePods(w, f, rs) {
 			return
 		}
@@ -27,16 +28,15 @@ func (e *Engine) syncReplicationController(k key) {
 	if !next.IsZero() {
 		e.wake(k, next)
 	}
-	was := rc.Status
-	if status.Replicas == was.Replicas && status.FullyLabeledReplicas == was.FullyLabeledReplicas && status.ReadyReplicas == was.ReadyReplicas &&
-		status.AvailableReplicas == was.AvailableReplicas && status.ObservedGeneration == was.ObservedGeneration {
-		return
-	}
 	out := *rc
-	out.Status.Replicas, out.Status.FullyLabeledReplicas = status.Replicas, status.FullyLabeledReplicas
-	out.Status.ReadyReplicas, out.Status.AvailableReplicas = status.ReadyReplicas, status.AvailableReplicas
-	out.Status.ObservedGeneration = status.ObservedGeneration
-	e.put(ReplicationControllers, &out, o.rev)
+	out.Status = corev1.ReplicationControllerStatus{
+		Replicas: status.Replicas, FullyLabeledReplicas: status.FullyLabeledReplicas, ReadyReplicas: status.ReadyReplicas,
+		AvailableReplicas: status.AvailableReplicas, ObservedGeneration: status.ObservedGeneration,
+		Conditions: asOlder(e.replicaFailure(o, rs.Status.Conditions)),
+	}
+	if !equality.Semantic.DeepEqual(&out.Status, &rc.Status) {
+		e.put(ReplicationControllers, &out, o.rev)
+	}
 }
 
 // asReplicaSet says what the controller wants in the words of the newer kind.
@@ -46,5 +46,18 @@ func asReplicaSet(rc *corev1.ReplicationController) *appsv1.ReplicaSet {
 	if rc.Spec.Template != nil {
 		rs.Spec.Template = *rc.Spec.Template
 	}
+	for _, c := range rc.Status.Conditions {
+		rs.Status.Conditions = append(rs.Status.Conditions, appsv1.ReplicaSetCondition{Type: appsv1.ReplicaSetConditionType(c.Type), Status: c.Status,
+			LastTransitionTime: c.LastTransitionTime, Reason: c.Reason, Message: c.Message})
+	}
 	return rs
+}
+
+// asOlder says conditions in the words of the older kind.
+func asOlder(list []appsv1.ReplicaSetCondition) (out []corev1.ReplicationControllerCondition) {
+	for _, c := range list {
+		out = append(out, corev1.ReplicationControllerCondition{Type: corev1.ReplicationControllerConditionType(c.Type), Status: c.Status,
+			LastTransitionTime: c.LastTransitionTime, Reason: c.Reason, Message: c.Message})
+	}
+	return out
 }

@@ -241,6 +241,9 @@ func (w *world) deletePod(now int64, r ops.DeleteRow) ops.Outcome {
 		w.putRecord(old, nil)
 		return ops.Applied
 	}
+	if old.Deleting() && old.DeletionTime <= now+grace {
+		return ops.Applied // it goes that soon already, and nobody hears of it
+	}
 	return w.changePod(r.Namespace, r.Name, r.UID, func(rec *api.PodRecord) ops.Outcome {
 		rec.DeletionTime, rec.DeletionGrace = now+grace, grace
 		return ops.Applied
@@ -276,6 +279,14 @@ func (w *world) work() (did bool) {
 		rec := w.pods[k]
 		switch {
 		case rec.Node == "" || w.dead[rec.Node]:
+		case rec.Deleting() && len(rec.Template.Pod.Finalizers) > 0: // it ends, and stays for whoever wants it to
+			if !rec.Terminal() {
+				next := *rec
+				b, _ := (&corev1.PodStatus{Phase: corev1.PodFailed}).Marshal()
+				_ = next.SetStatus(b)
+				w.putRecord(rec, &next)
+				did = true
+			}
 		case rec.Deleting():
 			w.putRecord(rec, nil)
 			did = true

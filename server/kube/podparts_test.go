@@ -26,6 +26,11 @@ func TestWire6EphemeralContainers(t *testing.T) {
 	if err != nil || len(got.Spec.EphemeralContainers) != 1 || got.Spec.NodeName != "" || got.Generation != made.Generation+1 {
 		t.Fatalf("%+v, %v", got.Spec, err)
 	}
+	ports := []byte(`{"spec":{"ephemeralContainers":[{"name":"serves","image":"i","ports":[{"containerPort":80,"hostPort":80}]}]}}`)
+	if _, err := pods.Patch(ctx, "p", types.StrategicMergePatchType, ports, metav1.PatchOptions{}, "ephemeralcontainers"); !apierrors.IsInvalid(err) ||
+		!strings.Contains(err.Error(), "ports: Forbidden: cannot be set for an Ephemeral Container") {
+		t.Errorf("one with a port of the node: %v", err)
+	}
 	got.Spec.EphemeralContainers[0].Image = "other"
 	if _, err := pods.UpdateEphemeralContainers(ctx, "p", got, metav1.UpdateOptions{}); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "may not be changed") {
 		t.Errorf("changing one: %v", err)

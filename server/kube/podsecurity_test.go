@@ -94,6 +94,9 @@ func TestPodsKeepTheirNamespacesSecurity(t *testing.T) {
 	if err := create(good); err != nil {
 		t.Error(err)
 	}
+	_, err := client.CoreV1().Pods("strict").Patch(ctx, "p", types.StrategicMergePatchType,
+		[]byte(`{"spec":{"ephemeralContainers":[{"name":"look","image":"i"}]}}`), metav1.PatchOptions{}, "ephemeralcontainers")
+	forbids(t, err, `violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false (container "look" must set`)
 }
 
 func TestWhatPodsAreMadeFromIsOnlyTold(t *testing.T) {

@@ -25,9 +25,10 @@ type AttachFunc func(ctx context.Context, podUID, netns string) (netip.Addr, err
 
 // settings are what of the runtime's configuration we need to know.
 type settings struct {
-	bin, conf    string // where it looks for network plugins, and for what says which to use
-	sandboxImage string // of which it makes sandboxes; "" is not known
-	recurses     bool   // it can make the mounts below a read-only mount read-only too
+	bin, conf    string   // where it looks for network plugins, and for what says which to use
+	sandboxImage string   // of which it makes sandboxes; "" is not known
+	handlers     []string // of pods, beside the default; older runtimes do not tell
+	recurses     bool     // it can make the mounts below a read-only mount read-only too
 }
 
 // defaults are the directories that CRI-O and containerd use unless told otherwise.
@@ -54,6 +55,8 @@ func (e *Executor) openNetwork(ctx context.Context) error {
 	for _, h := range r.RuntimeHandlers {
 		if h.Name == "" { // the default
 			told.recurses = h.Features.GetRecursiveReadOnlyMounts()
+		} else {
+			told.handlers = append(told.handlers, h.Name)
 		}
 	}
 	e.told = told

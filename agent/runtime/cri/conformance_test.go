@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/peapod-sh/peapod/agent/runtime/runtimetest"
+	"github.com/peapod-sh/peapod/agent/runtime/runtimetest/containerd"
 )
 
 func TestConformance(t *testing.T) {
@@ -12,7 +13,7 @@ func TestConformance(t *testing.T) {
 		return runtimetest.Subject{
 			Open:      func(t *testing.T) runtimetest.Executor { return n.open(t) },
 			Spec:      n.spec,
-			Processes: true, Reopens: true,
+			Processes: true, Reopens: true, Handler: containerd.Handler,
 		}
 	})
 }

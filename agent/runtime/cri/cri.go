@@ -142,6 +142,9 @@ const greetPause = 200 * time.Millisecond
 // Version names the runtime as a Node object does: containerd://1.6.20.
 func (e *Executor) Version() string { return e.version }
 
+// Handlers of pods that the runtime tells of, beside its default. It may have others: older ones tell of none.
+func (e *Executor) Handlers() []string { return e.told.handlers }
+
 // CanRecurseReadOnly says whether mounts below a read-only mount can be made read-only too.
 func (e *Executor) CanRecurseReadOnly() bool { return e.told.recurses }
 

@@ -108,7 +108,7 @@ func TestWithContainerd(t *testing.T) {
 func testContainer(t *testing.T, n *node) {
 	e := n.open(t)
 	list(t, e)
-	file := filepath.Join(n.d.dir, "mounted")
+	file := filepath.Join(n.d.Dir, "mounted")
 	if err := os.WriteFile(file, []byte("content\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -312,7 +312,7 @@ func testImages(t *testing.T, n *node) {
 	if err != nil || !strings.Contains(fmt.Sprint(used), testImage) {
 		t.Errorf("in use are %v, %v: the sandboxes' image is missing", used, err)
 	}
-	if dir, err := e.Images().Dir(t.Context()); err != nil || !strings.HasPrefix(dir, n.d.dir) {
+	if dir, err := e.Images().Dir(t.Context()); err != nil || !strings.HasPrefix(dir, n.d.Dir) {
 		t.Errorf("images are in %s, %v", dir, err)
 	}
 	if !strings.HasPrefix(e.Version(), "containerd://1.") && !strings.HasPrefix(e.Version(), "containerd://v") && !strings.HasPrefix(e.Version(), "containerd://2.") {
@@ -349,11 +349,11 @@ func testRuntimeDies(t *testing.T, n *node) {
 	list(t, e)
 	c := n.start(t, e, n.spec("pod-d", "dies", forever))
 	stays := n.start(t, e, n.spec("pod-d", "stays", forever))
-	n.d.kill()
+	n.d.Kill()
 	if err := syscall.Kill(c.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	n.d.start(t)
+	serve(t, n.d)
 	if x := exit(t, e); x.ID != "dies" || x.ExitCode != 137 {
 		t.Errorf("killed while the runtime was away, it ended as %+v", x)
 	}

@@ -111,7 +111,7 @@ func (e *Executor) makeSandbox(ctx context.Context, p *pod, spec runtime.Sandbox
 	}
 	call, cancel := unbroken(ctx)
 	defer cancel()
-	r, err := e.runtime.RunPodSandbox(call, &cri.RunPodSandboxRequest{Config: cfg})
+	r, err := e.runtime.RunPodSandbox(call, &cri.RunPodSandboxRequest{Config: cfg, RuntimeHandler: spec.Handler})
 	if err != nil {
 		return errors.Join(err, e.unmake(ctx, p, spec.PodUID))
 	}

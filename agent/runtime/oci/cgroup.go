@@ -3,11 +3,16 @@ package oci
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"sort"
+	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/opencontainers/cgroups"
 	devices "github.com/opencontainers/cgroups/devices/config"
@@ -84,6 +89,11 @@ func (l cgroupLayout) roots() ([]string, error) {
 	if l.unified {
 		return []string{"/sys/fs/cgroup"}, nil
 	}
+	return hierarchies()
+}
+
+// hierarchies are the mount points of v1's, found once: a node does not mount others while pods run, and its table of mounts is long.
+var hierarchies = sync.OnceValues(func() ([]string, error) {
 	mounts, err := cgroups.GetCgroupMounts(true)
 	if err != nil {
 		return nil, fmt.Errorf("reading the cgroup mounts: %w", err)
@@ -95,13 +105,8 @@ func (l cgroupLayout) roots() ([]string, error) {
 	if cgroups.IsCgroup2HybridMode() {
 		seen["/sys/fs/cgroup/unified"] = true
 	}
-	out := make([]string, 0, len(seen))
-	for m := range seen {
-		out = append(out, m)
-	}
-	sort.Strings(out)
-	return out, nil
-}
+	return slices.Sorted(maps.Keys(seen)), nil
+})
 
 // remove deletes a cgroup and those below it, in every hierarchy.
 func (l cgroupLayout) remove(name string) error {
@@ -124,24 +129,66 @@ func (l cgroupLayout) members(name string) ([]int, error) {
 	if err != nil {
 		return nil, err
 	}
-	seen := map[int]bool{}
 	var pids []int
 	for _, r := range roots {
-		list, err := cgroups.GetAllPids(filepath.Join(r, name))
-		if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ENODEV) {
+		list, err := pidsBelow(filepath.Join(r, name))
+		if err != nil {
 			return nil, fmt.Errorf("listing the processes of cgroup %s: %w", name, err)
 		}
-		for _, p := range list {
-			if !seen[p] {
-				seen[p] = true
-				pids = append(pids, p)
-			}
+		pids = append(pids, list...)
+	}
+	slices.Sort(pids)
+	return slices.Compact(pids), nil
+}
+
+// pidsBelow lists the processes of a cgroup's directory and of all below it. One that is gone has none.
+func pidsBelow(dir string) ([]int, error) {
+	pids, err := cgroupPids(dir)
+	if err != nil {
+		return nil, err
+	}
+	var st unix.Stat_t
+	// A directory of the kernel's has two links and one for each directory in it: reading the names in it, of files mostly, costs more.
+	if err := unix.Lstat(dir, &st); err != nil || st.Nlink == 2 {
+		return pids, nil
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil && !isGone(err) {
+		return nil, err
+	}
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
+		below, err := pidsBelow(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return nil, err
+		}
+		pids = append(pids, below...)
+	}
+	return pids, nil
+}
+
+func cgroupPids(dir string) ([]int, error) {
+	b, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+	if err != nil && !isGone(err) {
+		return nil, err
+	}
+	var pids []int
+	for field := range strings.FieldsSeq(string(b)) {
+		if pid, err := strconv.Atoi(field); err == nil && pid > 0 {
+			pids = append(pids, pid)
 		}
 	}
 	return pids, nil
 }
 
-// killAll sends SIGKILL to every process of a cgroup until none is left that could have forked.
+// isGone is how reading tells that a cgroup is not there, or has just been removed. A threaded one has its processes listed above it.
+func isGone(err error) bool {
+	return errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EOPNOTSUPP)
+}
+
+// killAll sends SIGKILL to every process of a cgroup until none is left that could have forked. Most often it returns when they are gone.
 func (l cgroupLayout) killAll(name string) error {
 	if l.unified {
 		f := filepath.Join("/sys/fs/cgroup", name, "cgroup.kill")
@@ -149,15 +196,22 @@ func (l cgroupLayout) killAll(name string) error {
 			return nil
 		}
 	}
-	for range 16 { // each round kills all, so that a fork bomb needs luck in all of them
+	killed := map[int]bool{}
+	for range killRounds {
 		pids, err := l.members(name)
 		if err != nil || len(pids) == 0 {
 			return err
+		}
+		// Who has been killed is listed for a moment more, but forks no more.
+		pids = slices.DeleteFunc(pids, func(pid int) bool { return killed[pid] })
+		if len(pids) == 0 {
+			time.Sleep(killPause)
 		}
 		for _, p := range pids {
 			if err := unix.Kill(p, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
 				return fmt.Errorf("killing process %d: %w", p, err)
 			}
+			killed[p] = true
 		}
 	}
 	return nil
@@ -199,21 +253,23 @@ func counter(text, name string) int {
 	return 0
 }
 
-// execCgroups tells where a command must be put to be in the container's cgroups: a v2 directory to be
-// cloned into, or cgroup.procs files to write.
-func execCgroups(paths map[string]string, unified bool) (into string, procs []string) {
-	if unified {
-		return paths[""], nil
-	}
+// execCgroups tells where a command must be put to be in the container's cgroups: the v2 directory that it is cloned into,
+// and the v1 hierarchies' tasks files, in which it writes itself. A thread that moves itself through tasks does not stop all
+// others of the machine from forking and ending meanwhile, as one does through cgroup.procs.
+func execCgroups(paths map[string]string) (into string, tasks []string) {
 	seen := map[string]bool{}
-	for _, dir := range paths {
-		if dir != "" && !seen[dir] {
+	for name, dir := range paths {
+		switch {
+		case dir == "" || seen[dir]:
+		case name == "":
+			into = dir
+		default:
 			seen[dir] = true
-			procs = append(procs, filepath.Join(dir, "cgroup.procs"))
+			tasks = append(tasks, filepath.Join(dir, "tasks"))
 		}
 	}
-	sort.Strings(procs)
-	return "", procs
+	sort.Strings(tasks)
+	return into, tasks
 }
 
 func exists(p string) bool {

@@ -12,7 +12,7 @@ func TestConformance(t *testing.T) {
 		return runtimetest.Subject{
 			Open:      func(t *testing.T) runtimetest.Executor { return n.open() },
 			Spec:      n.spec,
-			Processes: true, Reopens: true, OwnUsers: true,
+			Processes: true, Reopens: true, OwnUsers: true, Handler: Handlers[0],
 		}
 	})
 }

@@ -190,7 +190,11 @@ func (e *Executor) makeContainer(p *pod, spec runtime.ContainerSpec) (*container
 func (e *Executor) mountRootfs(c *container, pause int) error {
 	r := &c.record
 	if r.UserBase == 0 {
-		return mountRootfs(e.containerDir(c.id), e.rootfs(r), r.Spec.Layers)
+		layers := r.Spec.Layers
+		if points := e.mountPointsLayer(r.Spec.Mounts); points != "" && len(layers) > 0 && len(layers) < layersMax {
+			layers = append([]string{points}, layers...)
+		}
+		return mountRootfs(e.containerDir(c.id), e.rootfs(r), layers)
 	}
 	return mountMappedRootfs(e.containerDir(c.id), e.rootfs(r), r.Spec.Layers, pause, r.UserBase)
 }
@@ -254,6 +258,11 @@ func (e *Executor) prepare(c *container, f frame) error {
 	}
 	if err := e.openInit(c, lc); err != nil {
 		return err
+	}
+	if e.cgroups.mountsCgroups(spec, f) {
+		if err := e.cgroups.mountCgroups(c.cgroup, c.record.Init.PID, spec.Privileged); err != nil {
+			return err
+		}
 	}
 	if err := io.handOver(); err != nil {
 		return err

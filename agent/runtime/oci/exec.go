@@ -32,26 +32,56 @@ func (e *Executor) Exec(ctx context.Context, id string, spec runtime.ExecSpec) (
 	if !running {
 		return -1, fmt.Errorf("container %s: %w", id, runtime.ErrNotRunning)
 	}
+	if short(spec) {
+		code, err := e.execShort(ctx, c, r, spec)
+		if err != nil {
+			return code, fmt.Errorf("exec in container %s: %w", id, err)
+		}
+		return code, nil
+	}
 	s := &execIO{spec: spec}
 	defer s.closeAll()
 	if err := s.open(r.Init.PID, int(r.UserBase+r.Spec.UID)); err != nil {
 		return -1, fmt.Errorf("preparing an exec in container %s: %w", id, err)
 	}
-	code, err := e.exec(ctx, e.command(r, c.execEnv(), s), s)
+	k := e.command(r, c.execEnv(), spec)
+	k.Stdin, k.Out, k.Err = s.child[0], s.child[1], s.child[2]
+	code, err := e.exec(ctx, k, s)
 	if err != nil {
 		return code, fmt.Errorf("exec in container %s: %w", id, err)
 	}
 	return code, nil
 }
 
-func (e *Executor) command(r containerRecord, env []string, s *execIO) supervisor.Command {
-	into, procs := execCgroups(r.CgroupPaths, e.cgroups.unified)
+// short tells whether a command needs no streams: nothing to read, and one output that may come when it has ended.
+func short(s runtime.ExecSpec) bool {
+	return s.Buffered && !s.TTY && s.Stdin == nil && s.StdinFile == nil && s.StdoutFile == nil && s.StderrFile == nil &&
+		sameWriter(s.Stdout, s.Stderr)
+}
+
+// execShort is what probes use: the supervisor keeps the output, and one answer has it all.
+func (e *Executor) execShort(ctx context.Context, c *container, r containerRecord, spec runtime.ExecSpec) (int, error) {
+	k := e.command(r, c.execEnv(), spec)
+	var code int
+	var output []byte
+	err := e.visor.do(func(v *supervisor.Client) (err error) {
+		code, output, err = v.Run(ctx, k, r.UserBase+r.Spec.UID, runtime.BufferedBytes)
+		return err
+	})
+	if len(output) > 0 {
+		_, _ = spec.Stdout.Write(output) // as with copied streams, who does not want it does not get it
+	}
+	return code, err
+}
+
+func (e *Executor) command(r containerRecord, env []string, spec runtime.ExecSpec) supervisor.Command {
+	into, tasks := execCgroups(r.CgroupPaths)
 	return supervisor.Command{
 		Target: r.Init.PID, OwnUsers: r.UserBase != 0, UID: r.Spec.UID, GID: r.Spec.GID, Groups: r.Spec.AdditionalGIDs,
 		Capabilities: r.CapMask, NoNewPrivs: r.Spec.NoNewPrivileges, OOMScoreAdj: r.Spec.Resources.OOMScoreAdj,
 		Rlimits: execRlimits(), SeccompFile: e.filterFile(&r), AppArmor: r.Spec.AppArmor,
-		TTY: s.spec.TTY, Cwd: r.Spec.Cwd, CgroupV2: into, CgroupProcs: procs,
-		Args: s.spec.Args, Env: env, Stdin: s.child[0], Out: s.child[1], Err: s.child[2],
+		TTY: spec.TTY, Cwd: r.Spec.Cwd, CgroupV2: into, CgroupTasks: tasks,
+		Args: spec.Args, Env: env,
 	}
 }
 

@@ -73,13 +73,15 @@ func (e *Executor) learn(c *container) (exitRecord, bool) {
 	fd, init, paths := c.pidfd, c.record.Init, c.record.CgroupPaths
 	c.mu.Unlock()
 	exit := exitRecord{Code: -1, Finished: time.Now().UTC(), OOMKilled: oomKilled(paths) > 0}
-	st, ok, err := waitPidfd(fd, unix.WNOWAIT)
-	if ok {
-		exit.Code = st.code
-		return exit, true
-	}
-	if err != nil && !errors.Is(err, unix.ECHILD) {
-		e.log.Warn("waiting for a container", "container", c.id, "error", err)
+	if fd >= 0 {
+		st, ok, err := waitPidfd(fd, unix.WNOWAIT)
+		if ok {
+			exit.Code = st.code
+			return exit, true
+		}
+		if err != nil && !errors.Is(err, unix.ECHILD) {
+			e.log.Warn("waiting for a container", "container", c.id, "error", err)
+		}
 	}
 	e.learnFromJournal(&exit, init, fd)
 	return exit, false

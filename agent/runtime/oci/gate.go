@@ -22,18 +22,23 @@ const gateName = "exec.fifo"
 // openGate lets the container's init through, and returns when it has gone through or has ended. On an open gate it does nothing.
 func (e *Executor) openGate(c *container) error {
 	path := filepath.Join(e.runcRoot(), c.id, gateName)
-	f, err := openFile(path, unix.O_RDONLY|unix.O_NONBLOCK)
+	name, err := openFile(path, unix.O_PATH)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("opening the gate of a container: %w", err)
 	}
-	defer f.Close()
-	// The init's write fails if its reader dies between its opening and its writing: the supervisor reads on for us.
-	if err := e.visor.do(func(v *supervisor.Client) error { return v.Hold(gateHold(c.id), f) }); err != nil {
+	defer name.Close()
+	// The init's write fails if its reader dies between its opening and its writing, so the first reader is the supervisor.
+	if err := e.visor.do(func(v *supervisor.Client) error { return v.Hold(gateHold(c.id), name) }); err != nil {
 		return fmt.Errorf("holding the gate of a container open: %w", err)
 	}
+	f, err := openFile(path, unix.O_RDONLY|unix.O_NONBLOCK)
+	if err != nil {
+		return fmt.Errorf("opening the gate of a container: %w", err)
+	}
+	defer f.Close()
 	for {
 		through, err := passes(f)
 		if err != nil {

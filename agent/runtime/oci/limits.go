@@ -11,8 +11,14 @@ const (
 	startsMax = 8
 	// killWait bounds how long RemoveSandbox waits for killed processes to be gone.
 	killWait = 10 * time.Second
+	// killRounds is how often the processes of a cgroup are listed and killed: each round kills all, so that a fork bomb needs luck in all of them.
+	killRounds = 16
+	// killPause is between two looks at processes that have been killed: most need less to be gone.
+	killPause = time.Millisecond
 	// layersMax is overlayfs's own limit.
 	layersMax = 500
+	// mountPointsMax is how many sets of mount points have a layer of their own: a few directories and files each.
+	mountPointsMax = 256
 	// defaultPeriod is the CPU period in microseconds where a quota comes without one.
 	defaultPeriod = 100000
 	// filtersMax is how many compiled seccomp profiles are remembered, each 5 to 15 KB.

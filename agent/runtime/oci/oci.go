@@ -12,6 +12,7 @@ import (
 
 	"github.com/peapod-sh/peapod/agent/runtime"
 	"github.com/peapod-sh/peapod/agent/runtime/ends"
+	"github.com/peapod-sh/peapod/internal/cinit"
 )
 
 var _ runtime.Executor = (*Executor)(nil)
@@ -33,6 +34,7 @@ type Executor struct {
 	watch   *ends.Watcher
 	starts  chan struct{} // a slot for each container being made
 	out     *ends.Outbox
+	init    *os.File // the small program that containers begin as; nil if they begin as this one
 
 	mu         sync.Mutex
 	pods       map[string]*pod             // by uid
@@ -72,6 +74,9 @@ func New(cfg Config) (*Executor, error) {
 }
 
 func (e *Executor) open() (err error) {
+	if e.init, err = cinit.Open(e.cfg.StateDir); err != nil {
+		e.log.Warn("containers start slowly", "err", err)
+	}
 	if e.visor, err = newVisor(e.cfg.SupervisorDir); err != nil {
 		return err
 	}
@@ -99,6 +104,11 @@ func checkConfig(cfg *Config) error {
 			return fmt.Errorf("making the container runtime's state directory: %w", err)
 		}
 	}
+	var err error
+	// A root file system must not be reached by a symbolic link, but a node's data may be.
+	if cfg.StateDir, err = filepath.EvalSymlinks(cfg.StateDir); err != nil {
+		return fmt.Errorf("finding the container runtime's state directory: %w", err)
+	}
 	return nil
 }
 
@@ -118,6 +128,7 @@ func (e *Executor) Close() error {
 	e.out.Close()
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	closeFiles([]*os.File{e.init})
 	for _, c := range e.containers {
 		c.closeFiles()
 	}

@@ -29,12 +29,12 @@ func TestCgroupPaths(t *testing.T) {
 	if got := l.container("u", "c"); got != "/peapod/n1/pods/u/c" {
 		t.Errorf("container in %s", got)
 	}
-	if into, procs := execCgroups(map[string]string{"": "/sys/fs/cgroup/x"}, true); into != "/sys/fs/cgroup/x" || procs != nil {
-		t.Errorf("v2: %q %q", into, procs)
+	if into, tasks := execCgroups(map[string]string{"": "/sys/fs/cgroup/x"}); into != "/sys/fs/cgroup/x" || tasks != nil {
+		t.Errorf("v2: %q %q", into, tasks)
 	}
-	into, procs := execCgroups(map[string]string{"cpu": "/a", "cpuacct": "/a", "memory": "/b"}, false)
-	if into != "" || !slices.Equal(procs, []string{"/a/cgroup.procs", "/b/cgroup.procs"}) {
-		t.Errorf("v1: %q %q", into, procs)
+	into, tasks := execCgroups(map[string]string{"": "/u", "cpu": "/a", "cpuacct": "/a", "memory": "/b", "pids": ""})
+	if into != "/u" || !slices.Equal(tasks, []string{"/a/tasks", "/b/tasks"}) {
+		t.Errorf("both: %q %q", into, tasks)
 	}
 }
 

@@ -27,6 +27,9 @@ func (e *Executor) recover() error {
 	if err := e.recoverContainers(boot); err != nil {
 		return err
 	}
+	if err := e.clearMountPoints(); err != nil {
+		return err
+	}
 	e.visor.mu.Lock()
 	e.visor.revive = e.revive
 	e.visor.mu.Unlock()

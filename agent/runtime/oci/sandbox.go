@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -41,10 +42,17 @@ func readable(fd int) bool {
 	return err == nil && n == 1
 }
 
+// Handlers are the names by which RuntimeClasses may ask for this executor, beside none: manifests that are written for containerd
+// call its default so.
+var Handlers = []string{"runc"}
+
 // StartSandbox implements runtime.Executor.
 func (e *Executor) StartSandbox(ctx context.Context, spec runtime.SandboxSpec) (runtime.Sandbox, error) {
 	if err := checkID(spec.PodUID); err != nil {
 		return runtime.Sandbox{}, err
+	}
+	if spec.Handler != "" && !slices.Contains(Handlers, spec.Handler) {
+		return runtime.Sandbox{}, fmt.Errorf("no runtime for %q is configured", spec.Handler)
 	}
 	p := e.podFor(spec.PodUID)
 	p.mu.Lock()
@@ -228,13 +236,16 @@ func (e *Executor) takeDown(ctx context.Context, p *pod, uid string) error {
 			return err
 		}
 	}
-	if err := e.cgroups.killAll(e.cgroups.pod(uid)); err != nil {
-		return err
-	}
 	for _, c := range list {
 		if err := c.await(ctx); err != nil {
 			return err
 		}
+	}
+	// With their first processes nearly all others are gone; only now the look for those that are left is short.
+	if err := e.cgroups.killAll(e.cgroups.pod(uid)); err != nil {
+		return err
+	}
+	for _, c := range list {
 		if err := e.removeContainer(c); err != nil {
 			return err
 		}

@@ -131,11 +131,13 @@ func (l cgroupLayout) mounts(spec runtime.ContainerSpec, f frame) ([]*configs.Mo
 		{Source: "mqueue", Destination: "/dev/mqueue", Device: "mqueue", Flags: secure},
 		bind(f.shm, "/dev/shm", false),
 		{Source: "sysfs", Destination: "/sys", Device: "sysfs", Flags: sys},
-		{Source: "cgroup", Destination: "/sys/fs/cgroup", Device: "cgroup", Flags: sys | unix.MS_RELATIME},
 	}
 	if f.spec.HostNetwork {
 		// sysfs shows the network namespace of who mounts it; without one of our own it must be the host's.
 		out[5] = bind("/sys", "/sys", !spec.Privileged)
+	}
+	if !l.mountsCgroups(spec, f) {
+		out = append(out, &configs.Mount{Source: "cgroup", Destination: "/" + cgroupDir, Device: "cgroup", Flags: sys | unix.MS_RELATIME})
 	}
 	for _, m := range spec.Mounts {
 		c, err := userMount(m)

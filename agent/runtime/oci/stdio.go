@@ -90,10 +90,18 @@ func (io *containerIO) close() {
 	}
 }
 
+// logLevel is libcontainer's for warnings, and behind it, for internal/early/container, the small program to change over to.
+func (e *Executor) logLevel() string {
+	if e.init == nil {
+		return "3"
+	}
+	return fmt.Sprintf("3@/proc/%d/fd/%d", os.Getpid(), e.init.Fd())
+}
+
 func (io *containerIO) process(spec runtime.ContainerSpec) *libcontainer.Process {
 	p := &libcontainer.Process{
 		Init: true, Args: spec.Args, Env: spec.Env, Cwd: spec.Cwd, UID: int(spec.UID), GID: int(spec.GID),
-		LogLevel: "3",
+		LogLevel: io.e.logLevel(),
 	}
 	if p.Cwd == "" {
 		p.Cwd = "/"

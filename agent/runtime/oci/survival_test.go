@@ -210,7 +210,7 @@ func checkLines(t *testing.T, n *node, id string) {
 	}
 }
 
-// TestAgentEndsBesideTheGate: Invariants 20 and 28, at the two moments that a kill hits most rarely.
+// TestAgentEndsBesideTheGate: Invariants 20 and 28, at the moments that a kill hits most rarely.
 func TestAgentEndsBesideTheGate(t *testing.T) {
 	n := newNode(t)
 	e := n.open()
@@ -222,19 +222,18 @@ func TestAgentEndsBesideTheGate(t *testing.T) {
 	if err := unix.Mkfifo(gate, 0o622); err != nil { // the init is through, but the agent ended before it removed the gate
 		t.Fatal(err)
 	}
-	spec := n.spec("p", "waits", "echo begun; exit 8")
-	p := e.pods["p"]
-	c := e.newContainer(containerRecord{Spec: spec, BootID: p.record.BootID}, runtime.SandboxSpec{})
-	dir := e.containerDir(spec.ID)
-	if err := os.MkdirAll(dir, 0o711); err != nil {
+	n.prepared(e, n.spec("p", "waits", "echo begun; exit 8"))
+	// The agent ended between the supervisor's opening of the gate and its own: the init's byte must have a reader all the while.
+	let := n.prepared(e, n.spec("p", "let", "echo begun; exit 9"))
+	name, err := openFile(filepath.Join(e.runcRoot(), "let", gateName), unix.O_PATH)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := mountRootfs(dir, filepath.Join(dir, "rootfs"), spec.Layers); err != nil {
+	if err := e.visor.do(func(v *supervisor.Client) error { return v.Hold(gateHold("let"), name) }); err != nil {
 		t.Fatal(err)
 	}
-	if err := e.prepare(c, frame{spec: p.record.Spec, pause: p.record.Pause.PID, shm: e.shmFor(p)}); err != nil {
-		t.Fatal(err)
-	}
+	name.Close()
+	waitFor(t, "the supervisor has let it through", func() bool { return n.log("let") == "begun\n" && readable(let.pidfd) })
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -244,11 +243,11 @@ func TestAgentEndsBesideTheGate(t *testing.T) {
 		t.Fatal(err)
 	}
 	codes := map[string]int{}
-	for range 2 {
+	for range 3 {
 		x := n.exit(e)
 		codes[x.ID] = x.ExitCode
 	}
-	for id, want := range map[string]int{"through": 7, "waits": 8} {
+	for id, want := range map[string]int{"through": 7, "waits": 8, "let": 9} {
 		if codes[id] != want {
 			t.Errorf("%s ended with %d, want %d", id, codes[id], want)
 		}
@@ -259,6 +258,24 @@ func TestAgentEndsBesideTheGate(t *testing.T) {
 			t.Errorf("the gate of %s is still there", id)
 		}
 	}
+}
+
+// prepared makes a container up to its gate, where its agent leaves it.
+func (n *node) prepared(e *Executor, spec runtime.ContainerSpec) *container {
+	n.t.Helper()
+	p := e.pods[spec.PodUID]
+	c := e.newContainer(containerRecord{Spec: spec, BootID: p.record.BootID}, runtime.SandboxSpec{})
+	dir := e.containerDir(spec.ID)
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		n.t.Fatal(err)
+	}
+	if err := mountRootfs(dir, filepath.Join(dir, "rootfs"), spec.Layers); err != nil {
+		n.t.Fatal(err)
+	}
+	if err := e.prepare(c, frame{spec: p.record.Spec, pause: p.record.Pause.PID, shm: e.shmFor(p)}); err != nil {
+		n.t.Fatal(err)
+	}
+	return c
 }
 
 func TestSupervisorKilled(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -28,6 +29,8 @@ type Subject struct {
 	Processes bool
 	// Reopens: what runs, runs on when the executor is closed and opened again.
 	Reopens bool
+	// Handler is one that a RuntimeClass may ask for, beside the default; "" if there is none.
+	Handler string
 	// OwnUsers: pods can have users of their own; otherwise they must be refused.
 	OwnUsers bool
 }
@@ -52,6 +55,7 @@ func Run(t *testing.T, subject func(t *testing.T) Subject) {
 		{"shared processes", processes, sharedProcesses},
 		{"users of its own", users, ownUsers},
 		{"users refused", noUsers, refusedUsers},
+		{"a handler that is not there", processes, unknownHandler},
 		{"taken up again", reopens, reopened},
 		{"ended while closed", reopens, endedWhileClosed},
 	}
@@ -68,6 +72,28 @@ func processes(s Subject) bool { return s.Processes }
 func reopens(s Subject) bool   { return s.Reopens }
 func users(s Subject) bool     { return s.OwnUsers }
 func noUsers(s Subject) bool   { return s.Processes && !s.OwnUsers }
+
+// unknownHandler: what a RuntimeClass asks for in vain is refused in the words that people know, and nothing is left of the pod.
+func unknownHandler(t *testing.T, s Subject) {
+	e := open(t, s)
+	spec := runtime.SandboxSpec{PodUID: "handled", Namespace: "ns", Name: "handled", Handler: "nobody-has-it"}
+	if _, err := e.StartSandbox(t.Context(), spec); err == nil || !strings.Contains(err.Error(), `no runtime for "nobody-has-it" is configured`) {
+		t.Errorf("%v", err)
+	}
+	if left := list(t, e); len(left) > 0 {
+		t.Errorf("left: %+v", left)
+	}
+	if spec.Handler = s.Handler; s.Handler == "" {
+		return
+	}
+	sb, err := e.StartSandbox(t.Context(), spec)
+	if err != nil || sb.NetNS == "" {
+		t.Errorf("a handler that is there: %+v, %v", sb, err)
+	}
+	if err := e.RemoveSandbox(t.Context(), spec.PodUID); err != nil {
+		t.Error(err)
+	}
+}
 
 const forever = "trap 'exit 0' TERM; while :; do sleep 1000 & wait; done"
 

@@ -191,6 +191,16 @@ func (l *Lab) Leader(ctx context.Context, except ...string) (string, error) {
 	}
 }
 
+// LeaderClient is the server that leads, and a client of it.
+func (l *Lab) LeaderClient(ctx context.Context) (string, *kubernetes.Clientset, error) {
+	leader, err := l.Leader(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	c, err := l.Client(leader)
+	return leader, c, err
+}
+
 // Servers and Clients are names of nodes of a role.
 func (l *Lab) Servers() []string { return l.names("server") }
 

@@ -1,0 +1,344 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/peapod-sh/peapod/e2e/bench/rig"
+)
+
+// Sizes of the rows scale and million.
+const (
+	scaleNodes   = 5_000
+	scalePods    = 50_000  // in Deployments of 1,000
+	smallPods    = 10_000  // in Deployments of 10
+	rolledPods   = 10_000  // of one Deployment
+	residentPods = 150_000 // while memory is measured
+	deadGroups   = 1       // of 500 nodes
+	mostGroups   = 6
+	millionNodes = 20_000
+	creators     = 32
+)
+
+// crowd makes Deployments and follows their pods.
+type crowd struct {
+	c    kubernetes.Interface
+	made int // Deployments
+	pods int
+}
+
+// scaleTimeout bounds the rows about many nodes.
+const scaleTimeout = 20 * time.Minute
+
+// benchScale runs Deployments of several sizes on 5,000 simulated nodes, rolls one, and lets nodes die.
+func benchScale(ctx context.Context, l *rig.Lab, t *table) error {
+	ctx, cancel := context.WithTimeout(ctx, scaleTimeout)
+	defer cancel()
+	leader, err := l.Leader(ctx)
+	if err != nil {
+		return err
+	}
+	c, err := l.Client(leader)
+	if err != nil {
+		return err
+	}
+	w := &crowd{c: c}
+	if err := w.tellRates(ctx, l, t, scalePods/1000, 1000, 50_000, 20_000); err != nil {
+		return err
+	}
+	if err := w.tellRates(ctx, l, t, smallPods/10, 10, 10_000, 0); err != nil {
+		return err
+	}
+	if err := w.tellRollout(ctx, t); err != nil {
+		return err
+	}
+	if err := w.tellDeaths(ctx, l, t, deadGroups, 5*time.Second); err != nil {
+		return err
+	}
+	if err := w.tellMemory(ctx, l, t, leader); err != nil {
+		return err
+	}
+	return w.tellDeaths(ctx, l, t, mostGroups, 30*time.Second)
+}
+
+// benchMillion places and runs a million pods, and kills the leader.
+func benchMillion(ctx context.Context, l *rig.Lab, t *table) error {
+	ctx, cancel := context.WithTimeout(ctx, scaleTimeout)
+	defer cancel()
+	leader, err := l.Leader(ctx)
+	if err != nil {
+		return err
+	}
+	c, err := l.Client(leader)
+	if err != nil {
+		return err
+	}
+	w := &crowd{c: c}
+	n := *millionPods / 1000
+	committed, running, err := w.add(ctx, n, 1000)
+	if err != nil {
+		return err
+	}
+	t.below(fmt.Sprintf("%d pods on %d simulated nodes committed with their nodes", w.pods, millionNodes), committed.Seconds(), 60, "s")
+	t.below("  all reported Running", running.Seconds(), 180, "s")
+	u, err := usages(l)
+	if err != nil {
+		return err
+	}
+	t.below("  leader's RssAnon", u[leader].anon, 2560, "MB")
+	if _, err := l.Command(ctx, "kill", leader); err != nil {
+		return err
+	}
+	began := time.Now()
+	next, err := l.Leader(ctx, leader)
+	if err != nil {
+		return err
+	}
+	if w.c, err = l.Client(next); err != nil {
+		return err
+	}
+	if err := w.untilPlaced(ctx, began, rig.Deployment("after", 1)); err != nil {
+		return err
+	}
+	t.below("  leader killed, to the next pod placed", time.Since(began).Seconds(), 5, "s")
+	return nil
+}
+
+// untilPlaced creates a Deployment, again while nobody leads, and returns when its pod has a node.
+func (w *crowd) untilPlaced(ctx context.Context, began time.Time, d *appsv1.Deployment) error {
+	return rig.Await(ctx, 20*time.Millisecond, "a pod to be placed", func(ctx context.Context) (bool, error) {
+		if _, err := w.c.AppsV1().Deployments("default").Create(ctx, d, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+			return false, nil
+		}
+		list, err := w.c.CoreV1().Pods("default").List(ctx, metav1.ListOptions{LabelSelector: "app=" + d.Name})
+		return err == nil && len(list.Items) == 1 && list.Items[0].Spec.NodeName != "", nil
+	})
+}
+
+// tellRates adds Deployments and says how fast their pods were committed and reported Running.
+func (w *crowd) tellRates(ctx context.Context, l *rig.Lab, t *table, deployments, replicas int, commitTarget, runTarget float64) error {
+	before, err := usages(l)
+	if err != nil {
+		return err
+	}
+	committed, running, err := w.add(ctx, deployments, replicas)
+	if err != nil {
+		return err
+	}
+	after, err := usages(l)
+	if err != nil {
+		return err
+	}
+	pods := float64(deployments * replicas)
+	t.above(fmt.Sprintf("%d Deployments of %d on %d simulated nodes: pods committed with their nodes", deployments, replicas, scaleNodes), pods/committed.Seconds(), commitTarget, "pods/s")
+	if runTarget > 0 {
+		t.above("  reported Running", pods/running.Seconds(), runTarget, "pods/s")
+	} else {
+		t.told("  reported Running", fmt.Sprintf("%.0f pods/s", pods/running.Seconds()))
+	}
+	cpu := 0.0
+	for name := range after {
+		cpu += after[name].cpuSeconds - before[name].cpuSeconds
+	}
+	t.told("  processor time of servers and simulated nodes for a pod", fmt.Sprintf("%.0f us", 1e6*cpu/pods))
+	return nil
+}
+
+// add creates Deployments and returns when all their pods were committed, and when they were running.
+func (w *crowd) add(ctx context.Context, deployments, replicas int) (committed, running time.Duration, err error) {
+	began := time.Now()
+	made := make(chan error, 1)
+	first := w.made
+	go func() { made <- w.create(ctx, first, deployments, int32(replicas)) }()
+	w.made += deployments
+	w.pods += deployments * replicas
+	if err := w.awaitPods(ctx); err != nil {
+		return 0, 0, errors.Join(err, <-made)
+	}
+	committed = time.Since(began)
+	if err := <-made; err != nil {
+		return 0, 0, err
+	}
+	if err := w.awaitRunning(ctx); err != nil {
+		return 0, 0, err
+	}
+	return committed, time.Since(began), w.allPlaced(ctx)
+}
+
+func (w *crowd) create(ctx context.Context, first, n int, replicas int32) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(creators)
+	for i := first; i < first+n; i++ {
+		g.Go(func() error {
+			_, err := w.c.AppsV1().Deployments("default").Create(ctx, rig.Deployment(fmt.Sprintf("crowd%d", i), replicas), metav1.CreateOptions{})
+			return err
+		})
+	}
+	return g.Wait()
+}
+
+// awaitPods waits until the Deployments say that they have all their pods: controllers make them with their nodes.
+func (w *crowd) awaitPods(ctx context.Context) error {
+	return rig.Await(ctx, 50*time.Millisecond, fmt.Sprintf("%d pods", w.pods), func(ctx context.Context) (bool, error) {
+		n, _, err := w.count(ctx)
+		return n >= w.pods, err
+	})
+}
+
+// allPlaced fails if a pod has no node.
+func (w *crowd) allPlaced(ctx context.Context) error {
+	list, err := w.c.CoreV1().Pods("default").List(ctx, metav1.ListOptions{Limit: 1, FieldSelector: "spec.nodeName="})
+	if err == nil && len(list.Items) > 0 {
+		err = fmt.Errorf("pod %s has no node", list.Items[0].Name)
+	}
+	return err
+}
+
+func (w *crowd) awaitRunning(ctx context.Context) error {
+	return rig.Await(ctx, 100*time.Millisecond, fmt.Sprintf("%d running pods", w.pods), func(ctx context.Context) (bool, error) {
+		_, ready, err := w.count(ctx)
+		return ready >= w.pods, err
+	})
+}
+
+// count is how many pods the Deployments say that they have, and how many of them are ready.
+func (w *crowd) count(ctx context.Context) (pods, ready int, err error) {
+	list, err := w.c.AppsV1().Deployments("default").List(ctx, metav1.ListOptions{ResourceVersion: "0"})
+	if err != nil {
+		return 0, 0, err
+	}
+	for i := range list.Items {
+		pods += int(list.Items[i].Status.Replicas)
+		ready += int(list.Items[i].Status.ReadyReplicas)
+	}
+	return pods, ready, nil
+}
+
+// tellRollout brings a Deployment of many pods to a new template.
+func (w *crowd) tellRollout(ctx context.Context, t *table) error {
+	d := rig.Deployment("rolled", rolledPods)
+	quarter := intstr.FromString("25%")
+	d.Spec.Strategy = appsv1.DeploymentStrategy{Type: appsv1.RollingUpdateDeploymentStrategyType,
+		RollingUpdate: &appsv1.RollingUpdateDeployment{MaxUnavailable: &quarter, MaxSurge: &quarter}}
+	if _, err := w.c.AppsV1().Deployments("default").Create(ctx, d, metav1.CreateOptions{}); err != nil {
+		return err
+	}
+	w.pods += rolledPods
+	if err := w.awaitRunning(ctx); err != nil {
+		return err
+	}
+	began := time.Now()
+	change, err := json.Marshal(map[string]any{"spec": map[string]any{"template": map[string]any{"metadata": map[string]any{"annotations": map[string]string{"round": "2"}}}}})
+	if err != nil {
+		return err
+	}
+	if _, err := w.c.AppsV1().Deployments("default").Patch(ctx, d.Name, types.MergePatchType, change, metav1.PatchOptions{}); err != nil {
+		return err
+	}
+	err = rig.Await(ctx, 50*time.Millisecond, "the rollout", func(ctx context.Context) (bool, error) {
+		d, err := w.c.AppsV1().Deployments("default").Get(ctx, d.Name, metav1.GetOptions{})
+		s := &d.Status
+		return err == nil && s.ObservedGeneration == d.Generation && s.UpdatedReplicas == rolledPods && s.ReadyReplicas == rolledPods && s.Replicas == rolledPods, err
+	})
+	t.below(fmt.Sprintf("a Deployment of %d pods rolls to a new template, maxUnavailable and maxSurge 25 %%", rolledPods), time.Since(began).Seconds(), 20, "s")
+	return err
+}
+
+// tellDeaths ends groups of nodes at once and says when the cluster noticed, and when their pods ran elsewhere; reads go on meanwhile.
+func (w *crowd) tellDeaths(ctx context.Context, l *rig.Lab, t *table, groups int, target time.Duration) error {
+	nodes := groups * 500
+	lost, err := w.onNodes(ctx, nodes)
+	if err != nil {
+		return err
+	}
+	reading, stop := context.WithCancel(ctx)
+	latencies := make(chan []time.Duration, 1)
+	go func() { latencies <- w.read(reading) }()
+	began := time.Now()
+	if _, err := l.Admin(ctx, "sim", "sim", "POST", fmt.Sprintf("/die?first=0&end=%d", groups)); err != nil {
+		stop()
+		return err
+	}
+	var noticed time.Time
+	err = rig.Await(ctx, 20*time.Millisecond, "the replacements", func(ctx context.Context) (bool, error) {
+		_, ready, err := w.count(ctx)
+		if err == nil && noticed.IsZero() && ready < w.pods {
+			noticed = time.Now()
+		}
+		return err == nil && !noticed.IsZero() && ready >= w.pods, err
+	})
+	replaced := time.Now()
+	stop()
+	reads := <-latencies
+	if err != nil {
+		return err
+	}
+	t.told(fmt.Sprintf("%d of %d simulated nodes with %d pods end at once: noticed after", nodes, scaleNodes, lost), fmt.Sprintf("%.2f s", noticed.Sub(began).Seconds()))
+	t.below("  from there to all replaced", replaced.Sub(noticed).Seconds(), target.Seconds(), "s")
+	t.below(fmt.Sprintf("  p99 of %d reads meanwhile (p50 %.1f ms)", len(reads), quantile(reads, 0.5)), quantile(reads, 0.99), 50, "ms")
+	if _, err := l.Admin(ctx, "sim", "sim", "POST", fmt.Sprintf("/live?first=0&end=%d", groups)); err != nil {
+		return err
+	}
+	return rig.Await(ctx, 100*time.Millisecond, "the nodes' return", func(ctx context.Context) (bool, error) {
+		n, err := w.c.CoreV1().Nodes().Get(ctx, "sim-1", metav1.GetOptions{})
+		return err == nil && rig.NodeReady(n), err
+	})
+}
+
+// onNodes counts the pods of the nodes with the lowest numbers, from a sample of them.
+func (w *crowd) onNodes(ctx context.Context, n int) (int, error) {
+	const sample = 20
+	pods := 0
+	for i := range sample {
+		list, err := w.c.CoreV1().Pods("default").List(ctx, metav1.ListOptions{FieldSelector: fmt.Sprintf("spec.nodeName=sim-%d", i*n/sample+1)})
+		if err != nil {
+			return 0, err
+		}
+		pods += len(list.Items)
+	}
+	return pods * n / sample, nil
+}
+
+// read gets an object again and again, 100 times a second, until ctx ends.
+func (w *crowd) read(ctx context.Context) (out []time.Duration) {
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return out
+		}
+		began := time.Now()
+		if _, err := w.c.CoreV1().Namespaces().Get(ctx, "default", metav1.GetOptions{}); err == nil {
+			out = append(out, time.Since(began))
+		}
+	}
+}
+
+// tellMemory fills the state and says what the leader uses.
+func (w *crowd) tellMemory(ctx context.Context, l *rig.Lab, t *table, leader string) error {
+	if n := (residentPods - w.pods) / 1000; n > 0 {
+		if _, _, err := w.add(ctx, n, 1000); err != nil {
+			return err
+		}
+	}
+	u, err := settledUsages(ctx, l)
+	if err != nil {
+		return err
+	}
+	t.below(fmt.Sprintf("leader's RssAnon with %d nodes and %d running pods", scaleNodes, w.pods), u[leader].anon, 500, "MB")
+	return nil
+}
+
