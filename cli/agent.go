@@ -16,6 +16,7 @@ import (
 	"github.com/peapod-sh/peapod/agent/supervisor"
 	"github.com/peapod-sh/peapod/cli/boot"
 	"github.com/peapod-sh/peapod/rpc/fence"
+	"github.com/peapod-sh/peapod/sched"
 	"github.com/peapod-sh/peapod/server"
 )
 
@@ -80,6 +81,7 @@ machine joins with an address of a server and that token.`,
 	f.DurationVar(&o.Images.MaxAge, "image-maximum-gc-age", 0, "how long an unused image stays at most; 0 is for ever")
 	f.Int64Var(&o.PodPidsMax, "pod-max-pids", boot.PodPidsMax, "processes and threads that a pod may have; 0 is no limit")
 	f.StringSliceVar(&o.UnsafeSysctls, "allowed-unsafe-sysctls", nil, "sysctls that pods may set beside the safe ones; a name that ends in * is a prefix")
+	f.StringVar(&o.SchedulerStrategy, "scheduler-strategy", string(sched.LeastAllocated), "which nodes a server prefers for pods: least-allocated, or most-allocated to keep others free")
 	f.StringVar(&o.LogLevel, "log-level", "info", "trace, debug, info, warn or error")
 	f.IntVar(&o.Sim, "sim", 0, "be this many simulated nodes, without processes, instead of a real one")
 	f.Int64Var(&o.SimPods, "sim-pods", 110, "pods that a simulated node takes")

@@ -91,6 +91,7 @@ func (f *FSM) bindPod(now int64, row *ops.BindRow) ops.Outcome {
 		}
 		rec.Node = row.Node
 		status := rec.DecodeStatus()
+		status.NominatedNodeName = "" // it is there, or not needed any more
 		api.SetPodCondition(&status, corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Unix(now, 0)})
 		return encodeStatus(rec, &status)
 	})

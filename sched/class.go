@@ -1,6 +1,7 @@
 package sched
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -8,23 +9,39 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/component-helpers/resource"
+	schedhelpers "k8s.io/component-helpers/scheduling/corev1"
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 
 	"github.com/peapod-sh/peapod/api"
 )
 
-// class is what the pods of one template ask of a node. It is computed once a template.
+// class is what the pods of one template ask of a node and of its neighbours. It is computed once a template.
 type class struct {
+	namespace string
+	labels    map[string]string
+
 	cpuMilli, memory, ephemeral int64 // millicores, bytes, bytes
 	scoreCPU, scoreMemory       int64 // the same for scoring, where asking for nothing counts as a little
 	extended                    []extendedRequest
 	ports                       []hostPort
-	tolerations                 []corev1.Toleration
-	required                    nodeaffinity.RequiredNodeAffinity
-	selective                   bool // required says something
-	preferred                   *nodeaffinity.PreferredSchedulingTerms
+	images                      []string  // as nodes name them
+	containers                  int       // that images are of
 	owner                       types.UID // the controller; "" is none
-	pinned                      string    // spec.nodeName asked for by a template
+	priority                    int32
+	preempts                    bool // others may have to go for it
+
+	static
+	wishes
+}
+
+// static is what only the node's own description answers. Classes of the same signature share the answers.
+type static struct {
+	signature   string
+	tolerations []corev1.Toleration
+	required    nodeaffinity.RequiredNodeAffinity
+	selective   bool // required says something
+	preferred   *nodeaffinity.PreferredSchedulingTerms
+	pinned      string // spec.nodeName asked for by a template
 }
 
 // extendedRequest is an amount of a resource beyond cpu, memory and ephemeral storage.
@@ -54,36 +71,50 @@ func classOf(t *api.PodTemplate) *class {
 func newClass(p *corev1.Pod) *class {
 	if node, ok := api.PinnedTo(&p.Spec); ok && node == "" { // each of these pods has a node of its own
 		unpinned := *p
-		unpinned.Spec.Affinity = nil
+		unpinned.Spec.Affinity = p.Spec.Affinity.DeepCopy()
+		unpinned.Spec.Affinity.NodeAffinity = nil
 		p = &unpinned
 	}
 	c := &class{
-		tolerations: p.Spec.Tolerations,
-		required:    nodeaffinity.GetRequiredNodeAffinity(p),
-		selective:   len(p.Spec.NodeSelector) > 0 || requiresNode(p.Spec.Affinity),
-		ports:       hostPorts(&p.Spec),
-		pinned:      p.Spec.NodeName,
+		namespace: p.Namespace, labels: p.Labels, ports: hostPorts(&p.Spec),
+		priority: schedhelpers.PodPriority(p),
+		preempts: p.Spec.PreemptionPolicy == nil || *p.Spec.PreemptionPolicy != corev1.PreemptNever,
+		static:   newStatic(p), wishes: newWishes(p),
 	}
+	c.images, c.containers = imagesOf(&p.Spec)
 	c.addRequests(resource.PodRequests(p, resource.PodResourcesOptions{}))
 	c.score()
-	if a := p.Spec.Affinity; a != nil && a.NodeAffinity != nil && len(a.NodeAffinity.PreferredDuringSchedulingIgnoredDuringExecution) > 0 {
-		// Validation refuses terms that do not parse; one that slipped through prefers nothing.
-		c.preferred, _ = nodeaffinity.NewPreferredSchedulingTerms(a.NodeAffinity.PreferredDuringSchedulingIgnoredDuringExecution)
-	}
 	if o := metav1.GetControllerOfNoCopy(p); o != nil {
 		c.owner = o.UID
 	}
 	return c
 }
 
+func newStatic(p *corev1.Pod) static {
+	s := static{
+		tolerations: p.Spec.Tolerations,
+		required:    nodeaffinity.GetRequiredNodeAffinity(p),
+		selective:   len(p.Spec.NodeSelector) > 0 || requiresNode(p.Spec.Affinity),
+		pinned:      p.Spec.NodeName,
+	}
+	said := corev1.PodSpec{NodeName: s.pinned, NodeSelector: p.Spec.NodeSelector, Tolerations: s.tolerations}
+	if a := p.Spec.Affinity; a != nil && a.NodeAffinity != nil {
+		said.Affinity = &corev1.Affinity{NodeAffinity: a.NodeAffinity}
+		if terms := a.NodeAffinity.PreferredDuringSchedulingIgnoredDuringExecution; len(terms) > 0 {
+			// Validation refuses terms that do not parse; one that slipped through prefers nothing.
+			s.preferred, _ = nodeaffinity.NewPreferredSchedulingTerms(terms)
+		}
+	}
+	b, err := said.Marshal()
+	if err != nil {
+		panic("sched: part of a pod that was encoded before does not encode: " + err.Error())
+	}
+	s.signature = string(b)
+	return s
+}
+
 func (c *class) score() {
-	c.scoreCPU, c.scoreMemory = c.cpuMilli, c.memory
-	if c.scoreCPU == 0 {
-		c.scoreCPU = scoreCPUMilliDefault
-	}
-	if c.scoreMemory == 0 {
-		c.scoreMemory = scoreMemoryDefault
-	}
+	c.scoreCPU, c.scoreMemory = cmp.Or(c.cpuMilli, scoreCPUMilliDefault), cmp.Or(c.memory, scoreMemoryDefault)
 }
 
 func requiresNode(a *corev1.Affinity) bool {

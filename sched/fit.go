@@ -23,5 +23,5 @@ func (t *Table) Unavailable(cause string) string {
 	if t.present == 0 {
 		return noNodes
 	}
-	return fmt.Sprintf("0/%d nodes are available: %s.", t.present, cause)
+	return fmt.Sprintf("0/%d nodes are available: %s. preemption: %s", t.present, cause, complaints{causeNoHelp: t.present}.sentence(t.present))
 }

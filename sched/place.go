@@ -24,86 +24,50 @@ type Decision struct {
 // Place chooses nodes for the group and accounts its pods there, as if AddPod had been called;
 // RemovePod takes a placement back.
 func (t *Table) Place(g Group) Decision {
-	c := classOf(g.Template)
+	r := t.begin(classOf(g.Template), g.Fit)
+	defer r.end()
 	d := Decision{Nodes: make([]string, len(g.UIDs))}
-	v := t.verdictFor(c)
-	mates := t.mates(c)
-	h := t.candidates(c, v, mates, g.Fit)
-	for d.Placed < len(g.UIDs) && len(h) > 0 {
-		i := int32(h[0] & (nodesMax - 1))
-		t.take(i, g.UIDs[d.Placed], c)
+	limit := 0
+	if 4*len(g.UIDs) < len(t.nodes) {
+		limit = len(g.UIDs)
+	}
+	r.layOut(limit)
+	r.fill()
+	for d.Placed < len(g.UIDs) {
+		i := r.next(g.UIDs[d.Placed])
+		if i == none {
+			d.Reason = r.explain()
+			break
+		}
 		d.Nodes[d.Placed] = t.names[i]
 		d.Placed++
-		if c.owner != "" {
-			mates[i]++
-		}
-		h = fixTop(h, t.key(i, c, v, mates[i]))
-	}
-	t.heap = h[:0]
-	if d.Placed < len(g.UIDs) {
-		d.Reason = t.explain(c, g.Fit)
 	}
 	return d
 }
 
-// mates counts the owner's pods on every node.
-func (t *Table) mates(c *class) []int32 {
-	if cap(t.counts) < len(t.nodes) {
-		t.counts = make([]int32, len(t.nodes), len(t.nodes)*2)
+// next places one pod; none is nowhere.
+func (r *round) next(uid types.UID) int32 {
+	k := r.best()
+	if k < 0 {
+		return none
 	}
-	m := t.counts[:len(t.nodes)]
-	clear(m)
-	if c.owner != "" {
-		for i, n := range t.owners[c.owner] {
-			m[i] = n
-		}
+	c := &r.list[k]
+	i := int32(c.heap[0] & (nodesMax - 1))
+	r.t.take(i, uid, r.k)
+	r.noted(i)
+	key := uint64(0)
+	if r.suits(i) {
+		key = r.key(i)
 	}
-	return m
-}
-
-// candidates is a heap of the keys of all nodes that fit.
-func (t *Table) candidates(c *class, v *verdict, mates []int32, fit Fit) []uint64 {
-	h := t.heap[:0]
-	for i := range t.nodes {
-		if k := t.key(int32(i), c, v, mates[i]); k != 0 && fit.objection(t.nodes[i]) == "" {
-			h = append(h, k)
-		}
+	if key == 0 || len(r.axes) == 0 {
+		c.heap = fixTop(c.heap, key)
+		return i
 	}
-	for i := len(h)/2 - 1; i >= 0; i-- {
-		siftDown(h, i)
-	}
-	return h
-}
-
-// fixTop replaces the best key, or drops it if the new one is 0.
-func fixTop(h []uint64, key uint64) []uint64 {
-	if key == 0 {
-		h[0] = h[len(h)-1]
-		h = h[:len(h)-1]
+	if to := int(r.cellAt(i)); to != k {
+		r.list[k].heap = fixTop(r.list[k].heap, 0)
+		r.list[to].heap = push(r.list[to].heap, key)
 	} else {
-		h[0] = key
+		r.list[k].heap = fixTop(r.list[k].heap, key)
 	}
-	if len(h) > 0 {
-		siftDown(h, 0)
-	}
-	return h
-}
-
-func siftDown(h []uint64, i int) {
-	v := h[i]
-	for {
-		c := 2*i + 1
-		if c >= len(h) {
-			break
-		}
-		if c+1 < len(h) && h[c+1] > h[c] {
-			c++
-		}
-		if h[c] <= v {
-			break
-		}
-		h[i] = h[c]
-		i = c
-	}
-	h[i] = v
+	return i
 }

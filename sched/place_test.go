@@ -44,7 +44,7 @@ func uids(n int) []types.UID {
 }
 
 func TestReasonsInKubernetesWords(t *testing.T) {
-	table := NewTable(1)
+	table := NewTable(1, "")
 	for i := range 3 {
 		table.SetNode(testNode(fmt.Sprint("t", i), "4", corev1.Taint{Key: "k", Value: "v", Effect: corev1.TaintEffectNoSchedule}))
 	}
@@ -54,7 +54,7 @@ func TestReasonsInKubernetesWords(t *testing.T) {
 	if want := "0/5 nodes are available: 2 Insufficient cpu, 3 node(s) had untolerated taint {k: v}."; d.Reason != want || d.Placed != 0 {
 		t.Fatalf("%q, not %q", d.Reason, want)
 	}
-	if got := NewTable(1).Place(Group{Template: testTemplate(t, "2", nil), UIDs: uids(1)}).Reason; got != "no nodes available to schedule pods" {
+	if got := NewTable(1, "").Place(Group{Template: testTemplate(t, "2", nil), UIDs: uids(1)}).Reason; got != "no nodes available to schedule pods" {
 		t.Fatal(got)
 	}
 }
@@ -85,7 +85,7 @@ func TestFilters(t *testing.T) {
 		}, 1, 1, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			table := NewTable(1)
+			table := NewTable(1, "")
 			table.SetNode(c.node)
 			d := table.Place(Group{Template: testTemplate(t, "1", c.change), UIDs: uids(c.n)})
 			if d.Placed != c.placed || d.Reason != c.reason {
@@ -99,7 +99,7 @@ func TestFilters(t *testing.T) {
 // Invariant 30.
 func TestPlaceIsGreedyAndFits(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		a, b := NewTable(9), NewTable(9)
+		a, b := NewTable(9, ""), NewTable(9, "")
 		for i := range rapid.IntRange(1, 12).Draw(t, "nodes") {
 			n := testNode(fmt.Sprint("n", i), fmt.Sprint(rapid.IntRange(1, 8).Draw(t, "cpu")))
 			a.SetNode(n)
@@ -114,7 +114,7 @@ func TestPlaceIsGreedyAndFits(t *testing.T) {
 			}
 		}
 		for i := range a.nodes {
-			if a.used[i].cpuMilli > a.alloc[i].cpuMilli {
+			if a.rows[i].cpuMilli < 0 {
 				t.Fatalf("node %s is over its cpu", a.names[i])
 			}
 		}
@@ -122,8 +122,8 @@ func TestPlaceIsGreedyAndFits(t *testing.T) {
 			a.RemovePod(uid)
 		}
 		for i := range a.nodes {
-			if a.used[i] != (room{}) || a.load[i] != (load{}) {
-				t.Fatalf("node %s keeps %+v", a.names[i], a.used[i])
+			if r := a.rows[i]; r.cpuMilli != a.alloc[i].cpuMilli || r.loadCPU != r.cpuMilli || r.loadMemory != a.alloc[i].memory {
+				t.Fatalf("node %s keeps %+v", a.names[i], r)
 			}
 		}
 	})
@@ -133,7 +133,7 @@ func BenchmarkPlace10000On100(b *testing.B) {
 	template, all := testTemplate(b, "10m", nil), uids(10000)
 	for b.Loop() {
 		b.StopTimer()
-		table := NewTable(1)
+		table := NewTable(1, "")
 		for i := range 100 {
 			table.SetNode(testNode(fmt.Sprint("n", i), "64"))
 		}

@@ -73,12 +73,12 @@ func (t *Table) bestMove(left map[int32][]Movable) (Move, bool) {
 
 // tryMove moves the pod if that pays.
 func (t *Table) tryMove(p Movable, from int32, c *class) (Move, bool) {
-	fullBefore, matesBefore := t.fullness(from), t.owners[c.owner][from]
-	taken := t.pods[p.UID].class
+	fullBefore, matesBefore := t.fullness(from), t.mates(c, from)
+	taken := t.pods[p.UID].class // as its status says, which the template does not
 	t.RemovePod(p.UID)
 	to, ok := t.byName[t.Place(Group{Template: p.Template, UIDs: []types.UID{p.UID}}).Nodes[0]]
 	if ok && to != from {
-		full, mates := t.fullness(to), t.owners[c.owner][to]
+		full, mates := t.fullness(to), t.mates(c, to)
 		m := Move{UID: p.UID, From: t.names[from], To: t.names[to]}
 		switch {
 		case matesBefore > mates && full <= max(fullBefore, t.fullness(from)):
@@ -90,23 +90,31 @@ func (t *Table) tryMove(p Movable, from int32, c *class) (Move, bool) {
 		}
 	}
 	t.RemovePod(p.UID) // from where Place put it
-	t.take(from, p.UID, taken)
+	t.take(from, p.UID, t.kindOf(taken))
 	return Move{}, false
 }
 
 // fullness is the larger of the shares of cpu and memory that the pods of a slot request, in thousandths.
-func (t *Table) fullness(i int32) int64 { return fullnessOf(&t.alloc[i], t.load[i]) }
+func (t *Table) fullness(i int32) int64 { return t.fullnessWithout(i, &class{}) }
 
 func (t *Table) fullnessWithout(i int32, c *class) int64 {
-	l := t.load[i]
-	return fullnessOf(&t.alloc[i], load{l.cpuMilli - c.scoreCPU, l.memory - c.scoreMemory})
-}
-
-func fullnessOf(a *room, l load) int64 {
+	a, r := &t.alloc[i], &t.rows[i]
 	if a.cpuMilli <= 0 || a.memory <= 0 {
 		return scoreMax
 	}
-	return max(l.cpuMilli*scoreMax/a.cpuMilli, l.memory/1024*scoreMax/max(1, a.memory/1024))
+	cpu, memory := a.cpuMilli-r.loadCPU-c.scoreCPU, a.memory-r.loadMemory-c.scoreMemory
+	return max(cpu*scoreMax/a.cpuMilli, memory/1024*scoreMax/max(1, a.memory/1024))
+}
+
+// mates counts the pods on a node that have the class's owner.
+func (t *Table) mates(c *class, i int32) (n int32) {
+	if c.owner == "" {
+		return 0
+	}
+	for _, k := range t.owned[c.owner] {
+		n += k.on.at(i)
+	}
+	return n
 }
 
 // Fullness is how much of each node is requested, in thousandths of its cpu or memory, whichever is more.

@@ -32,8 +32,8 @@ func ownedTemplate(t interface{ Fatal(...any) }, owner, cpu string) *api.PodTemp
 	return out
 }
 
-// crowd puts n pods of an owner on a node.
-func crowd(table *Table, template *api.PodTemplate, owner, node string, n int) (out []Movable) {
+// herdOn puts n pods of an owner on a node.
+func herdOn(table *Table, template *api.PodTemplate, owner, node string, n int) (out []Movable) {
 	for i := range n {
 		p := Movable{UID: types.UID(fmt.Sprintf("%s-%s-%d", owner, node, i)), Template: template}
 		table.AddPod(p.UID, node, template, podstatus.Status{})
@@ -43,10 +43,10 @@ func crowd(table *Table, template *api.PodTemplate, owner, node string, n int) (
 }
 
 func TestRebalanceAfterANodeJoined(t *testing.T) {
-	table := NewTable(1)
+	table := NewTable(1, "")
 	table.SetNode(evenNode("old"))
-	pods := crowd(table, ownedTemplate(t, "a", "500m"), "a", "old", 4)
-	pods = append(pods, crowd(table, ownedTemplate(t, "b", "500m"), "b", "old", 2)...)
+	pods := herdOn(table, ownedTemplate(t, "a", "500m"), "a", "old", 4)
+	pods = append(pods, herdOn(table, ownedTemplate(t, "b", "500m"), "b", "old", 2)...)
 	if moves := table.Rebalance(pods, 100); len(moves) != 0 {
 		t.Fatalf("with nowhere to go: %+v", moves)
 	}
@@ -71,9 +71,9 @@ func TestRebalanceAfterANodeJoined(t *testing.T) {
 }
 
 func TestRebalanceObeysLimits(t *testing.T) {
-	table := NewTable(1)
+	table := NewTable(1, "")
 	table.SetNode(evenNode("old"))
-	pods := crowd(table, ownedTemplate(t, "a", "100m"), "a", "old", 10)
+	pods := herdOn(table, ownedTemplate(t, "a", "100m"), "a", "old", 10)
 	fresh := evenNode("new")
 	fresh.Spec.Unschedulable = true
 	table.SetNode(fresh)
@@ -93,7 +93,7 @@ func TestRebalanceObeysLimits(t *testing.T) {
 // plan after the first has little left to do.
 func TestRebalanceImproves(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		table := NewTable(rapid.Uint64().Draw(t, "seed"))
+		table := NewTable(rapid.Uint64().Draw(t, "seed"), "")
 		var names []string
 		for i := range rapid.IntRange(1, 5).Draw(t, "nodes") {
 			names = append(names, fmt.Sprint("n", i))
@@ -103,7 +103,7 @@ func TestRebalanceImproves(t *testing.T) {
 		for o := range rapid.IntRange(1, 4).Draw(t, "owners") {
 			template := ownedTemplate(t, fmt.Sprint("o", o), fmt.Sprintf("%dm", rapid.IntRange(50, 300).Draw(t, "cpu")))
 			for _, n := range names {
-				pods = append(pods, crowd(table, template, fmt.Sprint("o", o), n, rapid.IntRange(0, 3).Draw(t, "pods"))...)
+				pods = append(pods, herdOn(table, template, fmt.Sprint("o", o), n, rapid.IntRange(0, 3).Draw(t, "pods"))...)
 			}
 		}
 		worst := int64(0)
@@ -131,11 +131,11 @@ func TestRebalanceImproves(t *testing.T) {
 
 // TestRebalanceSpreadsLightPods: pods of one owner are spread also where what they request makes no difference.
 func TestRebalanceSpreadsLightPods(t *testing.T) {
-	table := NewTable(1)
+	table := NewTable(1, "")
 	for _, n := range []string{"a", "b", "c"} {
 		table.SetNode(evenNode(n))
 	}
-	moves := table.Rebalance(crowd(table, ownedTemplate(t, "o", "1m"), "o", "a", 6), 100)
+	moves := table.Rebalance(herdOn(table, ownedTemplate(t, "o", "1m"), "o", "a", 6), 100)
 	to := map[string]int{}
 	for _, m := range moves {
 		to[m.To]++

@@ -10,7 +10,7 @@ import (
 )
 
 func TestPlaceOnOneNode(t *testing.T) {
-	table := NewTable(1)
+	table := NewTable(1, "")
 	table.SetNode(testNode("a", "1"))
 	table.SetNode(testNode("b", "1"))
 	table.SetNode(testNode("tainted", "1", corev1.Taint{Key: "k", Value: "v", Effect: corev1.TaintEffectNoSchedule}))
@@ -37,7 +37,7 @@ func TestPlaceOnOneNode(t *testing.T) {
 			t.Errorf("%d: on %s: %+v, not %q", i, c.node, d, c.reason)
 		}
 	}
-	if got := NewTable(1).PlaceOn(own, "x", "a").Reason; got != "no nodes available to schedule pods" {
+	if got := NewTable(1, "").PlaceOn(own, "x", "a").Reason; got != "no nodes available to schedule pods" {
 		t.Error(got)
 	}
 }
@@ -46,7 +46,7 @@ func TestPlaceOnOneNode(t *testing.T) {
 func BenchmarkPlaceOn(b *testing.B) {
 	for _, n := range []int{50, 5000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			table := NewTable(1)
+			table := NewTable(1, "")
 			for i := range n {
 				table.SetNode(testNode(fmt.Sprint("n", i), "1000"))
 			}

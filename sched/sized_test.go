@@ -54,18 +54,18 @@ func TestAResizingPodCountsAsTheMostOfItself(t *testing.T) {
 		{"it has shrunk", resizing{asks: 200, allocated: 200, runs: 200}, 200},
 		{"the node is too small", resizing{asks: 9000, allocated: 500, runs: 500, infeasible: true}, 500},
 	} {
-		table := NewTable(1)
+		table := NewTable(1, "")
 		table.SetNode(testNode("n", "4"))
 		table.AddPod("p", "n", testTemplate(t, fmt.Sprintf("%dm", c.pod.asks), nil), podstatus.Status{})
 		freed := table.AddPod("p", "n", testTemplate(t, fmt.Sprintf("%dm", c.pod.asks), nil), c.pod.status(t))
-		if got := table.used[0]; got.cpuMilli != c.want || got.pods != 1 {
+		if got := used(table); got.cpuMilli != c.want || got.pods != 1 {
 			t.Errorf("%s: the node counts %+v, want %d", c.name, got, c.want)
 		}
 		if want := c.want < c.pod.asks; freed != want {
 			t.Errorf("%s: freed is %v", c.name, freed)
 		}
-		if table.RemovePod("p"); table.used[0] != (room{}) || table.load[0] != (load{}) {
-			t.Errorf("%s: %+v is left", c.name, table.used[0])
+		if table.RemovePod("p"); used(table) != (room{}) || table.rows[0].loadCPU != table.alloc[0].cpuMilli || table.rows[0].loadMemory != table.alloc[0].memory {
+			t.Errorf("%s: %+v is left", c.name, used(table))
 		}
 	}
 }
@@ -75,7 +75,7 @@ func TestAResizingPodCountsAsTheMostOfItself(t *testing.T) {
 func TestNoNodeIsOverThroughResizes(t *testing.T) {
 	const whole = 1000
 	rapid.Check(t, func(t *rapid.T) {
-		table := NewTable(3)
+		table := NewTable(3, "")
 		table.SetNode(testNode("n", "1"))
 		pods, templates := map[types.UID]*resizing{}, map[int64]*api.PodTemplate{}
 		template := func(milli int64) *api.PodTemplate {
@@ -118,9 +118,15 @@ func TestNoNodeIsOverThroughResizes(t *testing.T) {
 			if allocated, _ := granted(); allocated > whole {
 				t.Fatalf("step %d: %d of %d are allocated", step, allocated, whole)
 			}
-			if _, most := granted(); table.used[0].cpuMilli < most {
-				t.Fatalf("step %d: the scheduler counts %d, the pods have %d", step, table.used[0].cpuMilli, most)
+			if _, most := granted(); used(table).cpuMilli < most {
+				t.Fatalf("step %d: the scheduler counts %d, the pods have %d", step, used(table).cpuMilli, most)
 			}
 		}
 	})
+}
+
+// used is what the pods of the only node take.
+func used(t *Table) room {
+	a, r := &t.alloc[0], &t.rows[0]
+	return room{a.cpuMilli - r.cpuMilli, a.memory - r.memory, a.ephemeral - r.ephemeral, a.pods - int64(r.pods)}
 }

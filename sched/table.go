@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/peapod-sh/peapod/api"
@@ -15,6 +16,7 @@ import (
 // one entry a node. It is not safe for concurrent use.
 type Table struct {
 	seed    uint64
+	packs   bool
 	byName  map[string]int32
 	free    []int32 // slots that no node and no pod uses
 	present int     // nodes that exist
@@ -22,50 +24,62 @@ type Table struct {
 	// Columns. A slot without a node (nodes[i] nil) keeps the pods that name it.
 	nodes []*corev1.Node
 	names []string
-	tie   []uint64
 	alloc []room
-	used  []room
-	load  []load
+	rows  []row
 	ports []map[hostPort]int // host ports in use and by how many pods; nil is none
 
 	// extended resources have a column each.
 	extAlloc, extUsed map[string][]int64
 
-	pods   map[types.UID]placed
-	owners map[types.UID]map[int32]int32 // pods an owner has, by slot
+	pods       map[types.UID]placed
+	kinds      map[*class]*kind
+	owned      map[types.UID][]*kind // by owner
+	labelled   map[label]map[*kind]struct{}
+	priorities map[int32]int // kinds by priority
 
-	// verdicts remembers the answers of static filters; a change of any node forgets them.
-	verdicts map[*class]*verdict
+	censuses   map[censusID]*census
+	choosers   map[label]map[*census]struct{} // by anchor
+	feelings   int                            // censuses that count who asks
+	spaces     map[string]labels.Set          // namespaces
+	topologies map[string]*topology
+	images     map[string]map[int32]int64 // bytes by name and slot
 
 	// sizings remembers what pods take, by what their statuses share.
-	sizings map[sizing]*class
-
-	heap   []uint64
-	counts []int32
+	sizings  map[sizing]*class
+	verdicts verdicts
+	scratch  scratch
 }
-
-// room is an amount of the resources that every node has.
-type room struct {
-	cpuMilli, memory, ephemeral int64
-	pods                        int64
-}
-
-// load is what the score counts as used.
-type load struct{ cpuMilli, memory int64 }
 
 // placed is a pod in the table.
 type placed struct {
-	slot  int32
-	class *class
+	slot    int32
+	leaving bool // it is being deleted
+	*kind
 }
 
-// NewTable makes an empty table. The seed decides between nodes of equal score.
-func NewTable(seed uint64) *Table {
-	return &Table{
-		seed: seed, byName: map[string]int32{}, pods: map[types.UID]placed{},
-		owners: map[types.UID]map[int32]int32{}, verdicts: map[*class]*verdict{},
-		extAlloc: map[string][]int64{}, extUsed: map[string][]int64{}, sizings: map[sizing]*class{},
+// Strategy is how scores choose between nodes that fit.
+type Strategy string
+
+// Strategies. The first spreads pods, the second keeps nodes free.
+const (
+	LeastAllocated Strategy = "least-allocated"
+	MostAllocated  Strategy = "most-allocated"
+)
+
+// Known says whether it is a strategy; "" stands for the default.
+func (s Strategy) Known() bool { return s == "" || s == LeastAllocated || s == MostAllocated }
+
+// NewTable makes an empty table. The seed decides between nodes of equal score. Strategy "" is LeastAllocated.
+func NewTable(seed uint64, strategy Strategy) *Table {
+	t := &Table{
+		seed: seed, packs: strategy == MostAllocated, byName: map[string]int32{}, pods: map[types.UID]placed{},
+		extAlloc: map[string][]int64{}, extUsed: map[string][]int64{}, kinds: map[*class]*kind{}, owned: map[types.UID][]*kind{},
+		labelled: map[label]map[*kind]struct{}{}, priorities: map[int32]int{}, censuses: map[censusID]*census{},
+		choosers: map[label]map[*census]struct{}{}, spaces: map[string]labels.Set{}, topologies: map[string]*topology{},
+		images: map[string]map[int32]int64{}, verdicts: newVerdicts(), sizings: map[sizing]*class{},
 	}
+	t.needTopology(corev1.LabelTopologyZone)
+	return t
 }
 
 // Nodes is how many nodes there are.
@@ -82,9 +96,7 @@ func (t *Table) SetNode(n *corev1.Node) (changed bool) {
 		t.nodes[i] = n
 		return false
 	}
-	t.nodes[i] = n
-	t.setAllocatable(i, n.Status.Allocatable)
-	clear(t.verdicts)
+	t.describe(i, n)
 	return true
 }
 
@@ -94,11 +106,25 @@ func (t *Table) RemoveNode(name string) {
 	if !ok || t.nodes[i] == nil {
 		return
 	}
-	t.nodes[i] = nil
 	t.present--
-	t.setAllocatable(i, nil)
-	clear(t.verdicts)
+	t.describe(i, nil)
 	t.release(i)
+}
+
+// describe takes over what the node says of itself; nil is that there is none.
+func (t *Table) describe(i int32, n *corev1.Node) {
+	old := t.nodes[i]
+	t.nodes[i] = n
+	for _, p := range t.topologies {
+		p.set(i, n, old)
+	}
+	var list corev1.ResourceList
+	if n != nil {
+		list = n.Status.Allocatable
+	}
+	t.setAllocatable(i, list)
+	t.setImages(i, old, n)
+	t.verdicts.changed(t, i)
 }
 
 // AddPod accounts the pod on the node, as its status says what it takes there. Again for the same node it does nothing, unless the pod
@@ -113,8 +139,26 @@ func (t *Table) AddPod(uid types.UID, node string, template *api.PodTemplate, st
 		t.RemovePod(uid)
 		freed = c.lessThan(old.class)
 	}
-	t.take(t.slot(node), uid, c)
+	t.take(t.slot(node), uid, t.kindOf(c))
 	return freed
+}
+
+// Leaving notes that a pod is being deleted: it takes its room to its end, but is not there to spread from. It
+// reports whether that is new.
+func (t *Table) Leaving(uid types.UID) (changed bool) {
+	p, ok := t.pods[uid]
+	if !ok || p.leaving {
+		return false
+	}
+	p.leaving = true
+	t.pods[uid] = p
+	p.kind.leaving.add(p.slot, 1)
+	for _, h := range p.shares {
+		if h.id.role == living {
+			h.on.add(p.slot, -h.weight)
+		}
+	}
+	return true
 }
 
 // RemovePod gives back what the pod took; an unknown pod is no error.
@@ -124,8 +168,9 @@ func (t *Table) RemovePod(uid types.UID) {
 		return
 	}
 	delete(t.pods, uid)
-	t.account(p.slot, p.class, -1)
+	t.account(p.slot, p.kind, -1, p.leaving)
 	t.release(p.slot)
+	t.endIfEmpty(p.kind)
 }
 
 // NodeOf tells where the table has the pod; "" if it does not know it.
@@ -136,47 +181,39 @@ func (t *Table) NodeOf(uid types.UID) string {
 	return ""
 }
 
-func (t *Table) take(i int32, uid types.UID, c *class) {
-	t.pods[uid] = placed{i, c}
-	t.account(i, c, 1)
+func (t *Table) take(i int32, uid types.UID, k *kind) {
+	t.pods[uid] = placed{slot: i, kind: k}
+	t.account(i, k, 1, false)
 }
 
-// account adds (sign 1) or takes away (sign -1) what a pod of the class uses in slot i.
-func (t *Table) account(i int32, c *class, sign int64) {
-	u := &t.used[i]
-	u.cpuMilli += sign * c.cpuMilli
-	u.memory += sign * c.memory
-	u.ephemeral += sign * c.ephemeral
-	u.pods += sign
-	t.load[i].cpuMilli += sign * c.scoreCPU
-	t.load[i].memory += sign * c.scoreMemory
+// account adds (n 1) or takes away (n -1) what a pod of the kind uses and counts for in slot i.
+func (t *Table) account(i int32, k *kind, n int32, leaving bool) {
+	t.occupy(i, k.class, n)
+	k.pods += n
+	k.on.add(i, n)
+	if leaving {
+		k.leaving.add(i, n)
+	}
+	for _, h := range k.shares {
+		if !leaving || h.id.role != living {
+			h.on.add(i, n*h.weight)
+		}
+	}
+}
+
+// occupy adds or takes away what a pod of the class uses.
+func (t *Table) occupy(i int32, c *class, n int32) {
+	t.rows[i].add(c, int64(n))
 	for _, r := range c.extended {
-		t.extended(t.extUsed, r.name)[i] += sign * r.amount
+		t.extended(t.extUsed, r.name)[i] += int64(n) * r.amount
 	}
 	for _, p := range c.ports {
 		if t.ports[i] == nil {
 			t.ports[i] = map[hostPort]int{}
 		}
-		if t.ports[i][p] += int(sign); t.ports[i][p] == 0 {
+		if t.ports[i][p] += int(n); t.ports[i][p] == 0 {
 			delete(t.ports[i], p)
 		}
-	}
-	if c.owner != "" {
-		t.accountOwner(i, c.owner, int32(sign))
-	}
-}
-
-func (t *Table) accountOwner(i int32, owner types.UID, sign int32) {
-	on := t.owners[owner]
-	if on == nil {
-		on = map[int32]int32{}
-		t.owners[owner] = on
-	}
-	if on[i] += sign; on[i] == 0 {
-		delete(on, i)
-	}
-	if len(on) == 0 {
-		delete(t.owners, owner)
 	}
 }
 
@@ -188,7 +225,7 @@ func (t *Table) slot(name string) int32 {
 	i := t.newSlot()
 	t.byName[name] = i
 	t.names[i] = name
-	t.tie[i] = t.hash(name)
+	t.rows[i].tie = uint32(t.hash(name) >> (64 - keyTieBits))
 	return i
 }
 
@@ -201,8 +238,11 @@ func (t *Table) newSlot() int32 {
 	if len(t.nodes) == nodesMax {
 		panic(fmt.Sprintf("sched: more than %d nodes", nodesMax))
 	}
-	t.nodes, t.names, t.tie = append(t.nodes, nil), append(t.names, ""), append(t.tie, 0)
-	t.alloc, t.used, t.load, t.ports = append(t.alloc, room{}), append(t.used, room{}), append(t.load, load{}), append(t.ports, nil)
+	t.nodes, t.names = append(t.nodes, nil), append(t.names, "")
+	t.alloc, t.rows, t.ports = append(t.alloc, room{}), append(t.rows, row{}), append(t.ports, nil)
+	for _, p := range t.topologies {
+		p.set(int32(len(t.nodes)-1), nil, nil)
+	}
 	for name := range t.extAlloc {
 		t.extAlloc[name] = append(t.extAlloc[name], 0)
 	}
@@ -214,7 +254,7 @@ func (t *Table) newSlot() int32 {
 
 // release frees a slot that has neither node nor pods.
 func (t *Table) release(i int32) {
-	if t.nodes[i] != nil || t.used[i].pods != 0 {
+	if t.nodes[i] != nil || int64(t.rows[i].pods) != t.alloc[i].pods {
 		return
 	}
 	delete(t.byName, t.names[i])
@@ -237,6 +277,7 @@ func (t *Table) setAllocatable(i int32, list corev1.ResourceList) {
 	for _, column := range t.extAlloc {
 		column[i] = 0
 	}
+	was := t.alloc[i]
 	t.alloc[i] = room{}
 	for name, q := range list {
 		switch name {
@@ -252,6 +293,7 @@ func (t *Table) setAllocatable(i int32, list corev1.ResourceList) {
 			t.extended(t.extAlloc, string(name))[i] = q.Value()
 		}
 	}
+	t.rows[i].allocate(&was, &t.alloc[i])
 }
 
 // extended finds or makes the column of an extended resource.
@@ -262,48 +304,4 @@ func (t *Table) extended(columns map[string][]int64, name string) []int64 {
 		columns[name] = c
 	}
 	return c
-}
-
-// samePlacement says that nothing a filter or score reads differs between two states of a node, so
-// that a node's status report does not make the whole table forget its verdicts.
-func samePlacement(a, b *corev1.Node) bool {
-	return a.UID == b.UID && a.Spec.Unschedulable == b.Spec.Unschedulable &&
-		sameStrings(a.Labels, b.Labels) && sameTaints(a.Spec.Taints, b.Spec.Taints) &&
-		sameResources(a.Status.Allocatable, b.Status.Allocatable)
-}
-
-func sameStrings(a, b map[string]string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for k, v := range a {
-		if w, ok := b[k]; !ok || v != w {
-			return false
-		}
-	}
-	return true
-}
-
-func sameTaints(a, b []corev1.Taint) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i].Key != b[i].Key || a[i].Value != b[i].Value || a[i].Effect != b[i].Effect {
-			return false
-		}
-	}
-	return true
-}
-
-func sameResources(a, b corev1.ResourceList) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for k, v := range a {
-		if w, ok := b[k]; !ok || v.Cmp(w) != 0 {
-			return false
-		}
-	}
-	return true
 }

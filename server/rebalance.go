@@ -58,7 +58,7 @@ func planMoves(v *fsm.View, r *http.Request) (*Rebalance, error) {
 
 // rebalance plans on a table of its own, so the leader's work is not held up.
 func rebalance(v *fsm.View, most int) *Rebalance {
-	g := &rebalancer{view: v, table: sched.NewTable(1), records: map[types.UID]*api.PodRecord{}}
+	g := &rebalancer{view: v, table: sched.NewTable(1, ""), records: map[types.UID]*api.PodRecord{}}
 	g.gather()
 	before := g.table.Fullness()
 	out := &Rebalance{Held: g.held}

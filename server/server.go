@@ -19,6 +19,7 @@ import (
 	"github.com/peapod-sh/peapod/rpc"
 	"github.com/peapod-sh/peapod/rpc/fence"
 	"github.com/peapod-sh/peapod/rpc/pki"
+	"github.com/peapod-sh/peapod/sched"
 )
 
 // Config of a server. Addresses are host:port.
@@ -31,6 +32,8 @@ type Config struct {
 	AdvertiseAPI string
 	Network      Network     // of a new cluster; ignored when joining
 	Fencing      fence.Times // likewise; zero is no fencing
+	// Strategy is how the scheduler chooses between nodes that fit, while this server leads.
+	Strategy sched.Strategy
 	// GossipSeeds are members that a joining agent gossips with first.
 	GossipSeeds func() []string
 	Metrics     http.Handler

@@ -26,6 +26,7 @@ import (
 	"github.com/peapod-sh/peapod/rpc/gossip"
 	"github.com/peapod-sh/peapod/rpc/pki"
 	"github.com/peapod-sh/peapod/rpc/wire"
+	"github.com/peapod-sh/peapod/sched"
 	"github.com/peapod-sh/peapod/server"
 )
 
@@ -99,7 +100,8 @@ func (p *process) lockData() error {
 // startServer opens the ports, finds the cluster and runs the server.
 func (p *process) startServer(ctx context.Context, g *errgroup.Group) error {
 	cfg := server.Config{Name: p.o.Name, DataDir: filepath.Join(p.o.DataDir, "server"), Network: p.o.Network, Fencing: p.o.fencing(),
-		AdvertiseRPC: p.o.at(p.o.RPCPort), AdvertiseAPI: p.o.at(p.o.APIPort), Metrics: p.metrics, Logger: p.log}
+		AdvertiseRPC: p.o.at(p.o.RPCPort), AdvertiseAPI: p.o.at(p.o.APIPort), Metrics: p.metrics, Logger: p.log,
+		Strategy: sched.Strategy(p.o.SchedulerStrategy)}
 	var err error
 	if cfg.RPC, err = rpc.Listen(ctx, p.o.at(p.o.RPCPort)); err != nil {
 		return err

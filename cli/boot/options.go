@@ -16,6 +16,7 @@ import (
 	"github.com/peapod-sh/peapod/agent/node"
 	"github.com/peapod-sh/peapod/agent/pressure"
 	"github.com/peapod-sh/peapod/rpc/fence"
+	"github.com/peapod-sh/peapod/sched"
 	"github.com/peapod-sh/peapod/server"
 )
 
@@ -61,12 +62,14 @@ type Options struct {
 	Images         node.ImagesConfig
 	EvictionHard   string // thresholds as in pressure.Parse
 	LogLevel       string
-	Network        server.Network
-	FencingTime    time.Duration // of a new cluster; 0 is the default, less is no fencing
-	Sim            int           // number of simulated nodes, instead of a real one
-	SimPods        int64
-	Leave          bool // leave nothing behind on the machine when the process ends
-	SupervisorDir  string
+	// SchedulerStrategy is a sched.Strategy; "" is the default one.
+	SchedulerStrategy string
+	Network           server.Network
+	FencingTime       time.Duration // of a new cluster; 0 is the default, less is no fencing
+	Sim               int           // number of simulated nodes, instead of a real one
+	SimPods           int64
+	Leave             bool // leave nothing behind on the machine when the process ends
+	SupervisorDir     string
 	// Up, if not nil, is called once when everything that was asked for serves.
 	Up func(kubeconfig string)
 }
@@ -131,6 +134,9 @@ func (o *Options) faults() []error {
 	}
 	if hclog.LevelFromString(o.LogLevel) == hclog.NoLevel {
 		add("--log-level %q is none of trace, debug, info, warn, error", o.LogLevel)
+	}
+	if s := sched.Strategy(o.SchedulerStrategy); !s.Known() {
+		add("--scheduler-strategy %q is neither %s nor %s", s, sched.LeastAllocated, sched.MostAllocated)
 	}
 	if _, err := o.mirrors(); err != nil {
 		out = append(out, err)

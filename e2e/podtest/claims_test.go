@@ -111,7 +111,7 @@ func TestClaimsThatWait(t *testing.T) {
 		"c": "0/3 nodes are available: 3 node(s) didn't find available persistent volumes to bind.",
 		"d": "0/3 nodes are available: 3 node(s) didn't find available persistent volumes to bind.",
 	} {
-		wantEvent(t, l, k, pod, "FailedScheduling", message)
+		wantEvent(t, l, k, pod, "FailedScheduling", message+" preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.")
 	}
 	wantEvent(t, l, k, "unbound", "FailedBinding", "no persistent volumes available for this claim and no storage class is set")
 	wantEvent(t, l, k, "classless", "ProvisioningFailed", `storageclass.storage.k8s.io "nowhere" not found`)

@@ -188,10 +188,10 @@ func TestReasonsOfPodsWithClaims(t *testing.T) {
 		claim  *corev1.PersistentVolumeClaim
 		reason string
 	}{
-		"absent":  {nil, `0/2 nodes are available: persistentvolumeclaim "absent" not found.`},
-		"unbound": {testClaim("unbound", "", "1Gi"), "0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims."},
-		"manual":  {testClaim("manual", "manual", "1Gi"), "0/2 nodes are available: 2 node(s) didn't find available persistent volumes to bind."},
-		"shared":  {testClaim("shared", "local-path", "1Gi", corev1.ReadWriteMany), "0/2 nodes are available: 2 node(s) didn't find available persistent volumes to bind."},
+		"absent":  {nil, `0/2 nodes are available: persistentvolumeclaim "absent" not found. preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.`},
+		"unbound": {testClaim("unbound", "", "1Gi"), "0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims. preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."},
+		"manual":  {testClaim("manual", "manual", "1Gi"), "0/2 nodes are available: 2 node(s) didn't find available persistent volumes to bind. preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."},
+		"shared":  {testClaim("shared", "local-path", "1Gi", corev1.ReadWriteMany), "0/2 nodes are available: 2 node(s) didn't find available persistent volumes to bind. preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."},
 	} {
 		if c.claim != nil {
 			w.put(Claims, c.claim)
@@ -215,7 +215,7 @@ func TestReasonsOfPodsWithClaims(t *testing.T) {
 	w.settle()
 	w.wantBound("unbound", "lonely")
 	s := w.podNamed("pod-unbound").DecodeStatus()
-	if got := podCondition(&s, corev1.PodScheduled).Message; got != "0/2 nodes are available: 2 node(s) had volume node affinity conflict." {
+	if got := podCondition(&s, corev1.PodScheduled).Message; got != "0/2 nodes are available: 2 node(s) had volume node affinity conflict. preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling." {
 		t.Error(got)
 	}
 }
@@ -396,7 +396,7 @@ func TestOnePodAtATime(t *testing.T) {
 		first, second = "b", "a"
 	}
 	s := w.podNamed(second).DecodeStatus()
-	want := "0/1 nodes are available: 1 node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode."
+	want := "0/1 nodes are available: 1 node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
 	if c := podCondition(&s, corev1.PodScheduled); w.podNamed(second).Node != "" || c == nil || c.Message != want {
 		t.Fatalf("%q %+v", w.podNamed(second).Node, c)
 	}

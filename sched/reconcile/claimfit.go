@@ -39,14 +39,15 @@ func (e *Engine) placeUser(p *pod) {
 	d, cause, soon := e.demandOf(p)
 	switch {
 	case soon:
-		e.pending.waiting[p.rec.UID] = p
+		e.pending.wait(p)
 		return
 	case cause != "":
 		e.keepWaiting(p, d)
 		e.tellUnschedulable(p, e.table.Unavailable(cause), true)
 		return
 	}
-	placed := e.table.Place(sched.Group{Template: p.rec.Template, UIDs: []types.UID{p.rec.UID}, Fit: func(n *corev1.Node) string { return e.objection(d, n) }})
+	fit := func(n *corev1.Node) string { return e.objection(d, n) }
+	placed := e.table.Place(sched.Group{Template: p.rec.Template, UIDs: []types.UID{p.rec.UID}, Fit: fit})
 	if node := placed.Nodes[0]; node != "" && !e.bindLate(d, node) {
 		e.table.RemovePod(p.rec.UID)
 		e.keepWaiting(p, d)
@@ -54,12 +55,12 @@ func (e *Engine) placeUser(p *pod) {
 	} else if node == "" {
 		e.keepWaiting(p, d)
 	}
-	e.settlePlaced([]*pod{p}, placed)
+	e.settlePlaced([]*pod{p}, placed, fit)
 }
 
 // keepWaiting files a pod that has no node, and has its claims say that they wait for it.
 func (e *Engine) keepWaiting(p *pod, d *demand) {
-	e.pending.waiting[p.rec.UID] = p
+	e.pending.wait(p)
 	for i := range d.late {
 		if o := d.late[i].o; !e.written[o.ref] {
 			e.tellWaiting(o)

@@ -133,7 +133,6 @@ func (w *world) watchDaemon(name string) {
 			return
 		}
 		deleted := map[string]bool{}
-		w.checkSeconds(d, list)
 		for _, op := range list {
 			switch op := op.(type) {
 			case *ops.PlanPods:
@@ -150,15 +149,16 @@ func (w *world) watchDaemon(name string) {
 				}
 			}
 		}
+		w.checkSeconds(d, list, deleted)
 		w.checkUnavailable(d, known, deleted)
 	}
 }
 
-// checkSeconds holds the number of nodes with an available pod and a second one to the surge.
-func (w *world) checkSeconds(d *appsv1.DaemonSet, list []ops.Op) {
+// checkSeconds holds the number of nodes with an available pod and a second one to the surge. Pods that go in the same step count no more.
+func (w *world) checkSeconds(d *appsv1.DaemonSet, list []ops.Op, deleted map[string]bool) {
 	young := func(node string) (n int) {
 		for _, p := range w.mine(d.Name) {
-			if p.Node == node && !p.Deleting() && !p.Terminal() && p.Labels()[appsv1.ControllerRevisionHashLabelKey] == w.e.daemons[d.UID].hash {
+			if p.Node == node && !p.Deleting() && !deleted[string(p.UID)] && !p.Terminal() && p.Labels()[appsv1.ControllerRevisionHashLabelKey] == w.e.daemons[d.UID].hash {
 				n++
 			}
 		}
@@ -166,7 +166,7 @@ func (w *world) checkSeconds(d *appsv1.DaemonSet, list []ops.Op) {
 	}
 	live := func(node string) (n int, ready bool) {
 		for _, p := range w.mine(d.Name) {
-			if p.Node == node && !p.Deleting() && !p.Terminal() && p.Controller() != nil {
+			if p.Node == node && !p.Deleting() && !deleted[string(p.UID)] && !p.Terminal() && p.Controller() != nil {
 				n, ready = n+1, ready || p.Status.Ready() && !w.e.nodeDown(node)
 			}
 		}

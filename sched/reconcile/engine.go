@@ -22,6 +22,8 @@ type Config struct {
 	NodeMaskBits int
 	// RootCA is the PEM that every namespace gets in ConfigMap kube-root-ca.crt.
 	RootCA string
+	// Strategy is how the scheduler chooses between nodes that fit.
+	Strategy sched.Strategy
 	// EndedPodsMax is how many pods that have ended are kept; the oldest go first.
 	EndedPodsMax int
 	// PreparePod is what admission does to a pod that comes through the API, applied to the template
@@ -47,6 +49,9 @@ type Engine struct {
 	revisions
 	daemons   map[types.UID]*daemon
 	pending   pendingPods
+	nominated map[types.UID]string              // pending pods for which others were told to go, and from where
+	gangs     map[string]map[types.UID]struct{} // their pods that have a node, by namespace and name
+	condemned map[types.UID]struct{}            // pods that went for others, while their status may not say so yet
 	cidrs     *cidrPool
 	recorder  recorder
 	liveness  map[string]liveness
@@ -56,9 +61,10 @@ type Engine struct {
 // New makes an engine that knows of nothing yet.
 func New(cfg Config) *Engine {
 	return &Engine{
-		cfg: cfg, names: newGenerator(cfg.Seed), table: sched.NewTable(cfg.Seed),
 		agenda: newAgenda(), model: newModel(), output: newOutput(), storage: newStorage(), disruption: newDisruption(), autoscaling: newAutoscaling(),
 		revisions: newRevisions(), daemons: map[types.UID]*daemon{},
+		cfg: cfg, names: newGenerator(cfg.Seed), table: sched.NewTable(cfg.Seed, cfg.Strategy),
+		nominated: map[types.UID]string{}, gangs: map[string]map[types.UID]struct{}{}, condemned: map[types.UID]struct{}{},
 		pending: newPendingPods(), cidrs: newCIDRPool(cfg.ClusterCIDR, cfg.NodeMaskBits),
 		recorder: newRecorder(), liveness: map[string]liveness{},
 	}

@@ -295,6 +295,7 @@ func (e *Engine) noticed(old, o *object) {
 	case Namespaces:
 		e.mark(key{area: areaNamespace, name: any.name})
 		e.markRefused() // its labels may let pods in
+		e.noticedSpace(o, any.name)
 	case Services:
 		e.noticedService(o, any.ns, any.name)
 		e.noticedAddresses(old, o)

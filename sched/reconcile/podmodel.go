@@ -56,6 +56,7 @@ func (e *Engine) indexPod(p *pod) {
 		}
 		on.add(p, seatNode)
 		e.podOnNode(p)
+		e.neighboursChanged()
 	}
 	e.indexUser(p)
 	e.indexMember(p)
@@ -115,6 +116,9 @@ func (e *Engine) podGone(p *pod) {
 		e.table.RemovePod(p.rec.UID)
 		e.roomFreed = true
 	}
+	e.leaveGang(p)
+	delete(e.nominated, p.rec.UID)
+	delete(e.condemned, p.rec.UID)
 	e.ownerGone(p.rec.UID)
 	e.nameFreed(p)
 }
@@ -149,11 +153,18 @@ func (e *Engine) changePod(p *pod, rec *api.PodRecord) {
 
 // accountPod keeps the scheduler's table right: a pod takes room from its binding to its end.
 func (e *Engine) accountPod(p *pod) {
+	e.countInGang(p)
 	if p.rec.Node != "" && !p.rec.Terminal() {
 		if e.table.AddPod(p.rec.UID, p.rec.Node, p.rec.Template, p.rec.Status) {
 			e.roomFreed = true
 		}
+		if p.rec.Deleting() && e.table.Leaving(p.rec.UID) {
+			e.neighboursChanged()
+		}
 		return
+	}
+	if e.nominated[p.rec.UID] != "" && p.rec.Node == "" && !p.deleting() && !p.rec.Terminal() {
+		return // its room is kept
 	}
 	if e.table.NodeOf(p.rec.UID) != "" {
 		e.table.RemovePod(p.rec.UID)

@@ -177,8 +177,8 @@ func (e *Engine) newRows(ns, prefix string, n int) []ops.PlanRow {
 
 // placeRows fills in the nodes; rows that fit nowhere keep none, and are told why once they exist.
 func (e *Engine) placeRows(template *api.PodTemplate, rows []ops.PlanRow) {
-	// Where claims allow a pod to go is found out once it exists.
-	if !ours(&template.Pod.Spec) || len(template.Pod.Spec.SchedulingGates) > 0 || usesClaims(&template.Pod.Spec) {
+	// Where claims allow a pod to go is found out once it exists, and whether its gang has a place.
+	if !ours(&template.Pod.Spec) || len(template.Pod.Spec.SchedulingGates) > 0 || usesClaims(&template.Pod.Spec) || gangOf(template.Pod) != "" {
 		return
 	}
 	uids := make([]types.UID, len(rows))

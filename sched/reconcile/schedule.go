@@ -20,6 +20,8 @@ import (
 // been refused and are tried again when room appears.
 type pendingPods struct {
 	fresh, waiting map[types.UID]*pod
+	unsaid         []*pod // condemned, but their status does not say so
+	wishful        bool   // one that waits cares where other pods are
 }
 
 func newPendingPods() pendingPods {
@@ -36,42 +38,90 @@ func ours(spec *corev1.PodSpec) bool {
 	return spec.SchedulerName == "" || spec.SchedulerName == corev1.DefaultSchedulerName
 }
 
+// wait files a pod that was refused.
+func (q *pendingPods) wait(p *pod) {
+	q.waiting[p.rec.UID] = p
+	spec := p.rec.Spec()
+	if a := spec.Affinity; len(spec.TopologySpreadConstraints) > 0 || a != nil && (a.PodAffinity != nil || a.PodAntiAffinity != nil) {
+		q.wishful = true
+	}
+}
+
+// neighboursChanged lets pods be tried again that care where others are.
+func (e *Engine) neighboursChanged() {
+	if e.pending.wishful {
+		e.roomFreed = true
+	}
+}
+
+// noticedSpace tells the scheduler the labels of a namespace.
+func (e *Engine) noticedSpace(o *object, name string) {
+	var labels map[string]string
+	if o != nil {
+		labels = o.meta.GetLabels()
+	}
+	if e.table.SetNamespace(name, labels) {
+		e.roomFreed = true
+	}
+}
+
 // pendingChanged files a pod that wants a node, or unfiles it.
 func (e *Engine) pendingChanged(p *pod) {
 	spec := p.rec.Spec()
 	if p.rec.Node != "" || p.deleting() || p.rec.Terminal() || !ours(spec) || len(spec.SchedulingGates) > 0 {
 		e.pending.drop(p.rec.UID)
+		e.forgetNomination(p)
 		return
 	}
+	e.rememberNomination(p)
 	if e.pending.waiting[p.rec.UID] == nil {
 		e.pending.fresh[p.rec.UID] = p
 	}
 }
 
-// schedule places what is pending, equal pods together, the more important first.
+// schedule places what is pending, equal pods together, the more important first. Room that is kept for nominated pods is free for
+// whatever matters more.
 func (e *Engine) schedule() {
 	if e.roomFreed {
 		for uid, p := range e.pending.waiting {
 			e.pending.fresh[uid] = p
 		}
 		clear(e.pending.waiting)
+		e.pending.wishful = false
 	}
 	e.roomFreed = false
-	groups := groupPending(e.pending.fresh)
+	e.gatherGangs()
+	e.condemnAgain()
+	groups := e.groupPending(e.pending.fresh)
 	clear(e.pending.fresh)
+	if len(groups) == 0 {
+		return
+	}
+	kept := e.liftNominations()
 	for _, g := range groups {
-		if !usesClaims(g[0].rec.Spec()) {
-			e.placeGroup(g)
-			continue
-		}
-		for _, p := range g { // each placement may take a volume away from the next
+		kept = e.keepRoom(kept, g)
+		e.placePending(g)
+	}
+	e.keepRoom(kept, nil)
+}
+
+// placePending places a group: a gang whole or not at all, pods with claims one by one, since each placement may take a volume away
+// from the next.
+func (e *Engine) placePending(g []*pod) {
+	switch {
+	case gangOf(g[0].rec.Template.Pod) != "":
+		e.placeGang(g)
+	case !usesClaims(g[0].rec.Spec()):
+		e.placeGroup(g)
+	default:
+		for _, p := range g {
 			e.placeUser(p)
 		}
 	}
 }
 
-// groupPending makes groups of equal pods, ordered by priority, age and name of their first pod.
-func groupPending(pods map[types.UID]*pod) [][]*pod {
+// groupPending makes groups of equal pods, and of the pods of a gang, ordered by priority, age and name of their first pod.
+func (e *Engine) groupPending(pods map[types.UID]*pod) [][]*pod {
 	if len(pods) == 0 {
 		return nil
 	}
@@ -82,13 +132,21 @@ func groupPending(pods map[types.UID]*pod) [][]*pod {
 		}
 	}
 	slices.SortFunc(list, comparePending)
-	at := map[*api.PodTemplate]int{}
+	type family struct {
+		template *api.PodTemplate
+		gang     string
+	}
+	at := map[family]int{}
 	var out [][]*pod
 	for _, p := range list {
-		i, ok := at[p.rec.Template]
+		f := family{template: p.rec.Template}
+		if gang := gangOf(p.rec.Template.Pod); gang != "" {
+			f = family{gang: p.ns() + "/" + gang}
+		}
+		i, ok := at[f]
 		if !ok {
 			i = len(out)
-			at[p.rec.Template] = i
+			at[f] = i
 			out = append(out, nil)
 		}
 		out[i] = append(out[i], p)
@@ -106,7 +164,7 @@ func comparePending(a, b *pod) int {
 func (e *Engine) placeGroup(g []*pod) {
 	if node, pinned := api.PinnedTo(g[0].rec.Spec()); pinned && node != "" {
 		for _, p := range g {
-			e.settlePlaced([]*pod{p}, e.table.PlaceOn(p.rec.Template, p.rec.UID, node))
+			e.settlePlaced([]*pod{p}, e.table.PlaceOn(p.rec.Template, p.rec.UID, node), nil)
 		}
 		return
 	}
@@ -114,40 +172,53 @@ func (e *Engine) placeGroup(g []*pod) {
 	for i, p := range g {
 		uids[i] = p.rec.UID
 	}
-	e.settlePlaced(g, e.table.Place(sched.Group{Template: g[0].rec.Template, UIDs: uids}))
+	e.settlePlaced(g, e.table.Place(sched.Group{Template: g[0].rec.Template, UIDs: uids}), nil)
 }
 
-// settlePlaced binds the pods that have a node and tells the others why they have none.
-func (e *Engine) settlePlaced(g []*pod, d sched.Decision) {
+// settlePlaced binds the pods that have a node, makes room for the others if it can, and tells them why they have none.
+func (e *Engine) settlePlaced(g []*pod, d sched.Decision, fit sched.Fit) {
+	var left []*pod
 	for i, p := range g {
-		if d.Nodes[i] != "" {
-			e.bindPod(p, d.Nodes[i])
-			if d.Placed <= eventsPerStepMax {
-				e.podEvent(p.ns(), p.name(), p.rec.UID, corev1.EventTypeNormal, "Scheduled",
-					fmt.Sprintf("Successfully assigned %s/%s to %s", p.ns(), p.name(), d.Nodes[i]))
-			}
+		if d.Nodes[i] == "" {
+			left = append(left, p)
 			continue
 		}
-		e.pending.waiting[p.rec.UID] = p
-		e.tellUnschedulable(p, d.Reason, len(g)-d.Placed <= eventsPerStepMax)
+		e.bindPlaced(p, d.Nodes[i], d.Placed <= eventsPerStepMax)
+	}
+	if len(left) > 0 {
+		e.makeRoom(left, d.Reason, fit)
 	}
 }
 
-// tellUnschedulable writes the reason into the pod's condition, if it is another one than before.
+func (e *Engine) bindPlaced(p *pod, node string, withEvent bool) {
+	delete(e.nominated, p.rec.UID)
+	e.bindPod(p, node)
+	if withEvent {
+		e.podEvent(p.ns(), p.name(), p.rec.UID, corev1.EventTypeNormal, "Scheduled",
+			fmt.Sprintf("Successfully assigned %s/%s to %s", p.ns(), p.name(), node))
+	}
+}
+
+// tellUnschedulable writes the reason, and the node that the pod waits for, into the pod's status, if that says anything else.
 func (e *Engine) tellUnschedulable(p *pod, reason string, withEvent bool) {
-	s := p.rec.DecodeStatus()
-	if c := podCondition(&s, corev1.PodScheduled); p.told == reason ||
-		c != nil && c.Status == corev1.ConditionFalse && c.Message == reason {
-		p.told = reason
+	node := e.nominated[p.rec.UID]
+	if p.told == reason+node {
 		return
 	}
+	s := p.rec.DecodeStatus()
+	c := podCondition(&s, corev1.PodScheduled)
+	same := c != nil && c.Status == corev1.ConditionFalse && c.Message == reason
+	p.told = reason + node
+	if same && s.NominatedNodeName == node {
+		return
+	}
+	s.NominatedNodeName = node
 	setPodCondition(&s, corev1.PodCondition{
 		Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable,
 		Message: reason, LastTransitionTime: metav1.NewTime(e.now),
 	})
 	e.putPodStatus(p, &s)
-	p.told = reason
-	if withEvent {
+	if withEvent && !same {
 		e.podEvent(p.ns(), p.name(), p.rec.UID, corev1.EventTypeWarning, "FailedScheduling", reason)
 	}
 }
@@ -196,6 +267,7 @@ func (e *Engine) failedStatus(row *ops.StatusRow) {
 	if p == nil {
 		return
 	}
+	e.condemnLater(p)
 	p.told = ""
 	e.pending.drop(row.UID)
 	e.pendingChanged(p)

@@ -57,7 +57,7 @@ func (e *Engine) bindPod(p *pod, node string) {
 	}
 	np := p.rec.Pod()
 	np.Labels = api.WithLabels(np.Labels, labels)
-	np.Spec.NodeName = node
+	np.Spec.NodeName, np.Status.NominatedNodeName = node, ""
 	setPodCondition(&np.Status, corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Unix(e.now.Unix(), 0)})
 	e.put(Pods, np, p.rec.Revision)
 }
