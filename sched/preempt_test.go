@@ -108,7 +108,7 @@ func TestPreemptionReasons(t *testing.T) {
 }
 
 // TestPreemptionTakesTheLeast: no victim matters as much as the group, none could stay, nobody is a victim twice, and when the victims
-// have gone every nominated pod has its room. Invariant 40.
+// have gone every nominated pod has its room. Invariant 88.
 func TestPreemptionTakesTheLeast(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newCrowd()
@@ -186,7 +186,7 @@ func TestPreemptionTakesTheLeast(t *testing.T) {
 	})
 }
 
-// TestNobodyGoesInVain: with any one victim back, the pod that they go for has no room. Invariant 40.
+// TestNobodyGoesInVain: with any one victim back, the pod that they go for has no room. Invariant 88.
 func TestNobodyGoesInVain(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newCrowd()

@@ -159,7 +159,7 @@ func (w *world) gangPlaced(names ...string) (n int) {
 	return n
 }
 
-// TestGangIsPlacedWholeOrNotAtAll: as many as it wants have a place, or none. Invariant 41.
+// TestGangIsPlacedWholeOrNotAtAll: as many as it wants have a place, or none. Invariant 89.
 func TestGangIsPlacedWholeOrNotAtAll(t *testing.T) {
 	w := standardWorld(t, 1, 2) // of 4 cores
 	names := []string{"a", "b", "c"}
@@ -191,7 +191,7 @@ func TestGangIsPlacedWholeOrNotAtAll(t *testing.T) {
 	}
 }
 
-// TestGangPreemptsWholeOrNotAtAll: nobody goes for a gang that does not fit even so. Invariant 41.
+// TestGangPreemptsWholeOrNotAtAll: nobody goes for a gang that does not fit even so. Invariant 89.
 func TestGangPreemptsWholeOrNotAtAll(t *testing.T) {
 	w := standardWorld(t, 1, 3)
 	for _, name := range []string{"low1", "low2", "low3"} {
