@@ -20,7 +20,8 @@ import (
 type PodEncoder struct {
 	protoOf, jsonOf *PodTemplate
 	proto           protoParts
-	json            [2]jsonParts // of pods without and with a node
+	json            [2]jsonParts                // of pods without and with a node
+	cut             map[*PodTemplate]protoParts // of templates whose pods come by turns, as in a node's watch
 
 	statuses           podstatus.Expander
 	meta, spec, status []byte // scratch
@@ -44,11 +45,9 @@ func (e *PodEncoder) AppendProto(b []byte, r *PodRecord) ([]byte, error) {
 		return append(b, whole...), err
 	}
 	if e.protoOf != r.Template {
-		parts, err := cutProto(r.Template.Encoded)
-		if err != nil {
+		if err := e.take(r.Template); err != nil {
 			return nil, fmt.Errorf("reading the template of pod %s/%s: %w", r.Namespace(), r.Name, err)
 		}
-		e.protoOf, e.proto = r.Template, parts
 	}
 	e.meta = appendString(e.meta[:0], metaName, r.Name)
 	e.meta = append(e.meta, e.proto.metaHead...)
@@ -71,6 +70,25 @@ func (e *PodEncoder) AppendProto(b []byte, r *PodRecord) ([]byte, error) {
 	var err error
 	e.status, err = e.statuses.AppendProto(e.status[:0], r.Status)
 	return appendBytes(b, podStatus, e.status), err
+}
+
+// templatesKept bounds the templates that an encoder remembers.
+const templatesKept = 32
+
+// take makes a template the one whose pods are encoded.
+func (e *PodEncoder) take(t *PodTemplate) (err error) {
+	parts, known := e.cut[t]
+	if !known {
+		if parts, err = cutProto(t.Encoded); err != nil {
+			return err
+		}
+		if len(e.cut) >= templatesKept || e.cut == nil {
+			e.cut = map[*PodTemplate]protoParts{}
+		}
+		e.cut[t] = parts
+	}
+	e.protoOf, e.proto = t, parts
+	return nil
 }
 
 func cutProto(pod []byte) (p protoParts, err error) {

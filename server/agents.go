@@ -240,6 +240,7 @@ type nodeWatch struct {
 	nodes  map[string]bool
 	fleet  bool
 	pods   api.PodEncoder
+	pod    []byte // encoded last; what is queued is a copy
 	err    error
 }
 
@@ -283,11 +284,12 @@ func (w *nodeWatch) putEncoded(gr schema.GroupResource, obj runtime.Object, b []
 }
 
 func (w *nodeWatch) putPod(p *api.PodRecord) error {
-	b, err := w.pods.AppendProto(nil, p)
+	b, err := w.pods.AppendProto(w.pod[:0], p)
 	if err != nil {
 		w.err = err
 		return err
 	}
+	w.pod = b
 	w.send(&wire.Event{Type: wire.EventPut, Resource: fsm.Pods.String(), Namespace: p.Namespace(), Name: p.Name,
 		UID: string(p.UID), Object: b, Revision: p.Revision})
 	return w.err
