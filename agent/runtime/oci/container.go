@@ -161,6 +161,7 @@ func (e *Executor) makeContainer(p *pod, spec runtime.ContainerSpec) (*container
 	if err != nil {
 		return nil, err
 	}
+	spec.Resources.OOMScoreAdj = oomScore(spec.Resources.OOMScoreAdj)
 	r := containerRecord{Spec: spec, BootID: p.record.BootID, CapMask: caps, UserBase: p.record.UserBase}
 	if r.UserBase != 0 {
 		r.Rootfs = e.publicRoot(spec.ID)

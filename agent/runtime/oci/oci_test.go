@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -200,4 +201,22 @@ func (n *node) emptyLayer(name string) string {
 		n.t.Fatal(err)
 	}
 	return dir
+}
+
+// A container of the Guaranteed class starts also where the agent may not lower a score, and has the lowest that it can.
+func TestGuaranteedStarts(t *testing.T) {
+	n := newNode(t)
+	e := n.open()
+	spec := n.spec("p", "guaranteed", "cat /proc/self/oom_score_adj")
+	spec.Resources.OOMScoreAdj = -997
+	if _, err := e.List(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	n.start(e, "p", spec)
+	if x := n.exit(e); x.ExitCode != 0 {
+		t.Fatalf("it ended with %d: %s", x.ExitCode, n.log("guaranteed"))
+	}
+	if got, want := strings.TrimSpace(n.log("guaranteed")), strconv.Itoa(oomScore(-997)); got != want {
+		t.Errorf("its score is %s, want %s", got, want)
+	}
 }
