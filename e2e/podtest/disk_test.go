@@ -17,7 +17,7 @@ import (
 	"github.com/peapod-sh/peapod/e2e/kit"
 )
 
-// A node lives through what its pods and its disk do to it: a disk without room or that cannot be written says so in events and heals
+// A node lives through what its pods and its disk do to it: processes without end stop at their pod's limit, a disk without room or that cannot be written says so in events and heals
 // with the room. The lab is one of its own, since its node suffers.
 func TestANodeInNeed(t *testing.T) {
 	l := diskLab(t)
@@ -33,7 +33,7 @@ func TestANodeInNeed(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		run  func(t *testing.T, l *kit.Lab, k kit.Kubectl, data string)
-	}{{"a full disk", fullDisk}, {"a disk that cannot be written", readOnlyDisk}} {
+	}{{"a fork bomb inside its limit", forkBomb}, {"a full disk", fullDisk}, {"a disk that cannot be written", readOnlyDisk}} {
 		t.Run(c.name, func(t *testing.T) {
 			before := agentPID(t, data)
 			c.run(t, l, k, data)
@@ -47,6 +47,37 @@ func TestANodeInNeed(t *testing.T) {
 	}
 }
 
+// forkBomb makes processes until it may not, and goes on trying; then it is deleted with all of them.
+func forkBomb(t *testing.T, l *kit.Lab, k kit.Kubectl, _ string) {
+	apply(t, k, `apiVersion: v1
+kind: Pod
+metadata: {name: bomb}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - {name: c, image: peapod/demo, command: [sh, -c, "while true; do sleep 1000 & done"], resources: {limits: {cpu: 100m}}}
+`)
+	awaitField(t, k, "bomb", ".status.phase", "^Running$")
+	uid := k.Must(t, "get", "pod", "bomb", "-o", "jsonpath={.metadata.uid}")
+	kit.Eventually(t, limit, "the limit is met", func() error {
+		for _, root := range []string{"/sys/fs/cgroup/pids", "/sys/fs/cgroup"} { // v1, v2; which cgroup counts depends on the kernel
+			for _, below := range []string{"pids.events", "*/pids.events"} {
+				files, err := filepath.Glob(filepath.Join(root, l.Node(t, "client1").Cgroup, "pods/pods", uid, below))
+				if err != nil {
+					return err
+				}
+				for _, f := range files {
+					if b, err := os.ReadFile(f); err == nil && !strings.HasPrefix(string(b), "max 0") {
+						return nil
+					}
+				}
+			}
+		}
+		return errors.New("nobody was refused a process")
+	})
+	k.Must(t, "delete", "pod", "bomb", "--timeout=60s")
+}
+
 // diskLab is a lab of one server and one client whose data is on a small disk.
 func diskLab(t *testing.T) *kit.Lab {
 	t.Helper()
@@ -56,7 +87,7 @@ func diskLab(t *testing.T) *kit.Lab {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unmountAll(t, disk) }) // after the lab has ended
-	l, err := kit.Up(kit.Options{Name: name, Servers: 1, Clients: 1, Args: []string{"--client-arg=--eviction-hard="}})
+	l, err := kit.Up(kit.Options{Name: name, Servers: 1, Clients: 1, Args: []string{"--client-arg=--eviction-hard=", "--client-arg=--pod-max-pids=100"}})
 	t.Cleanup(func() {
 		if err := (&kit.Lab{Name: name, Dir: filepath.Join("/var/lib/peapod-lab", name)}).Down(); err != nil {
 			t.Error(err)
