@@ -33,6 +33,7 @@ func ends(t *testing.T, grace int64, preStop int64, withdrawn func(context.Conte
 	return after
 }
 
+// Invariant 115.
 func TestSignalWaitsForTheServices(t *testing.T) {
 	never := func(ctx context.Context, _ *corev1.Pod) error { <-ctx.Done(); return ctx.Err() }
 	takes := func(d time.Duration) func(context.Context, *corev1.Pod) error {

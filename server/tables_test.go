@@ -59,6 +59,7 @@ func tableNode(name string, ready corev1.ConditionStatus, labels map[string]stri
 }
 
 // Dead and simulated nodes are not waited for, and one that dies meanwhile is not waited for any longer.
+// Invariant 115.
 func TestAwaitTables(t *testing.T) {
 	s := newTestServer(t, "a")
 	s.start()

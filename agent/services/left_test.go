@@ -32,6 +32,7 @@ func selecting(key, value string) *corev1.Service {
 	return service(func(s *corev1.Service) { s.Spec.Selector = map[string]string{key: value} })
 }
 
+// Invariant 115.
 func TestLeft(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -66,6 +67,7 @@ func TestLeft(t *testing.T) {
 }
 
 // A pod that leaves its service is waited for, however it leaves, and the revision is the one at which that was told.
+// Invariant 115.
 func TestLeftWaits(t *testing.T) {
 	for name, leave := range map[string]func(m *Model){
 		"terminating":     func(m *Model) { m.PutSlice(sliceOf(conditions(false, true, true))) },
