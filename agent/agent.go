@@ -59,6 +59,8 @@ type Config struct {
 	Handlers []string
 	// HostPortsChanged, if not nil, is called when Pods may have other host ports or addresses than before. It must not block.
 	HostPortsChanged func()
+	// Withdrawn, if not nil, waits until no node sends a pod, which is to end, new connections of services, or until ctx ends.
+	Withdrawn func(ctx context.Context, pod *corev1.Pod) error
 	// Quiet records no Normal events (for sim nodes by the thousand).
 	Quiet  bool
 	Logger hclog.Logger

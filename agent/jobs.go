@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -449,7 +450,8 @@ func (c *container) whoLacks() *container {
 	return nil
 }
 
-// jobStop runs the preStop hook (once) and sends the stop signal. Its hook context ends at the deadline.
+// jobStop runs the preStop hook (once), has the pod leave its services meanwhile, and sends the stop signal. Its hook context ends at the
+// deadline.
 func (w *worker) jobStop(c *container) func(ctx, hookCtx context.Context) any {
 	hook := c.spec.Lifecycle
 	target := hookTarget{w.life.pod, c.spec, c.id, w.life.podIP(w.hostIP())}
@@ -457,12 +459,18 @@ func (w *worker) jobStop(c *container) func(ctx, hookCtx context.Context) any {
 	run := hook != nil && hook.PreStop != nil && !c.hooked && !w.life.removed && c.deadline.After(time.Now())
 	c.hooked = c.hooked || run
 	w.save()
+	deadline, leaves := c.deadline, !w.life.removed
 	return func(ctx, hookCtx context.Context) any {
+		var left sync.WaitGroup
+		if leaves {
+			left.Go(func() { w.a.withdraw(hookCtx, target.pod, deadline) })
+		}
 		if run {
 			if err := w.a.runHook(hookCtx, target, hook.PreStop); err != nil && ctx.Err() == nil {
 				w.a.events.record(target.pod, path, corev1.EventTypeWarning, "FailedPreStopHook", "PreStopHook failed")
 			}
 		}
+		left.Wait()
 		sig := w.a.stopSignal(ctx, target)
 		if err := w.a.cfg.Executor.Signal(ctx, target.id, sig); err != nil && ctx.Err() == nil {
 			w.a.log.Warn("asking a container to end", "pod", target.pod.UID, "container", target.spec.Name, "error", err)

@@ -102,7 +102,7 @@ func newRoot(streams genericiooptions.IOStreams, args []string) *cobra.Command {
 	helpOurWay(root)
 	root.SetHelpTemplate("{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}\n{{end}}{{if or .Runnable .HasSubCommands}}{{.UsageString}}{{end}}")
 	replace(root, versionCommand())
-	own := []*cobra.Command{agentCommand(), devCommand(), lab.Command(), jobs.Command(), imageCommand(), tokenCommand(), kubeconfigCommand(), operatorCommand(), doctorCommand()}
+	own := []*cobra.Command{agentCommand(), devCommand(), lab.Command(), jobs.Command(), imageCommand(), tokenCommand(), kubeconfigCommand(), serviceCommand(), operatorCommand(), doctorCommand()}
 	root.AddGroup(&cobra.Group{ID: groupOwn, Title: "Peapod's commands:"}, &cobra.Group{ID: groupKubectl, Title: "kubectl's commands:"})
 	for _, c := range root.Commands() {
 		switch c.Name() {

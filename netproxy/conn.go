@@ -3,6 +3,7 @@ package netproxy
 import (
 	"net/netip"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,6 +40,7 @@ type conn struct {
 	tried    []*backend // endpoints that failed a dial of this connection
 	next     *conn      // in the loop's list of dials
 	prev     *conn
+	began    int64 // of the dial, loop clock
 	deadline int64 // of the dial, loop clock
 	from     netip.Addr
 	scope    scope
@@ -95,6 +97,7 @@ func (c *conn) start(l *loop, b *backend, now int64) bool {
 	b.active.Add(1)
 	c.to = b
 	c.dialling = true
+	c.began = now
 	c.deadline = now + int64(l.limits.ConnectTimeout)
 	if len(c.tried)+1 >= min(attemptsMax, len(c.target.set.Load().by[c.scope])) {
 		c.deadline = now + int64(l.limits.ConnectPatience)
@@ -107,6 +110,7 @@ func (c *conn) start(l *loop, b *backend, now int64) bool {
 func (c *conn) spoil(l *loop, b *backend, now int64) {
 	c.tried = append(c.tried, b)
 	b.avoid.Store(now + int64(avoidTime))
+	b.failures.Add(1)
 	c.stats(l).retries.Add(1)
 }
 
@@ -161,6 +165,8 @@ func (c *conn) dialled(l *loop, events uint32) {
 	}
 	l.endDial(c)
 	c.tried = nil
+	c.to.connections.Add(1)
+	c.stats(l).latency.observe(time.Duration(l.now() - c.began))
 	fd := c.side[client].fd
 	if rawEpollAdd(l.ep, fd, sideEvents, l.slots[fd].generation) != 0 {
 		c.abort(l)

@@ -23,7 +23,8 @@ type Counters struct {
 type counters struct {
 	connections, ended, bytesIn, bytesOut, retries, errors atomic.Uint64
 
-	_ [16]byte
+	latency latency
+	_       [48]byte
 }
 
 func (c *Counters) add(s *counters) {

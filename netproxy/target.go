@@ -15,6 +15,8 @@ type backend struct {
 	active atomic.Int64 // connections and sessions, dials included
 	avoid  atomic.Int64 // loop clock until which it is passed over
 	gone   atomic.Bool  // takes no new traffic in any scope
+
+	connections, failures atomic.Uint64 // dials that succeeded, and sessions; dials that failed
 }
 
 func (b *backend) healthy(now int64) bool { return b.avoid.Load() <= now }

@@ -85,6 +85,7 @@ func (r *relay) session(l *loop, ln *listener, from *sockaddr, now int64) *sessi
 	}
 	r.keep(s)
 	to.active.Add(1)
+	to.connections.Add(1)
 	ln.target.stats[l.id].connections.Add(1)
 	return s
 }
@@ -142,6 +143,7 @@ func (s *session) ready(l *loop, fd int, _ uint32) {
 // fail ends a session whose endpoint refuses, and has others pass it over for a while.
 func (s *session) fail(l *loop, now int64) {
 	s.to.avoid.Store(now + int64(avoidTime))
+	s.to.failures.Add(1)
 	s.stats(l).retries.Add(1)
 	s.shut(l)
 }

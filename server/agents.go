@@ -32,6 +32,7 @@ func (s *Server) registerMethods(m *rpc.Methods) {
 	rpc.Register(m, wire.MethodGet, rpc.Nodes, s.getForNode)
 	rpc.Register(m, wire.MethodWrite, rpc.Agents, s.writeForNode)
 	rpc.Register(m, wire.MethodLease, rpc.Nodes, s.leaseForNode)
+	rpc.Register(m, wire.MethodAwaitTables, rpc.Nodes, s.awaitTablesForNode)
 	rpc.Register(m, wire.MethodToken, rpc.Nodes, s.tokenForNode)
 	rpc.Register(m, wire.MethodRenew, rpc.Anyone, s.renew)
 	rpc.Register(m, wire.MethodPropose, rpc.Servers, s.proposeForServer)
@@ -51,6 +52,10 @@ func (s *Server) heartbeat(_ context.Context, from rpc.Caller, q *wire.Heartbeat
 	}
 	s.watchman.connected(nodes)
 	defer s.watchman.broken(nodes)
+	proxies := from.Role == pki.RoleNode
+	if proxies {
+		defer s.tables.forget(from.Name)
+	}
 	var told wire.HeartbeatReply
 	for {
 		var beat wire.Heartbeat
@@ -58,6 +63,9 @@ func (s *Server) heartbeat(_ context.Context, from rpc.Caller, q *wire.Heartbeat
 			return err
 		}
 		s.watchman.heartbeat(nodes)
+		if proxies {
+			s.tables.report(from.Name, beat.Table)
+		}
 		leader := s.consensus.leader()
 		if beat.Sequence-told.Sequence < wire.HeartbeatAnswers && leader == told.Leader && told.Sequence > 0 {
 			continue

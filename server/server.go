@@ -58,6 +58,7 @@ type Server struct {
 	pool      *rpc.Pool
 	nodes     *nodeConns
 	watchman  *watchman
+	tables    *tables
 
 	succession *succession
 	issuer     issuerCache
@@ -95,6 +96,7 @@ func Open(cfg Config, passport *Passport, gossip Gossip) (*Server, error) {
 	s := &Server{cfg: cfg, log: cfg.Logger, passport: passport, identity: identity, state: fsm.New(), nodes: newNodeConns()}
 	s.meta = settings{s.state}
 	s.watchman = newWatchman(s.now, gossip, func() bool { return s.leads() })
+	s.tables = newTables()
 	methods := rpc.NewMethods()
 	s.registerMethods(methods)
 	s.rpc = rpc.NewServer(identity, methods, cfg.Logger.Named("rpc"))

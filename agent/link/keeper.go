@@ -139,13 +139,12 @@ func (k *keeper) beat(ctx context.Context, conn *rpc.Conn) error {
 func (k *keeper) send(ctx context.Context, stream *rpc.Stream, answers <-chan uint64) error {
 	last := time.Now()
 	for sequence := uint64(1); ; sequence++ {
-		if err := stream.Send(&wire.Heartbeat{Sequence: sequence}); err != nil {
+		table, prompt := k.link.tableInForce()
+		if err := stream.Send(&wire.Heartbeat{Sequence: sequence, Table: table}); err != nil {
 			return err
 		}
-		select {
-		case <-time.After(k.link.nextBeat()):
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := k.link.pace(ctx, prompt); err != nil {
+			return err
 		}
 		select {
 		case <-answers:

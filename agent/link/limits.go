@@ -5,6 +5,8 @@ import "time"
 const (
 	// HeartbeatInterval is how often the node shows every server that it lives.
 	HeartbeatInterval = 250 * time.Millisecond
+	// tablePause gathers what follows a new table of services in a row before the servers are told of the last.
+	tablePause = 20 * time.Millisecond
 	// silenceMax is how long a server may leave heartbeats unanswered before its connection is given up.
 	silenceMax = 1500 * time.Millisecond
 	// redialMin and redialMax bound the pause between attempts to reach a server.

@@ -42,6 +42,8 @@ type Link struct {
 	keepers map[string]*keeper
 	leader  string
 	changed chan struct{} // closed and replaced when a connection comes or the leader changes
+	table   uint64        // the revision that heartbeats tell
+	prompt  chan struct{} // closed and replaced when the next heartbeat is to come soon
 	run     func(*keeper) // starts a keeper; nil before Run
 }
 
@@ -50,7 +52,7 @@ var ErrNoServer = errors.New("no server of the cluster can be reached now")
 
 // New makes a link; nothing happens before Run.
 func New(cfg Config) *Link {
-	l := &Link{cfg: cfg, log: cfg.Logger, born: time.Now(), keepers: map[string]*keeper{}, changed: make(chan struct{})}
+	l := &Link{cfg: cfg, log: cfg.Logger, born: time.Now(), keepers: map[string]*keeper{}, changed: make(chan struct{}), prompt: make(chan struct{})}
 	methods := rpc.NewMethods()
 	if cfg.Handler != nil {
 		rpc.RegisterStream(methods, wire.MethodNodeHTTP, rpc.Servers, l.serveHTTP)

@@ -26,6 +26,8 @@ type fakeServer struct {
 	leader  string
 	servers []wire.ServerAddress
 	beats   int
+	table   uint64 // that the last heartbeat told
+	asked   uint64 // the revision that was asked for last
 	gets    int
 	refuse  error
 	watches int
@@ -39,6 +41,7 @@ func (s *fakeServer) heartbeat(_ context.Context, _ rpc.Caller, _ *wire.Heartbea
 		}
 		s.mu.Lock()
 		s.beats++
+		s.table = beat.Table
 		reply := wire.HeartbeatReply{Sequence: beat.Sequence, Leader: s.leader, Servers: s.servers, LeaderContact: s.leader != ""}
 		s.mu.Unlock()
 		if err := stream.Send(&reply); err != nil {
@@ -58,6 +61,13 @@ func (s *fakeServer) write(context.Context, rpc.Caller, *wire.WriteRequest) (*wi
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return &wire.WriteReply{}, s.refuse
+}
+
+func (s *fakeServer) awaitTables(_ context.Context, _ rpc.Caller, q *wire.AwaitTables) (*wire.Empty, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked = q.Revision
+	return &wire.Empty{}, s.refuse
 }
 
 func (s *fakeServer) watch(ctx context.Context, _ rpc.Caller, _ *wire.WatchRequest, stream *rpc.Stream) error {
@@ -100,6 +110,7 @@ func startFake(t *testing.T, ca *pki.CA, name string) *fakeServer {
 	rpc.RegisterStream(m, wire.MethodHeartbeat, rpc.Nodes, s.heartbeat)
 	rpc.Register(m, wire.MethodGet, rpc.Nodes, s.get)
 	rpc.Register(m, wire.MethodWrite, rpc.Nodes, s.write)
+	rpc.Register(m, wire.MethodAwaitTables, rpc.Nodes, s.awaitTables)
 	rpc.RegisterStream(m, wire.MethodWatch, rpc.Nodes, s.watch)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -227,7 +238,7 @@ func (j *journal) note(s string) { j.mu.Lock(); defer j.mu.Unlock(); j.told = ap
 
 func (j *journal) Begin()              { j.note("begin") }
 func (j *journal) Event(e *wire.Event) { j.note(e.Name) }
-func (j *journal) Synced()             { j.note("synced") }
+func (j *journal) Synced(uint64)       { j.note("synced") }
 
 func (j *journal) ends(want ...string) bool {
 	j.mu.Lock()

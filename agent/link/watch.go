@@ -10,11 +10,11 @@ import (
 )
 
 // Sink receives a watch. Each time the watch starts over, Begin comes first, then an event for all
-// that exists, then Synced; whatever was not named in between is gone.
+// that exists, then Synced with the revision as of which that is all; whatever was not named in between is gone.
 type Sink interface {
 	Begin()
 	Event(*wire.Event)
-	Synced()
+	Synced(revision uint64)
 }
 
 // Watch follows resources into sink until ctx ends, going from one server to the next as they fail.
@@ -53,7 +53,7 @@ func (l *Link) watchOnce(ctx context.Context, resources []string, sink Sink) err
 			return err
 		}
 		if e.Type == wire.EventSynced {
-			sink.Synced()
+			sink.Synced(e.Revision)
 		} else {
 			sink.Event(e)
 		}

@@ -97,8 +97,8 @@ type fleetSink struct {
 	log   hclog.Logger
 }
 
-func (fleetSink) Begin()  {}
-func (fleetSink) Synced() {}
+func (fleetSink) Begin()        {}
+func (fleetSink) Synced(uint64) {}
 
 func (s fleetSink) Event(e *wire.Event) {
 	if e.Type == wire.EventDeleted {

@@ -20,7 +20,6 @@ import (
 	"github.com/peapod-sh/peapod/agent/image"
 	"github.com/peapod-sh/peapod/agent/link"
 	"github.com/peapod-sh/peapod/agent/network"
-	"github.com/peapod-sh/peapod/agent/nodehttp"
 	"github.com/peapod-sh/peapod/agent/pressure"
 	"github.com/peapod-sh/peapod/agent/runtime"
 	"github.com/peapod-sh/peapod/agent/runtime/cri"
@@ -210,9 +209,9 @@ func (n *node) openCluster(r *wire.Registered) error {
 		Eviction: n.cfg.Eviction, ImagesDir: n.pulls.Dir(), Executor: n.executor, Images: n.pulls, Network: n.network, ControlPlane: n.link,
 		DNS: []netip.Addr{vip}, ClusterDomain: r.ClusterDomain, Services: n.model.OfNamespace,
 		PodPidsMax: n.cfg.PodPidsMax, UnsafeSysctls: n.cfg.UnsafeSysctls, RecursiveReadOnly: n.recursesReadOnly(), Handlers: n.handlers(),
-		HostPortsChanged: n.markDirty, Version: n.cfg.Version, Runtime: n.runtimeVersion(), Logger: n.log,
+		HostPortsChanged: n.markDirty, Withdrawn: n.withdrawn, Version: n.cfg.Version, Runtime: n.runtimeVersion(), Logger: n.log,
 	})
-	n.handler = nodehttp.New(n.agent)
+	n.handler = n.newHandler()
 	close(n.serving)
 	return nil
 }
@@ -326,6 +325,7 @@ func (n *node) swapTables(ctx context.Context) error {
 		t := n.model.Table()
 		n.dns.Swap(t)
 		n.proxy.Swap(withHostPorts(t, n.agent.Pods()))
+		n.link.ReportTable(t.Generation, n.peers.few())
 	}
 }
 

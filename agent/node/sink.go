@@ -41,9 +41,9 @@ func (s *sink) Begin() {
 	}
 }
 
-func (s *sink) Synced() {
+func (s *sink) Synced(revision uint64) {
 	s.synced = true
-	s.node.model.Synced()
+	s.node.model.Synced(revision)
 	s.node.peers.synced()
 	s.node.markDirty()
 	s.node.agent.Synced()
@@ -115,6 +115,7 @@ func (s *sink) service(e *wire.Event) error {
 		}
 		model.PutSlice(o)
 	}
+	model.Reached(e.Revision)
 	if s.synced {
 		s.node.markDirty()
 	}

@@ -1,4 +1,4 @@
-// Package nodehttp serves what only a node can give, over the connection that the agent keeps to the servers:
+// Package nodehttp serves what only a node can give of its pods, over the connection that the agent keeps to the servers:
 //
 //	GET      /pods                                  the node's pods as a v1.PodList
 //	GET      /logs/NAMESPACE/POD/CONTAINER          ?follow&tailLines&sinceSeconds&sinceTime&timestamps&limitBytes&previous&stream

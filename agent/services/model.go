@@ -22,6 +22,8 @@ type Model struct {
 	mu   sync.Mutex
 	live *objects // what Table shows
 	next *objects // while a watch starts over: what it has told so far; nil otherwise
+
+	changed chan struct{} // closed with the next change of live; nil while nobody waits
 }
 
 // objects is one state of the watched tables.
@@ -29,6 +31,8 @@ type objects struct {
 	services map[name]*corev1.Service
 	slices   map[name]map[string]*discoveryv1.EndpointSlice // by service, then by the slice's own name
 	owner    map[name]name                                  // slice -> its service
+	revision uint64
+	ahead    bool // changes were told, and their revision was not yet
 }
 
 func newObjects() *objects {
@@ -50,21 +54,25 @@ func (m *Model) Begin() {
 	m.next = newObjects()
 }
 
-// Synced puts what was told since Begin in force; what was not told is gone.
-func (m *Model) Synced() {
+// Synced puts what was told since Begin, which is all as of a revision, in force; what was not told is gone.
+func (m *Model) Synced(revision uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.next != nil {
 		m.live, m.next = m.next, nil
 	}
+	m.live.revision, m.live.ahead = max(m.live.revision, revision), false
+	m.tellLocked()
 }
 
-// written is where news go.
+// written is where news go, until Reached tells of what revision they are.
 func (m *Model) written() *objects {
+	o := m.live
 	if m.next != nil {
-		return m.next
+		o = m.next
 	}
-	return m.live
+	o.ahead = true
+	return o
 }
 
 // PutService takes a service as it is now.
@@ -131,11 +139,11 @@ func (m *Model) OfNamespace(namespace string) []*corev1.Service {
 	return out
 }
 
-// Table makes the proxy's table of what is known now.
+// Table makes the proxy's table of what is known now. Its generation is the revision of that.
 func (m *Model) Table() *netproxy.Table {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	t := &netproxy.Table{NodeName: m.node, ClusterDomain: m.domain, NodeAddresses: m.addresses}
+	t := &netproxy.Table{Generation: m.live.revision, NodeName: m.node, ClusterDomain: m.domain, NodeAddresses: m.addresses}
 	for n, s := range m.live.services {
 		t.Services = append(t.Services, m.service(s, m.live.slices[n]))
 	}
@@ -221,12 +229,6 @@ func portOf(port corev1.ServicePort, s *discoveryv1.EndpointSlice) (uint16, bool
 }
 
 func appendEndpoint(out []netproxy.Endpoint, e *discoveryv1.Endpoint, port uint16) []netproxy.Endpoint {
-	isTrue := func(b *bool, unset bool) bool {
-		if b == nil {
-			return unset
-		}
-		return *b
-	}
 	ready := isTrue(e.Conditions.Ready, true)
 	for _, text := range e.Addresses {
 		a, err := netip.ParseAddr(text)

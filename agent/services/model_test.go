@@ -139,12 +139,12 @@ func TestStartingOver(t *testing.T) {
 		t.Errorf("while starting over: %+v", got)
 	}
 	m.PutService(service(nil))
-	m.Synced()
+	m.Synced(1)
 	if got := m.Table().Services[0].Ports[0].Endpoints; len(got) != 1 || got[0].Address.String() != "10.42.0.3:1" {
 		t.Errorf("after it: %+v", got)
 	}
 	m.Begin()
-	m.Synced()
+	m.Synced(1)
 	if n := len(m.OfNamespace("default")); n != 0 {
 		t.Errorf("%d services after a watch that told of none", n)
 	}

@@ -25,6 +25,8 @@ const (
 	defaultPort     = "8080"
 	drainTime       = 20 * time.Second // of requests under way at TERM; below the usual grace of 30 s
 	headerTime      = 10 * time.Second
+	quietTime       = 100 * time.Millisecond // without a new connection or request, before no more are taken
+	quietTimeMax    = 5 * time.Second
 	allocMBMax      = 64 << 10
 	linesMax        = 1_000_000
 	bytesMax        = 16 << 30
@@ -38,6 +40,7 @@ type web struct {
 	unready  atomic.Bool
 	stall    atomic.Int64 // milliseconds before / answers
 	quiet    bool
+	lately   atomic.Int64 // when a connection or request came last, in nanoseconds since 1970
 	mu       sync.Mutex
 	hoard    [][]byte // what /alloc took
 	exit     chan int
@@ -115,6 +118,11 @@ func (w *web) run(c *call) int {
 		return c.fail(fmt.Errorf("listening on port %s: %w", w.port, err))
 	}
 	srv := &http.Server{Handler: w.handler(), ReadHeaderTimeout: headerTime, Protocols: new(http.Protocols)}
+	srv.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew || s == http.StateActive {
+			w.lately.Store(time.Now().UnixNano())
+		}
+	}
 	srv.Protocols.SetHTTP1(true)
 	srv.Protocols.SetUnencryptedHTTP2(true) // for gRPC
 	failed := make(chan error, 1)
@@ -132,10 +140,15 @@ func (w *web) run(c *call) int {
 	}
 }
 
-// drain finishes the requests under way.
+// drain finishes the requests under way. Go's server drops what it has accepted and not read when it shuts down, so it serves on until
+// nothing has come for a moment, and tells clients meanwhile not to use their connections again.
 func (w *web) drain(srv *http.Server, s os.Signal) int {
 	w.unready.Store(true)
 	fmt.Printf("demo: %v: finishing requests\n", s)
+	srv.SetKeepAlivesEnabled(false)
+	for end := time.Now().Add(quietTimeMax); time.Since(time.Unix(0, w.lately.Load())) < quietTime && time.Now().Before(end); {
+		time.Sleep(quietTime / 10)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
 	if err := srv.Shutdown(ctx); err != nil {

@@ -18,6 +18,9 @@ const (
 	MethodWrite = "agent.Write"
 	// MethodLease asks for a lease (request LeaseRequest, reply LeaseReply): a node asks that runs pods which must not run twice.
 	MethodLease = "agent.Lease"
+	// MethodAwaitTables answers when no living node's proxy goes by a table of services from before a revision (request AwaitTables,
+	// reply Empty). It takes as long as that takes, within the call's deadline.
+	MethodAwaitTables = "agent.AwaitTables"
 	// MethodToken issues a service account token for a pod of the node that asks for one in its spec (request TokenRequest, reply TokenReply).
 	MethodToken = "agent.Token"
 )
@@ -45,8 +48,9 @@ type Numbers struct{ First, Last int }
 // Heartbeats opens a stream of them. Nodes are the fleet's that live; a node's own agent names none.
 type Heartbeats struct{ Nodes []Numbers }
 
-// Heartbeat of an agent. Sequence counts up from 1.
-type Heartbeat struct{ Sequence uint64 }
+// Heartbeat of an agent. Sequence counts up from 1. Table is the revision of the table of services by which the node's proxy goes,
+// 0 before the first.
+type Heartbeat struct{ Sequence, Table uint64 }
 
 // HeartbeatAnswers is how many heartbeats share an answer while nothing changes.
 const HeartbeatAnswers = 2
@@ -154,6 +158,9 @@ type LeaseReply struct {
 	Length, Renew time.Duration
 	Index         uint64
 }
+
+// AwaitTables names the revision that the proxies are to have reached.
+type AwaitTables struct{ Revision uint64 }
 
 // TermRequest asks a server for raft's term.
 type TermRequest struct{}

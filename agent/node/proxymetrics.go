@@ -1,0 +1,78 @@
+package node
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/peapod-sh/peapod/netproxy"
+)
+
+// proxyMetrics are the proxy's counters as Prometheus reads them, by port of a service and by endpoint.
+type proxyMetrics struct{ proxy *netproxy.Proxy }
+
+var (
+	portLabels     = []string{"namespace", "service", "port", "protocol"}
+	endpointLabels = append(portLabels[:len(portLabels):len(portLabels)], "endpoint")
+
+	portConnections = prometheus.NewDesc("peapod_service_connections_total", "TCP connections accepted, or UDP sessions opened.", portLabels, nil)
+	portActive      = prometheus.NewDesc("peapod_service_connections_active", "Of them, those that have not ended.", portLabels, nil)
+	portReceived    = prometheus.NewDesc("peapod_service_received_bytes_total", "Bytes from clients to endpoints.", portLabels, nil)
+	portSent        = prometheus.NewDesc("peapod_service_sent_bytes_total", "Bytes from endpoints to clients.", portLabels, nil)
+	portRetries     = prometheus.NewDesc("peapod_service_connect_retries_total", "Connects that failed and were tried on another endpoint.", portLabels, nil)
+	portErrors      = prometheus.NewDesc("peapod_service_errors_total", "Connections reset, or datagrams dropped, since no endpoint took them.", portLabels, nil)
+	portLatency     = prometheus.NewDesc("peapod_service_connect_seconds", "How long connects to endpoints took.", portLabels, nil)
+
+	endpointConnections = prometheus.NewDesc("peapod_endpoint_connections_total", "Connections and sessions since the endpoint appeared.", endpointLabels, nil)
+	endpointActive      = prometheus.NewDesc("peapod_endpoint_connections_active", "Of them, those that have not ended, and connects under way.", endpointLabels, nil)
+	endpointFailures    = prometheus.NewDesc("peapod_endpoint_connect_failures_total", "Connects that failed.", endpointLabels, nil)
+)
+
+var _ prometheus.Collector = proxyMetrics{}
+
+func (proxyMetrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{portConnections, portActive, portReceived, portSent, portRetries, portErrors, portLatency,
+		endpointConnections, endpointActive, endpointFailures} {
+		ch <- d
+	}
+}
+
+func (m proxyMetrics) Collect(ch chan<- prometheus.Metric) {
+	for _, t := range m.proxy.Ports() {
+		protocol := "TCP"
+		if t.Name.Protocol == netproxy.UDP {
+			protocol = "UDP"
+		}
+		labels := []string{t.Name.Namespace, t.Name.Name, strconv.Itoa(int(t.Name.Port)), protocol}
+		count := func(d *prometheus.Desc, n uint64, l []string) {
+			ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), l...)
+		}
+		gauge := func(d *prometheus.Desc, n int64, l []string) {
+			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), l...)
+		}
+		count(portConnections, t.Counters.Connections, labels)
+		gauge(portActive, t.Counters.Active, labels)
+		count(portReceived, t.Counters.BytesIn, labels)
+		count(portSent, t.Counters.BytesOut, labels)
+		count(portRetries, t.Counters.Retries, labels)
+		count(portErrors, t.Counters.Errors, labels)
+		ch <- histogram(&t.Latency, labels)
+		for _, b := range t.Backends {
+			l := append(labels[:len(labels):len(labels)], b.Address.String())
+			count(endpointConnections, b.Connections, l)
+			gauge(endpointActive, b.Active, l)
+			count(endpointFailures, b.Failures, l)
+		}
+	}
+}
+
+func histogram(l *netproxy.Latency, labels []string) prometheus.Metric {
+	buckets, count := map[float64]uint64{}, uint64(0)
+	for i, n := range l.Buckets {
+		count += n
+		if i < len(netproxy.LatencyBounds) {
+			buckets[netproxy.LatencyBounds[i].Seconds()] = count
+		}
+	}
+	return prometheus.MustNewConstHistogram(portLatency, count, l.Sum.Seconds(), buckets, labels...)
+}

@@ -1,0 +1,123 @@
+package droptest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// patience is how long a request may take on a busy machine: it is lost only if nobody answers it.
+const patience = 20 * time.Second
+
+// traffic is a number of clients that ask again and again until they are told to end.
+type traffic struct {
+	ctx      context.Context
+	end      context.CancelFunc
+	clients  sync.WaitGroup
+	requests atomic.Int64
+
+	mu     sync.Mutex
+	errors []string
+}
+
+func newTraffic(ctx context.Context) *traffic {
+	t := &traffic{}
+	t.ctx, t.end = context.WithCancel(ctx)
+	return t
+}
+
+// start adds clients that ask a URL at a rate each, from within a network namespace or, without one, from the host. Each keeps a
+// connection of its own, or makes one for each request.
+func (t *traffic) start(clients int, rate time.Duration, netns, url string, keepAlive bool) {
+	for range clients {
+		transport := &http.Transport{DialContext: from(netns), DisableKeepAlives: !keepAlive, MaxIdleConnsPerHost: 1}
+		client := &http.Client{Transport: transport, Timeout: patience}
+		t.clients.Go(func() {
+			defer transport.CloseIdleConnections()
+			pace := time.NewTicker(rate)
+			defer pace.Stop()
+			for {
+				select {
+				case <-pace.C:
+				case <-t.ctx.Done():
+					return
+				}
+				t.ask(client, url, keepAlive)
+			}
+		})
+	}
+}
+
+func (t *traffic) ask(client *http.Client, url string, keepAlive bool) {
+	t.requests.Add(1)
+	if err := get(client, url); err != nil {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.errors = append(t.errors, fmt.Sprintf("%s %s (keep-alive %v): %v", time.Now().Format("15:04:05.000"), url, keepAlive, err))
+	}
+}
+
+func get(client *http.Client, url string) error {
+	r, err := client.Get(url)
+	if err != nil {
+		return err
+	}
+	defer r.Body.Close()
+	if _, err := io.Copy(io.Discard, r.Body); err != nil {
+		return err
+	}
+	if r.StatusCode != http.StatusOK {
+		return fmt.Errorf("status %s", r.Status)
+	}
+	return nil
+}
+
+// stop ends the clients and fails the test for each request that was lost.
+func (t *traffic) stop(test *testing.T) {
+	test.Helper()
+	t.end()
+	t.clients.Wait()
+	test.Logf("%d requests, %d lost", t.requests.Load(), len(t.errors))
+	for _, e := range t.errors[:min(len(t.errors), 20)] {
+		test.Error(e)
+	}
+}
+
+// from dials within a network namespace: a socket belongs for ever to that of the thread that made it.
+func from(netns string) func(ctx context.Context, network, address string) (net.Conn, error) {
+	d := &net.Dialer{}
+	if netns == "" {
+		return d.DialContext
+	}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		runtime.LockOSThread()
+		own, err := os.Open("/proc/thread-self/ns/net")
+		if err != nil {
+			return nil, err
+		}
+		defer own.Close()
+		there, err := os.Open("/run/netns/" + netns)
+		if err != nil {
+			return nil, err
+		}
+		defer there.Close()
+		if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
+			return nil, err
+		}
+		c, err := d.DialContext(ctx, network, address)
+		if back := unix.Setns(int(own.Fd()), unix.CLONE_NEWNET); back == nil {
+			runtime.UnlockOSThread() // else the thread ends with this goroutine, and nobody else gets it
+		}
+		return c, err
+	}
+}
