@@ -91,7 +91,7 @@ func TestWhatIf(t *testing.T) {
 		{"a new workload", question(t, webDeployment(4, "500m", "a")), 4, 0, 0, ""},
 		{"the same again", question(t, webDeployment(4, "500m", "a")), 0, 0, 0, ""},
 		{"another image: every pod is replaced, in turns", question(t, webDeployment(4, "500m", "b")), 4, 0, 4, ""},
-		{"more than there is room for", question(t, webDeployment(10, "500m", "b")), 4, 2, 0, "0/2 nodes are available: 2 Insufficient cpu."},
+		{"more than there is room for", question(t, webDeployment(10, "500m", "b")), 4, 2, 0, "0/2 nodes are available: 2 Insufficient cpu. preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod."},
 		{"fewer", question(t, webDeployment(1, "500m", "b")), 0, 0, 9, ""},
 		{"none at all", &WhatIf{Remove: []ObjectRef{{Group: "apps", Resource: "deployments", Namespace: "default", Name: "web"}}}, 0, 0, 1, ""},
 	} {
