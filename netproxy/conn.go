@@ -47,8 +47,14 @@ type conn struct {
 	probed   bool
 }
 
-// accept takes over a client's socket and dials an endpoint for it.
+// accept takes over a client's socket and dials an endpoint for it, if the client may have one.
 func (l *loop) accept(ln *listener, fd int, from netip.Addr) {
+	if !ln.target.set.Load().allows(ln.key.addr.Addr(), from) {
+		ln.target.stats[l.id].errors.Add(1)
+		rawAbort(fd)
+		rawClose(fd)
+		return
+	}
 	c := &conn{target: ln.target, scope: ln.key.scope, from: from}
 	c.side[client] = side{fd: fd, open: true}
 	l.conns++
