@@ -3,5 +3,8 @@
 //
 // Main flow: Put and Delete take objects in; Table gives a new table when something has changed.
 //
+// Services are also reached from outside the cluster (outside.go): by external addresses, by those of load balancers, of which
+// this node serves what it announces, and by health check node ports, which HealthChecks lists.
+//
 // It must not know: where the objects come from, or what the proxy does with the table.
 package services

@@ -29,10 +29,11 @@ type objects struct {
 	services map[name]*corev1.Service
 	slices   map[name]map[string]*discoveryv1.EndpointSlice // by service, then by the slice's own name
 	owner    map[name]name                                  // slice -> its service
+	nodes    map[string]machine
 }
 
 func newObjects() *objects {
-	return &objects{services: map[name]*corev1.Service{}, slices: map[name]map[string]*discoveryv1.EndpointSlice{}, owner: map[name]name{}}
+	return &objects{services: map[name]*corev1.Service{}, slices: map[name]map[string]*discoveryv1.EndpointSlice{}, owner: map[name]name{}, nodes: map[string]machine{}}
 }
 
 type name struct{ namespace, name string }
@@ -136,8 +137,11 @@ func (m *Model) Table() *netproxy.Table {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	t := &netproxy.Table{NodeName: m.node, ClusterDomain: m.domain, NodeAddresses: m.addresses}
+	others := m.others()
 	for n, s := range m.live.services {
-		t.Services = append(t.Services, m.service(s, m.live.slices[n]))
+		svc := m.service(s, m.live.slices[n])
+		m.setOutside(&svc, s, others)
+		t.Services = append(t.Services, svc)
 	}
 	slices.SortFunc(t.Services, func(a, b netproxy.Service) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
@@ -166,7 +170,7 @@ func (m *Model) service(s *corev1.Service, parts map[string]*discoveryv1.Endpoin
 			continue
 		}
 		out.Ports = append(out.Ports, netproxy.Port{Name: p.Name, Protocol: protocol, Port: uint16(p.Port), NodePort: uint16(p.NodePort),
-			Endpoints: endpoints(p, parts)})
+			Endpoints: m.endpoints(p, parts)})
 	}
 	return out
 }
@@ -195,19 +199,26 @@ func protocolOf(p corev1.Protocol) (netproxy.Protocol, bool) {
 }
 
 // endpoints collects a port's backends from all slices, in a stable order.
-func endpoints(port corev1.ServicePort, parts map[string]*discoveryv1.EndpointSlice) []netproxy.Endpoint {
+func (m *Model) endpoints(port corev1.ServicePort, parts map[string]*discoveryv1.EndpointSlice) []netproxy.Endpoint {
 	var out []netproxy.Endpoint
+	hints := map[netip.AddrPort]hint{}
 	for _, s := range parts {
 		number, ok := portOf(port, s)
 		if !ok {
 			continue
 		}
 		for i := range s.Endpoints {
+			before := len(out)
 			out = appendEndpoint(out, &s.Endpoints[i], number)
+			for _, e := range out[before:] {
+				hints[e.Address] = hintOf(&s.Endpoints[i])
+			}
 		}
 	}
 	slices.SortFunc(out, func(a, b netproxy.Endpoint) int { return a.Address.Compare(b.Address) })
-	return slices.CompactFunc(out, func(a, b netproxy.Endpoint) bool { return a.Address == b.Address })
+	out = slices.CompactFunc(out, func(a, b netproxy.Endpoint) bool { return a.Address == b.Address })
+	near(out, hints, m.node, m.live.nodes[m.node].zone)
+	return out
 }
 
 func portOf(port corev1.ServicePort, s *discoveryv1.EndpointSlice) (uint16, bool) {
