@@ -168,6 +168,10 @@ func (c *conn) dialled(l *loop, events uint32) {
 	l.endDial(c)
 	c.tried = nil
 	fd := c.side[client].fd
+	if c.target.set.Load().header && !introduce(c.side[server].fd, fd) {
+		c.abort(l)
+		return
+	}
 	if rawEpollAdd(l.ep, fd, sideEvents, l.slots[fd].generation) != 0 {
 		c.abort(l)
 		return

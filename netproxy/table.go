@@ -35,6 +35,8 @@ type Service struct {
 	Announced                bool
 	// SourceRanges, if any, are the only clients that BalancerIPs serve; others are reset, and their datagrams dropped.
 	SourceRanges []netip.Prefix
+	// ProxyHeader has each TCP connection to an endpoint begin with who the client is, in the PROXY protocol's version 2.
+	ProxyHeader bool
 }
 
 // Port of a service.

@@ -24,6 +24,7 @@ func (b *backend) healthy(now int64) bool { return b.avoid.Load() <= now }
 type endpointSet struct {
 	by       [scopes][]*backend
 	affinity time.Duration
+	header   bool           // of the PROXY protocol
 	guarded  []netip.Addr   // addresses that serve only the clients of
 	ranges   []netip.Prefix // these, if there are any
 }
@@ -67,7 +68,7 @@ func (t *target) update(s *Service, p *Port, node string) (lost bool) {
 			known[b.addr] = b
 		}
 	}
-	next := &endpointSet{affinity: s.AffinityTimeout, guarded: s.BalancerIPs, ranges: s.SourceRanges}
+	next := &endpointSet{affinity: s.AffinityTimeout, header: s.ProxyHeader, guarded: s.BalancerIPs, ranges: s.SourceRanges}
 	kept := map[netip.AddrPort]*backend{}
 	for sc := range scopes {
 		for _, e := range eligible(s, p, node, sc) {

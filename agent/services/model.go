@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
+	"github.com/peapod-sh/peapod/api"
 	"github.com/peapod-sh/peapod/netproxy"
 )
 
@@ -154,6 +155,7 @@ func (m *Model) service(s *corev1.Service, parts map[string]*discoveryv1.Endpoin
 		ExternalName: s.Spec.ExternalName, Headless: s.Spec.ClusterIP == corev1.ClusterIPNone,
 		AffinityTimeout: affinity(s), PublishNotReady: s.Spec.PublishNotReadyAddresses,
 		ExternalLocal: s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
+		ProxyHeader:   s.Annotations[api.ProxyProtocolAnnotation] == "v2",
 		InternalLocal: s.Spec.InternalTrafficPolicy != nil && *s.Spec.InternalTrafficPolicy == corev1.ServiceInternalTrafficPolicyLocal,
 	}
 	if s.Spec.Type != corev1.ServiceTypeExternalName {
