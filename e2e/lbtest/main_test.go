@@ -19,7 +19,7 @@ func space(t *testing.T) (*kit.Lab, kit.Kubectl) {
 	t.Helper()
 	l := kit.Shared(t)
 	k := l.Kubectl(l.MakeNamespace(t))
-	k.In(strings.ReplaceAll(pool, "NET", network(l))).Must(t, "apply", "-f", "-")
+	l.Kubectl("kube-system").In(strings.ReplaceAll(pool, "NET", network(l))).Must(t, "apply", "-f", "-")
 	k.Must(t, "create", "deployment", "web", "--image=peapod/demo", "--replicas=2", "--port=8080")
 	return l, k
 }
