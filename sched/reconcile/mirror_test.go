@@ -109,3 +109,30 @@ func TestHints(t *testing.T) {
 		t.Errorf("an endpoint that is nowhere has hints %v", h)
 	}
 }
+
+// Hints come and go with what the service says.
+func TestSlicesHaveHints(t *testing.T) {
+	w := standardWorld(t, 1, 2)
+	w.addService("web", "web")
+	w.put(Deployments, testDeployment("web", 3))
+	w.converge()
+	near := corev1.ServiceTrafficDistributionPreferSameNode
+	for _, want := range []*string{nil, &near, nil} {
+		s := w.objects[ref{Services, "default", "web"}].obj.DeepCopyObject().(*corev1.Service)
+		s.Spec.TrafficDistribution = want
+		w.put(Services, s)
+		w.converge()
+		count := 0
+		for _, o := range w.list(EndpointSlices) {
+			for _, e := range o.obj.(*discoveryv1.EndpointSlice).Endpoints {
+				count++
+				if hinted := e.Hints != nil && len(e.Hints.ForNodes) == 1 && e.Hints.ForNodes[0].Name == *e.NodeName; hinted != (want != nil) {
+					t.Errorf("distribution %q: hints %v of an endpoint on %s", deref(want), e.Hints, *e.NodeName)
+				}
+			}
+		}
+		if count != 3 {
+			t.Errorf("%d endpoints", count)
+		}
+	}
+}
