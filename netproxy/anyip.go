@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -91,7 +92,7 @@ func (a *anyIP) remove() error {
 	return nil
 }
 
-// outside are the virtual addresses in other ranges than the one that is local as a whole. Each has a route of its own, since a cluster
+// outside are the addresses in other ranges than the one that is local as a whole. Each has a route of its own, since a cluster
 // has few of them and this host has addresses in such ranges that are not to be hidden.
 type outside struct {
 	whole  netip.Prefix
@@ -106,8 +107,8 @@ func (o *outside) follow(t *Table) (failed []error) {
 	}
 	wanted := map[netip.Addr]bool{}
 	for i := range t.Services {
-		for _, ip := range t.Services[i].VIPs {
-			if o.whole.Contains(ip) {
+		for _, ip := range t.Services[i].localAddresses() {
+			if o.whole.Contains(ip) || wanted[ip] {
 				continue
 			}
 			wanted[ip] = true
@@ -125,6 +126,18 @@ func (o *outside) follow(t *Table) (failed []error) {
 		}
 	}
 	return failed
+}
+
+// localAddresses are those that are of no use unless they are local.
+func (s *Service) localAddresses() []netip.Addr {
+	if len(s.ExternalIPs)+len(s.BalancerIPs) == 0 {
+		return s.VIPs
+	}
+	all := slices.Concat(s.VIPs, s.ExternalIPs)
+	if s.Announced {
+		return all
+	}
+	return append(all, s.BalancerIPs...)
 }
 
 // add leaves an address alone that is local already, whoever made it so.

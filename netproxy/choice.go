@@ -13,7 +13,7 @@ const (
 
 // eligible returns the endpoints that take new traffic of a scope on a node, in the table's order.
 // Ready ones do; when there is none, those that still serve while they terminate. A local policy narrows
-// the endpoints to the node's own first, so that it never falls back to another node.
+// the endpoints to the node's own first, so that it never falls back to another node; without one the near are preferred.
 func eligible(s *Service, p *Port, node string, sc scope) []Endpoint {
 	local := sc == internal && s.InternalLocal || sc == external && s.ExternalLocal
 	var ready, serving []Endpoint
@@ -28,10 +28,27 @@ func eligible(s *Service, p *Port, node string, sc scope) []Endpoint {
 			serving = append(serving, e)
 		}
 	}
-	if len(ready) > 0 {
+	switch {
+	case len(ready) == 0:
+		return serving
+	case local:
 		return ready
 	}
-	return serving
+	return nearest(ready)
+}
+
+// nearest narrows a list to the endpoints that are near, if there are any.
+func nearest(list []Endpoint) []Endpoint {
+	var out []Endpoint
+	for _, e := range list {
+		if e.Near {
+			out = append(out, e)
+		}
+	}
+	if len(out) == 0 {
+		return list
+	}
+	return out
 }
 
 // choose takes two endpoints at random and returns the one with fewer connections, which keeps the load

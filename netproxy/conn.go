@@ -49,8 +49,14 @@ type conn struct {
 	probed   bool
 }
 
-// accept takes over a client's socket and dials an endpoint for it.
+// accept takes over a client's socket and dials an endpoint for it, if the client may have one.
 func (l *loop) accept(ln *listener, fd int, from netip.Addr) {
+	if !ln.target.set.Load().allows(ln.key.addr.Addr(), from) {
+		ln.target.stats[l.id].errors.Add(1)
+		rawAbort(fd)
+		rawClose(fd)
+		return
+	}
 	c := &conn{target: ln.target, scope: ln.key.scope, from: from}
 	c.side[client] = side{fd: fd, open: true}
 	l.conns++
@@ -168,6 +174,10 @@ func (c *conn) dialled(l *loop, events uint32) {
 	c.to.connections.Add(1)
 	c.stats(l).latency.observe(time.Duration(l.now() - c.began))
 	fd := c.side[client].fd
+	if c.target.set.Load().header && !introduce(c.side[server].fd, fd) {
+		c.abort(l)
+		return
+	}
 	if rawEpollAdd(l.ep, fd, sideEvents, l.slots[fd].generation) != 0 {
 		c.abort(l)
 		return

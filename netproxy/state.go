@@ -155,6 +155,13 @@ func (s *state) keys(svc *Service, port *Port, set *endpointSet) map[listenKey]b
 			keys[listenKey{netip.AddrPortFrom(a, port.NodePort), port.Protocol, external}] = true
 		}
 	}
+	if len(set.by[external]) > 0 && !svc.Headless && port.Port != 0 {
+		for _, list := range [][]netip.Addr{svc.ExternalIPs, svc.BalancerIPs} {
+			for _, a := range list {
+				keys[listenKey{netip.AddrPortFrom(a.Unmap(), port.Port), port.Protocol, external}] = true
+			}
+		}
+	}
 	return keys
 }
 
@@ -229,7 +236,8 @@ func nodePortAddresses(node []netip.Addr) []netip.Addr {
 func sameService(a, b *Service) bool {
 	return a.Headless == b.Headless && a.AffinityTimeout == b.AffinityTimeout &&
 		a.InternalLocal == b.InternalLocal && a.ExternalLocal == b.ExternalLocal &&
-		a.PublishNotReady == b.PublishNotReady && slices.Equal(a.VIPs, b.VIPs) && samePorts(a.Ports, b.Ports)
+		a.PublishNotReady == b.PublishNotReady && a.ProxyHeader == b.ProxyHeader && slices.Equal(a.VIPs, b.VIPs) &&
+		slices.Equal(a.ExternalIPs, b.ExternalIPs) && slices.Equal(a.BalancerIPs, b.BalancerIPs) && slices.Equal(a.SourceRanges, b.SourceRanges) && samePorts(a.Ports, b.Ports)
 }
 
 func samePorts(a, b []Port) bool {

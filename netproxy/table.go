@@ -29,6 +29,14 @@ type Service struct {
 	// InternalLocal and ExternalLocal keep traffic on endpoints of this node.
 	InternalLocal, ExternalLocal bool
 	PublishNotReady              bool
+	// ExternalIPs and BalancerIPs answer as node ports do, on the ports of the service. They are made local, but for BalancerIPs that
+	// are Announced, which a link of this node has.
+	ExternalIPs, BalancerIPs []netip.Addr
+	Announced                bool
+	// SourceRanges, if any, are the only clients that BalancerIPs serve; others are reset, and their datagrams dropped.
+	SourceRanges []netip.Prefix
+	// ProxyHeader has each TCP connection to an endpoint begin with who the client is, in the PROXY protocol's version 2.
+	ProxyHeader bool
 }
 
 // Port of a service.
@@ -50,6 +58,7 @@ type Endpoint struct {
 	Ready       bool // takes new connections
 	Serving     bool // ready but for termination
 	Terminating bool
+	Near        bool // preferred by traffic that no policy keeps local
 }
 
 // PodName names a pod's address.

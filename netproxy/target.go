@@ -2,6 +2,7 @@ package netproxy
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,17 @@ func (b *backend) healthy(now int64) bool { return b.avoid.Load() <= now }
 type endpointSet struct {
 	by       [scopes][]*backend
 	affinity time.Duration
+	header   bool           // of the PROXY protocol
+	guarded  []netip.Addr   // addresses that serve only the clients of
+	ranges   []netip.Prefix // these, if there are any
+}
+
+// allows says whether a client may use an address of the port.
+func (s *endpointSet) allows(at, client netip.Addr) bool {
+	if len(s.ranges) == 0 || !slices.Contains(s.guarded, at) {
+		return true
+	}
+	return slices.ContainsFunc(s.ranges, func(p netip.Prefix) bool { return p.Contains(client) })
 }
 
 // target is one service port with its endpoints and counters. Loops read it, Swap writes it.
@@ -58,7 +70,7 @@ func (t *target) update(s *Service, p *Port, node string) (lost bool) {
 			known[b.addr] = b
 		}
 	}
-	next := &endpointSet{affinity: s.AffinityTimeout}
+	next := &endpointSet{affinity: s.AffinityTimeout, header: s.ProxyHeader, guarded: s.BalancerIPs, ranges: s.SourceRanges}
 	kept := map[netip.AddrPort]*backend{}
 	for sc := range scopes {
 		for _, e := range eligible(s, p, node, sc) {

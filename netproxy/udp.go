@@ -66,7 +66,7 @@ func (r *relay) session(l *loop, ln *listener, from *sockaddr, now int64) *sessi
 	if s := ln.sessions[key]; s != nil {
 		return s
 	}
-	if r.count >= r.most {
+	if r.count >= r.most || !ln.target.set.Load().allows(ln.key.addr.Addr(), key.Addr()) {
 		return nil
 	}
 	to := ln.target.choose(ln.key.scope, key.Addr(), nil, now)

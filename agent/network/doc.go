@@ -7,6 +7,9 @@
 // names the other nodes, and one goroutine keeps the routes to them as they should be until Stop
 // (which leaves everything in place for the next agent) or Close (which removes all that was made).
 //
+// An Announcer keeps addresses of services on the node's link and tells the neighbours. The kernel removes them soon after an agent
+// that no longer refreshes them.
+//
 // What is ours is known by its mark: links carry a "peapod" alias or hang on our bridge under our
 // prefix (those to be removed together, in a group), routes carry our protocol number, rules live in our nftables table. Nothing else is touched
 // except these sysctls, whose old values are kept in the state directory and put back by Close:

@@ -85,6 +85,8 @@ type node struct {
 	peers    *peers
 	proxy    *netproxy.Proxy
 	dns      *dns.Server
+	announce *network.Announcer
+	health   *healthPorts
 	handler  http.Handler  // of the servers' calls; read it after serving is closed
 	serving  chan struct{} // closed once handler is there
 	dirty    chan struct{} // capacity 1: the proxy's table is old
@@ -203,6 +205,10 @@ func (n *node) openCluster(r *wire.Registered) error {
 	if n.dns, err = dns.New(dns.Config{Addr: netip.AddrPortFrom(vip, 53), Domain: r.ClusterDomain, Logger: n.log.Named("dns")}); err != nil {
 		return err
 	}
+	if n.announce, err = network.NewAnnouncer(n.cfg.Address, n.log.Named("announce")); err != nil {
+		return err
+	}
+	n.health = newHealthPorts(n.log.Named("health"))
 	n.model = services.New(n.cfg.Name, r.ClusterDomain, []netip.Addr{n.cfg.Address})
 	n.agent = agent.New(agent.Config{
 		NodeName: n.cfg.Name, NodeIPs: []netip.Addr{n.cfg.Address}, DataDir: n.cfg.DataDir,
@@ -274,6 +280,7 @@ func (n *node) serve(ctx context.Context) error {
 	g.Go(func() error { return n.proxy.Run(ctx) })
 	g.Go(func() error { return n.dns.Run(ctx) })
 	g.Go(func() error { return n.swapTables(ctx) })
+	g.Go(func() error { return n.announce.Run(ctx) })
 	g.Go(func() error { return n.serveAdmin(ctx) })
 	g.Go(func() error { return n.runShare(ctx) })
 	g.Go(func() error { return n.link.Watch(ctx, watched, &sink{node: n}) })
@@ -316,6 +323,7 @@ func (n *node) agentAfterNetwork(ctx context.Context) error {
 
 // swapTables hands new tables to the proxy and DNS. Changes that come together share one table.
 func (n *node) swapTables(ctx context.Context) error {
+	defer n.health.follow(nil)
 	for {
 		select {
 		case <-n.dirty:
@@ -326,7 +334,19 @@ func (n *node) swapTables(ctx context.Context) error {
 		n.dns.Swap(t)
 		n.proxy.Swap(withHostPorts(t, n.agent.Pods()))
 		n.link.ReportTable(t.Generation, n.peers.few())
+		n.announce.Set(ownAddresses(t))
+		n.health.follow(n.model.HealthChecks())
 	}
+}
+
+// ownAddresses are those of services that clients outside the cluster find at this node.
+func ownAddresses(t *netproxy.Table) (out []netip.Addr) {
+	for i := range t.Services {
+		if t.Services[i].Announced {
+			out = append(out, t.Services[i].BalancerIPs...)
+		}
+	}
+	return out
 }
 
 func (n *node) markDirty() {

@@ -55,7 +55,10 @@ func (s *sink) Event(e *wire.Event) {
 	case pods:
 		err = s.pod(e)
 	case nodes:
-		err = s.node.peers.event(e)
+		err = s.machine(e)
+		if err == nil {
+			err = s.node.peers.event(e)
+		}
 		if err == nil && s.node.members != nil {
 			err = s.node.members.event(e)
 		}
@@ -92,6 +95,22 @@ func (s *sink) volume(e *wire.Event) error {
 		return err
 	}
 	s.node.agent.PutVolume(v)
+	return nil
+}
+
+// machine tells the model of services where nodes are.
+func (s *sink) machine(e *wire.Event) error {
+	if e.Type == wire.EventDeleted {
+		s.node.model.DeleteNode(e.Name)
+		return nil
+	}
+	o := &corev1.Node{}
+	if err := o.Unmarshal(e.Object); err != nil {
+		return err
+	}
+	if s.node.model.PutNode(o) && s.synced {
+		s.node.markDirty()
+	}
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
+	"github.com/peapod-sh/peapod/api"
 	"github.com/peapod-sh/peapod/netproxy"
 )
 
@@ -33,10 +34,11 @@ type objects struct {
 	owner    map[name]name                                  // slice -> its service
 	revision uint64
 	ahead    bool // changes were told, and their revision was not yet
+	nodes    map[string]machine
 }
 
 func newObjects() *objects {
-	return &objects{services: map[name]*corev1.Service{}, slices: map[name]map[string]*discoveryv1.EndpointSlice{}, owner: map[name]name{}}
+	return &objects{services: map[name]*corev1.Service{}, slices: map[name]map[string]*discoveryv1.EndpointSlice{}, owner: map[name]name{}, nodes: map[string]machine{}}
 }
 
 type name struct{ namespace, name string }
@@ -144,8 +146,11 @@ func (m *Model) Table() *netproxy.Table {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	t := &netproxy.Table{Generation: m.live.revision, NodeName: m.node, ClusterDomain: m.domain, NodeAddresses: m.addresses}
+	others := m.others()
 	for n, s := range m.live.services {
-		t.Services = append(t.Services, m.service(s, m.live.slices[n]))
+		svc := m.service(s, m.live.slices[n])
+		m.setOutside(&svc, s, others)
+		t.Services = append(t.Services, svc)
 	}
 	slices.SortFunc(t.Services, func(a, b netproxy.Service) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
@@ -158,6 +163,7 @@ func (m *Model) service(s *corev1.Service, parts map[string]*discoveryv1.Endpoin
 		ExternalName: s.Spec.ExternalName, Headless: s.Spec.ClusterIP == corev1.ClusterIPNone,
 		AffinityTimeout: affinity(s), PublishNotReady: s.Spec.PublishNotReadyAddresses,
 		ExternalLocal: s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
+		ProxyHeader:   s.Annotations[api.ProxyProtocolAnnotation] == "v2",
 		InternalLocal: s.Spec.InternalTrafficPolicy != nil && *s.Spec.InternalTrafficPolicy == corev1.ServiceInternalTrafficPolicyLocal,
 	}
 	if s.Spec.Type != corev1.ServiceTypeExternalName {
@@ -174,7 +180,7 @@ func (m *Model) service(s *corev1.Service, parts map[string]*discoveryv1.Endpoin
 			continue
 		}
 		out.Ports = append(out.Ports, netproxy.Port{Name: p.Name, Protocol: protocol, Port: uint16(p.Port), NodePort: uint16(p.NodePort),
-			Endpoints: endpoints(p, parts)})
+			Endpoints: m.endpoints(p, parts)})
 	}
 	return out
 }
@@ -203,19 +209,26 @@ func protocolOf(p corev1.Protocol) (netproxy.Protocol, bool) {
 }
 
 // endpoints collects a port's backends from all slices, in a stable order.
-func endpoints(port corev1.ServicePort, parts map[string]*discoveryv1.EndpointSlice) []netproxy.Endpoint {
+func (m *Model) endpoints(port corev1.ServicePort, parts map[string]*discoveryv1.EndpointSlice) []netproxy.Endpoint {
 	var out []netproxy.Endpoint
+	hints := map[netip.AddrPort]hint{}
 	for _, s := range parts {
 		number, ok := portOf(port, s)
 		if !ok {
 			continue
 		}
 		for i := range s.Endpoints {
+			before := len(out)
 			out = appendEndpoint(out, &s.Endpoints[i], number)
+			for _, e := range out[before:] {
+				hints[e.Address] = hintOf(&s.Endpoints[i])
+			}
 		}
 	}
 	slices.SortFunc(out, func(a, b netproxy.Endpoint) int { return a.Address.Compare(b.Address) })
-	return slices.CompactFunc(out, func(a, b netproxy.Endpoint) bool { return a.Address == b.Address })
+	out = slices.CompactFunc(out, func(a, b netproxy.Endpoint) bool { return a.Address == b.Address })
+	near(out, hints, m.node, m.live.nodes[m.node].zone)
+	return out
 }
 
 func portOf(port corev1.ServicePort, s *discoveryv1.EndpointSlice) (uint16, bool) {

@@ -83,6 +83,10 @@ func TestKindsOfServices(t *testing.T) {
 			s.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
 			s.Spec.InternalTrafficPolicy = ptr(corev1.ServiceInternalTrafficPolicyLocal)
 		}, func(s netproxy.Service) bool { return s.ExternalLocal && s.InternalLocal }},
+		{"PROXY protocol", func(s *corev1.Service) { s.Annotations = map[string]string{"peapod.sh/proxy-protocol": "v2"} },
+			func(s netproxy.Service) bool { return s.ProxyHeader }},
+		{"an unknown PROXY protocol", func(s *corev1.Service) { s.Annotations = map[string]string{"peapod.sh/proxy-protocol": "v1"} },
+			func(s netproxy.Service) bool { return !s.ProxyHeader }},
 		{"a protocol that is not proxied", func(s *corev1.Service) { s.Spec.Ports[0].Protocol = corev1.ProtocolSCTP },
 			func(s netproxy.Service) bool { return len(s.Ports) == 0 }},
 	} {

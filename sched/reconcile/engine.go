@@ -47,6 +47,7 @@ type Engine struct {
 	disruption
 	autoscaling
 	revisions
+	balancing
 	daemons   map[types.UID]*daemon
 	pending   pendingPods
 	nominated map[types.UID]string              // pending pods for which others were told to go, and from where
@@ -62,7 +63,7 @@ type Engine struct {
 func New(cfg Config) *Engine {
 	return &Engine{
 		agenda: newAgenda(), model: newModel(), output: newOutput(), storage: newStorage(), disruption: newDisruption(), autoscaling: newAutoscaling(),
-		revisions: newRevisions(), daemons: map[types.UID]*daemon{},
+		revisions: newRevisions(), balancing: newBalancing(), daemons: map[types.UID]*daemon{},
 		cfg: cfg, names: newGenerator(cfg.Seed), table: sched.NewTable(cfg.Seed, cfg.Strategy),
 		nominated: map[types.UID]string{}, gangs: map[string]map[types.UID]struct{}{}, condemned: map[types.UID]struct{}{},
 		pending: newPendingPods(), cidrs: newCIDRPool(cfg.ClusterCIDR, cfg.NodeMaskBits),
@@ -133,6 +134,7 @@ func (e *Engine) Step(now time.Time) (out []ops.Op, next time.Time) {
 	e.run(areaClaim, e.syncClaim)
 	e.schedule()
 	e.run(areaService, e.syncService)
+	e.run(areaBalancer, e.syncBalancers)
 	e.run(areaAddress, e.syncAddress)
 	e.run(areaProtection, e.syncProtection)
 	e.run(areaRange, e.syncRange)

@@ -32,6 +32,7 @@ const (
 	areaVolume
 	areaClaim
 	areaService
+	areaBalancer   // services of type LoadBalancer: one key for all
 	areaAddress    // name is the address
 	areaProtection // a storage object: resource, ns, name
 	areaRange      // a ServiceCIDR

@@ -292,12 +292,14 @@ func (e *Engine) noticed(old, o *object) {
 	switch any.gr {
 	case Nodes:
 		e.noticedNode(old, o)
+		e.markBalancers()
 	case Namespaces:
 		e.mark(key{area: areaNamespace, name: any.name})
 		e.markRefused() // its labels may let pods in
 		e.noticedSpace(o, any.name)
 	case Services:
 		e.noticedService(o, any.ns, any.name)
+		e.noticedBalancer(old, o)
 		e.noticedAddresses(old, o)
 		e.markLeavingRanges()
 	case EndpointSlices:
@@ -317,6 +319,9 @@ func (e *Engine) noticed(old, o *object) {
 	case ConfigMaps, Accounts:
 		if o == nil {
 			e.mark(key{area: areaNamespace, name: any.ns})
+		}
+		if any.ref == poolRef {
+			e.markBalancers()
 		}
 		if any.gr == Accounts && old == nil {
 			e.markWaiting(any.ns)
@@ -423,6 +428,8 @@ func (e *Engine) failedObject(r ref, o runtime.Object) {
 		k = key{area: areaNamespace, name: r.name}
 	case Endpoints:
 		k = key{area: areaService, ns: r.ns, name: r.name}
+	case Services:
+		k = balancerKey()
 	case IPAddresses:
 		k = key{area: areaAddress, name: r.name}
 	case Claims:

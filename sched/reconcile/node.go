@@ -35,6 +35,7 @@ func (e *Engine) setLiveness(name string, l liveness) {
 	e.liveness[name] = l
 	e.trust(name)
 	e.mark(key{area: areaNode, name: name})
+	e.markBalancers()
 	for _, p := range e.podsOn(name) {
 		e.recount(p)
 		e.memberChanged(p)

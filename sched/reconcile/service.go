@@ -24,13 +24,14 @@ type service struct {
 	changed map[types.UID]struct{}
 	slices  map[string]*object
 	where   map[types.UID]string // the slice that has the pod's endpoint
+	mirrors map[string]*object   // slices that show Endpoints which people wrote
 }
 
 func (e *Engine) serviceOf(ns, name string) *service {
 	k := types.NamespacedName{Namespace: ns, Name: name}
 	s := e.services[k]
 	if s == nil {
-		s = &service{name: k, members: map[types.UID]*pod{}, changed: map[types.UID]struct{}{}, slices: map[string]*object{}, where: map[types.UID]string{}}
+		s = &service{name: k, members: map[types.UID]*pod{}, changed: map[types.UID]struct{}{}, slices: map[string]*object{}, where: map[types.UID]string{}, mirrors: map[string]*object{}}
 		e.services[k] = s
 	}
 	return s
@@ -110,11 +111,15 @@ func (e *Engine) endpointChanged(s *service, p *pod) {
 	}
 	s.changed[p.rec.UID] = struct{}{}
 	e.mark(s.key())
+	if s.obj != nil && s.obj.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal {
+		e.markBalancers() // its address goes where endpoints are
+	}
 }
 
 // noticedSlice keeps the slices of ours by service; what differs from what is wanted is written again.
 func (e *Engine) noticedSlice(old, o *object) {
 	if old != nil {
+		e.noticedMirror(old, false)
 		if s := e.ownerOfSlice(old); s != nil {
 			e.forgetSlice(s, old)
 		}
@@ -122,6 +127,7 @@ func (e *Engine) noticedSlice(old, o *object) {
 	if o == nil {
 		return
 	}
+	e.noticedMirror(o, true)
 	s := e.ownerOfSlice(o)
 	if s == nil {
 		return
@@ -158,7 +164,7 @@ func (e *Engine) ownerOfSlice(o *object) *service {
 
 func (e *Engine) failedSlice(r ref, _ any) {
 	for _, name := range slices.Sorted(maps.Keys(e.spaceServices(r.ns))) {
-		if s := e.services[types.NamespacedName{Namespace: r.ns, Name: name}]; s != nil && s.selector != nil {
+		if s := e.services[types.NamespacedName{Namespace: r.ns, Name: name}]; s != nil {
 			s.changeAll()
 			e.retry(s.key(), e.now)
 		}

@@ -30,10 +30,13 @@ func (e *Engine) syncService(k key) {
 	if s == nil {
 		return
 	}
+	if s.obj == nil || len(s.obj.Spec.Selector) == 0 || len(s.mirrors) > 0 {
+		e.syncMirrors(s)
+	}
 	if s.obj == nil {
 		e.dropEndpoints(s)
 		clear(s.changed)
-		if len(s.slices) == 0 {
+		if len(s.slices)+len(s.mirrors) == 0 {
 			delete(e.services, s.name)
 		}
 		return // slices go by their owner reference
@@ -249,11 +252,34 @@ func (e *Engine) endpoint(s *service, p *pod) discoveryv1.Endpoint {
 			}
 		}
 	}
+	ep.Hints = hintsOf(s.obj, &ep)
 	if spec := p.rec.Spec(); spec.Hostname != "" && spec.Subdomain == s.obj.Name {
 		host := spec.Hostname
 		ep.Hostname = &host
 	}
 	return ep
+}
+
+// hintsOf says for whom an endpoint is meant above others: clients in its zone, or first those on its node. Proxies pass the hints over
+// while they would leave somebody without endpoints.
+func hintsOf(svc *corev1.Service, ep *discoveryv1.Endpoint) *discoveryv1.EndpointHints {
+	h := &discoveryv1.EndpointHints{}
+	switch deref(svc.Spec.TrafficDistribution) {
+	case corev1.ServiceTrafficDistributionPreferSameNode:
+		if ep.NodeName != nil {
+			h.ForNodes = []discoveryv1.ForNode{{Name: *ep.NodeName}}
+		}
+	case corev1.ServiceTrafficDistributionPreferClose, corev1.ServiceTrafficDistributionPreferSameZone:
+	default:
+		return nil
+	}
+	if ep.Zone != nil {
+		h.ForZones = []discoveryv1.ForZone{{Name: *ep.Zone}}
+	}
+	if len(h.ForNodes)+len(h.ForZones) == 0 {
+		return nil
+	}
+	return h
 }
 
 // portSet is the ports of a slice and a string to compare them by.
