@@ -57,8 +57,8 @@ type Config struct {
 	RecursiveReadOnly bool
 	// Handlers are what RuntimeClasses may ask the executor for, beside its default.
 	Handlers []string
-	// HostPortsChanged, if not nil, is called when Pods may have other host ports or addresses than before. It must not block.
-	HostPortsChanged func()
+	// PodChanged, if not nil, is called when Pods may have other addresses than before, or other host ports. It must not block.
+	PodChanged func(hostPorts bool)
 	// Quiet records no Normal events (for sim nodes by the thousand).
 	Quiet  bool
 	Logger hclog.Logger
