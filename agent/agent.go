@@ -57,10 +57,10 @@ type Config struct {
 	RecursiveReadOnly bool
 	// Handlers are what RuntimeClasses may ask the executor for, beside its default.
 	Handlers []string
-	// HostPortsChanged, if not nil, is called when Pods may have other host ports or addresses than before. It must not block.
-	HostPortsChanged func()
 	// Withdrawn, if not nil, waits until no node sends a pod, which is to end, new connections of services, or until ctx ends.
 	Withdrawn func(ctx context.Context, pod *corev1.Pod) error
+	// PodChanged, if not nil, is called when Pods may have other addresses than before, or other host ports. It must not block.
+	PodChanged func(hostPorts bool)
 	// Quiet records no Normal events (for sim nodes by the thousand).
 	Quiet  bool
 	Logger hclog.Logger

@@ -19,8 +19,8 @@ func HasHostPorts(pod *corev1.Pod) bool {
 	return false
 }
 
-func (w *worker) tellHostPorts() {
-	if f := w.a.cfg.HostPortsChanged; f != nil && HasHostPorts(w.life.pod) {
-		f()
+func (w *worker) tellChanged() {
+	if f := w.a.cfg.PodChanged; f != nil {
+		f(HasHostPorts(w.life.pod))
 	}
 }

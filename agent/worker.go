@@ -517,14 +517,14 @@ func (w *worker) publish() {
 		return
 	}
 	w.written = b
-	w.tellHostPorts()
+	w.tellChanged()
 	held := st.Phase == corev1.PodPending && w.life.pod.DeletionTimestamp == nil && !w.life.faulty()
 	w.a.writer.put(w.life.pod, b, held)
 }
 
 // bury removes what the pod left on disk.
 func (w *worker) bury() {
-	w.tellHostPorts()
+	w.tellChanged()
 	w.a.prober.RemovePod(string(w.uid))
 	w.removeFiles()
 	w.a.forget(w)

@@ -81,6 +81,8 @@ machine joins with an address of a server and that token.`,
 	f.DurationVar(&o.Images.MaxAge, "image-maximum-gc-age", 0, "how long an unused image stays at most; 0 is for ever")
 	f.Int64Var(&o.PodPidsMax, "pod-max-pids", boot.PodPidsMax, "processes and threads that a pod may have; 0 is no limit")
 	f.StringSliceVar(&o.UnsafeSysctls, "allowed-unsafe-sysctls", nil, "sysctls that pods may set beside the safe ones; a name that ends in * is a prefix")
+	f.StringSliceVar(&o.DNSUpstreams, "dns-upstream", nil, "ADDRESS[:PORT] of resolvers for names outside of the cluster (default: those of /etc/resolv.conf)")
+	f.StringSliceVar(&o.DNSStubs, "dns-stub", nil, "DOMAIN=ADDRESS[:PORT] of a resolver for the names of one domain; may be repeated")
 	f.StringVar(&o.SchedulerStrategy, "scheduler-strategy", string(sched.LeastAllocated), "which nodes a server prefers for pods: least-allocated, or most-allocated to keep others free")
 	f.StringVar(&o.LogLevel, "log-level", "info", "trace, debug, info, warn or error")
 	f.IntVar(&o.Sim, "sim", 0, "be this many simulated nodes, without processes, instead of a real one")

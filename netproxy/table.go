@@ -24,6 +24,8 @@ type Service struct {
 	ExternalName    string
 	Headless        bool
 	Ports           []Port
+	// Portless are the endpoints of a headless service that has no ports: it has names all the same. Their port is 0.
+	Portless []Endpoint
 	// AffinityTimeout is the time for which a client address sticks to an endpoint; 0 is no affinity.
 	AffinityTimeout time.Duration
 	// InternalLocal and ExternalLocal keep traffic on endpoints of this node.

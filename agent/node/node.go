@@ -62,6 +62,10 @@ type Config struct {
 	// may set beside the safe ones.
 	PodPidsMax    int64
 	UnsafeSysctls []string
+	// DNSUpstreams answer what is not the cluster's, instead of the resolvers in the machine's /etc/resolv.conf if not nil;
+	// DNSStubs answer for domains of their own.
+	DNSUpstreams []netip.AddrPort
+	DNSStubs     dns.Stubs
 	// Up, if not nil, is called once when the node is Ready.
 	Up func()
 }
@@ -90,11 +94,12 @@ type node struct {
 	handler  http.Handler  // of the servers' calls; read it after serving is closed
 	serving  chan struct{} // closed once handler is there
 	dirty    chan struct{} // capacity 1: the proxy's table is old
+	moved    chan struct{} // capacity 1: pods have other addresses
 }
 
 // Run is a node's life.
 func Run(ctx context.Context, cfg Config) error {
-	n := &node{cfg: cfg, log: cfg.Logger, dirty: make(chan struct{}, 1), serving: make(chan struct{})}
+	n := &node{cfg: cfg, log: cfg.Logger, dirty: make(chan struct{}, 1), moved: make(chan struct{}, 1), serving: make(chan struct{})}
 	n.link = link.New(link.Config{Identity: cfg.Identity, Seeds: cfg.Servers, Remember: cfg.Remember,
 		Handler: http.HandlerFunc(n.serveHTTP), Logger: cfg.Logger.Named("link")})
 	g, ctx := errgroup.WithContext(ctx)
@@ -202,7 +207,8 @@ func (n *node) openCluster(r *wire.Registered) error {
 	if n.proxy, err = netproxy.New(netproxy.Config{Logger: n.log.Named("proxy"), ServiceCIDR: serviceCIDR, SourceAddress: n.cfg.Address}); err != nil {
 		return err
 	}
-	if n.dns, err = dns.New(dns.Config{Addr: netip.AddrPortFrom(vip, 53), Domain: r.ClusterDomain, Logger: n.log.Named("dns")}); err != nil {
+	if n.dns, err = dns.New(dns.Config{Addr: netip.AddrPortFrom(vip, 53), Domain: r.ClusterDomain,
+		Upstreams: n.cfg.DNSUpstreams, Stubs: n.cfg.DNSStubs, Logger: n.log.Named("dns")}); err != nil {
 		return err
 	}
 	if n.announce, err = network.NewAnnouncer(n.cfg.Address, n.log.Named("announce")); err != nil {
@@ -215,7 +221,7 @@ func (n *node) openCluster(r *wire.Registered) error {
 		Eviction: n.cfg.Eviction, ImagesDir: n.pulls.Dir(), Executor: n.executor, Images: n.pulls, Network: n.network, ControlPlane: n.link,
 		DNS: []netip.Addr{vip}, ClusterDomain: r.ClusterDomain, Services: n.model.OfNamespace,
 		PodPidsMax: n.cfg.PodPidsMax, UnsafeSysctls: n.cfg.UnsafeSysctls, RecursiveReadOnly: n.recursesReadOnly(), Handlers: n.handlers(),
-		HostPortsChanged: n.markDirty, Withdrawn: n.withdrawn, Version: n.cfg.Version, Runtime: n.runtimeVersion(), Logger: n.log,
+		PodChanged: n.podChanged, Withdrawn: n.withdrawn, Version: n.cfg.Version, Runtime: n.runtimeVersion(), Logger: n.log,
 	})
 	n.handler = n.newHandler()
 	close(n.serving)
@@ -327,6 +333,9 @@ func (n *node) swapTables(ctx context.Context) error {
 	for {
 		select {
 		case <-n.dirty:
+		case <-n.moved:
+			n.dns.SetClients(searchers(n.agent.Pods()))
+			continue
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -349,9 +358,18 @@ func ownAddresses(t *netproxy.Table) (out []netip.Addr) {
 	return out
 }
 
-func (n *node) markDirty() {
+func (n *node) markDirty() { mark(n.dirty) }
+
+func (n *node) podChanged(hostPorts bool) {
+	mark(n.moved)
+	if hostPorts {
+		n.markDirty()
+	}
+}
+
+func mark(c chan struct{}) {
 	select {
-	case n.dirty <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }

@@ -182,6 +182,9 @@ func (m *Model) service(s *corev1.Service, parts map[string]*discoveryv1.Endpoin
 		out.Ports = append(out.Ports, netproxy.Port{Name: p.Name, Protocol: protocol, Port: uint16(p.Port), NodePort: uint16(p.NodePort),
 			Endpoints: m.endpoints(p, parts)})
 	}
+	if out.Headless && len(s.Spec.Ports) == 0 {
+		out.Portless = m.collect(parts, func(*discoveryv1.EndpointSlice) (uint16, bool) { return 0, true })
+	}
 	return out
 }
 
@@ -208,12 +211,17 @@ func protocolOf(p corev1.Protocol) (netproxy.Protocol, bool) {
 	return 0, false
 }
 
-// endpoints collects a port's backends from all slices, in a stable order.
+// endpoints collects a port's backends.
 func (m *Model) endpoints(port corev1.ServicePort, parts map[string]*discoveryv1.EndpointSlice) []netproxy.Endpoint {
+	return m.collect(parts, func(s *discoveryv1.EndpointSlice) (uint16, bool) { return portOf(port, s) })
+}
+
+// collect joins the slices that have a port, in a stable order.
+func (m *Model) collect(parts map[string]*discoveryv1.EndpointSlice, port func(*discoveryv1.EndpointSlice) (uint16, bool)) []netproxy.Endpoint {
 	var out []netproxy.Endpoint
 	hints := map[netip.AddrPort]hint{}
 	for _, s := range parts {
-		number, ok := portOf(port, s)
+		number, ok := port(s)
 		if !ok {
 			continue
 		}

@@ -153,3 +153,21 @@ func TestStartingOver(t *testing.T) {
 		t.Errorf("%d services after a watch that told of none", n)
 	}
 }
+
+// A headless service without ports has endpoints for its names.
+func TestHeadlessWithoutPorts(t *testing.T) {
+	m := newModel()
+	m.PutService(service(func(s *corev1.Service) {
+		s.Spec.Type, s.Spec.ClusterIP, s.Spec.ClusterIPs, s.Spec.Ports = corev1.ServiceTypeClusterIP, corev1.ClusterIPNone, []string{corev1.ClusterIPNone}, nil
+	}))
+	parts := slice("web-1", 0, "10.1.0.1", "10.1.0.2")
+	parts.Ports = nil
+	parts.Endpoints[1].Hostname = ptr("pet")
+	m.PutSlice(parts)
+	pet := endpoint("10.1.0.2:0")
+	pet.Hostname = "pet"
+	got := m.Table().Services[0]
+	if diff := cmp.Diff([]netproxy.Endpoint{endpoint("10.1.0.1:0"), pet}, got.Portless, ignoreAddr, ignoreAddrPort); diff != "" || !got.Headless || len(got.VIPs) != 0 {
+		t.Error(diff, got)
+	}
+}

@@ -293,6 +293,10 @@ func (p *process) runNode(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	upstreams, stubs, err := p.o.resolvers()
+	if err != nil {
+		return err
+	}
 	keep := func(change func(*server.Passport)) {
 		next := *passport
 		change(&next)
@@ -307,7 +311,7 @@ func (p *process) runNode(ctx context.Context) error {
 			Name: p.o.Name, Address: netip.MustParseAddr(p.o.Bind), DataDir: dir, SupervisorDir: p.o.SupervisorDir, CgroupParent: p.o.CgroupRoot, CRISocket: p.o.criSocket(),
 			Identity: identity, Servers: passport.Servers, Mirrors: mirrors, Images: p.o.Images, Eviction: eviction, PeerPort: p.o.PeerPort,
 			Version: version.Version, Labels: p.nodeLabels(), Metrics: p.metrics, Logger: p.log, Leave: p.o.Leave,
-			PodPidsMax: p.o.PodPidsMax, UnsafeSysctls: p.o.UnsafeSysctls,
+			PodPidsMax: p.o.PodPidsMax, UnsafeSysctls: p.o.UnsafeSysctls, DNSUpstreams: upstreams, DNSStubs: stubs,
 			Remember: func(list []wire.ServerAddress) { keep(func(x *server.Passport) { x.Servers = list }) },
 			Renewed:  func(m pki.Material) { keep(func(x *server.Passport) { x.SetMaterial(m) }) },
 			Up: func() {

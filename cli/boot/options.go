@@ -15,6 +15,7 @@ import (
 	"github.com/peapod-sh/peapod/agent/image"
 	"github.com/peapod-sh/peapod/agent/node"
 	"github.com/peapod-sh/peapod/agent/pressure"
+	"github.com/peapod-sh/peapod/netproxy/dns"
 	"github.com/peapod-sh/peapod/rpc/fence"
 	"github.com/peapod-sh/peapod/sched"
 	"github.com/peapod-sh/peapod/server"
@@ -56,6 +57,8 @@ type Options struct {
 	CgroupRoot     string
 	PodPidsMax     int64    // processes of a pod; 0 is no limit
 	UnsafeSysctls  []string // that pods may set
+	DNSUpstreams   []string // ADDRESS[:PORT]; empty means those of /etc/resolv.conf
+	DNSStubs       []string // DOMAIN=ADDRESS[:PORT]
 	Runtime        string   // RuntimeEmbedded, or RuntimeCRI at CRISocket
 	CRISocket      string
 	Mirrors        []string // REGISTRY=URL
@@ -141,6 +144,9 @@ func (o *Options) faults() []error {
 	if _, err := o.mirrors(); err != nil {
 		out = append(out, err)
 	}
+	if _, _, err := o.resolvers(); err != nil {
+		out = append(out, err)
+	}
 	if _, err := pressure.Parse(o.EvictionHard); err != nil {
 		out = append(out, err)
 	}
@@ -164,6 +170,19 @@ func (o *Options) mirrors() (map[string][]image.Mirror, error) {
 		out[registry] = append(out[registry], image.Mirror{URL: url})
 	}
 	return out, nil
+}
+
+// resolvers reads what DNS asks beside the cluster's table. No upstreams are nil.
+func (o *Options) resolvers() ([]netip.AddrPort, dns.Stubs, error) {
+	upstreams, err := dns.ParseResolvers(o.DNSUpstreams)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--dns-upstream: %w", err)
+	}
+	stubs, err := dns.ParseStubs(o.DNSStubs)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--dns-stub: %w", err)
+	}
+	return upstreams, stubs, nil
 }
 
 // criSocket is the path of the container runtime's socket, "" for the embedded runtime.

@@ -19,8 +19,10 @@ func TestFaults(t *testing.T) {
 		{"address of nobody", func(o *Options) { o.Bind = "0.0.0.0" }, []string{`--bind "0.0.0.0" must be an IP address of this machine`}},
 		{"all at once", func(o *Options) {
 			o.Bind, o.DataDir, o.LogLevel, o.Mirrors = "here", "rel", "loud", []string{"docker.io"}
+			o.DNSStubs = []string{"corp.example"}
 		},
-			[]string{"--bind", "--data-dir", "--log-level", "--mirror"}},
+			[]string{"--bind", "--data-dir", "--log-level", "--mirror", "--dns-stub"}},
+		{"a resolver without address", func(o *Options) { o.DNSUpstreams = []string{"resolver"} }, []string{"--dns-upstream"}},
 	} {
 		o := good
 		c.edit(&o)

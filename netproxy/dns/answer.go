@@ -13,10 +13,11 @@ import (
 // reply is what the zone knows of a name. A name that exists without records of the type asked for is
 // found and empty.
 type reply struct {
-	found  bool
-	answer []mdns.RR
-	extra  []mdns.RR
-	alias  string // of an external name: where to go on
+	found    bool
+	answer   []mdns.RR
+	extra    []mdns.RR
+	alias    string // of an external name: where to go on
+	shuffled bool   // clients are spread by the order of the answer
 }
 
 // owns reports whether a lower-case name belongs to the zone, that is, must not be asked of anybody else.
@@ -72,7 +73,8 @@ func (z *zone) underSvc(name string, labels []string, kind uint16) reply {
 	}
 	n := len(labels)
 	s := z.services[labels[n-2]+"."+labels[n-1]]
-	if s == nil {
+	// The specification wants a headless service without endpoints not to exist.
+	if s == nil || s.Headless && !anyPublished(s) {
 		return reply{}
 	}
 	switch n {
@@ -93,6 +95,9 @@ func (z *zone) underSvc(name string, labels []string, kind uint16) reply {
 
 func (z *zone) service(name string, s *netproxy.Service, kind uint16) reply {
 	if s.ExternalName != "" {
+		if _, err := netip.ParseAddr(s.ExternalName); err == nil {
+			return reply{found: true} // an address is no name, so there is no alias to it
+		}
 		target := mdns.Fqdn(s.ExternalName)
 		return reply{
 			found: true, alias: target,
@@ -108,11 +113,15 @@ func (z *zone) service(name string, s *netproxy.Service, kind uint16) reply {
 		return reply{found: true, answer: addresses(name, kind, s.VIPs)}
 	}
 	var addrs []netip.Addr
+	seen := map[netip.Addr]bool{} // an endpoint's ports may have hostnames of their own
 	for _, e := range published(s) {
-		addrs = append(addrs, e.Address.Addr())
+		if a := e.Address.Addr(); !seen[a] {
+			seen[a] = true
+			addrs = append(addrs, a)
+		}
 	}
 	rand.Shuffle(len(addrs), func(i, j int) { addrs[i], addrs[j] = addrs[j], addrs[i] })
-	return reply{found: true, answer: addresses(name, kind, addrs)}
+	return reply{found: true, answer: addresses(name, kind, addrs), shuffled: len(addrs) > 1}
 }
 
 // endpoint answers for one endpoint of a service by its hostname or dashed address.
@@ -129,51 +138,15 @@ func (z *zone) endpoint(name string, s *netproxy.Service, label string, kind uin
 	return r
 }
 
-// ports answers with an SRV record a port that matches, and for a headless service one an endpoint too.
-func (z *zone) ports(name string, s *netproxy.Service, kind uint16, match func(*netproxy.Port) bool) reply {
-	var r reply
-	targets := map[string]netip.Addr{}
-	for i := range s.Ports {
-		p := &s.Ports[i]
-		if !match(p) {
-			continue
-		}
-		r.found = true
-		if kind != mdns.TypeSRV {
-			continue
-		}
-		if !s.Headless {
-			r.answer = append(r.answer, srv(name, z.serviceName(s), p.Port))
-			continue
-		}
-		for _, e := range p.Endpoints {
-			if visible(s, &e) {
-				target := z.endpointName(s, &e)
-				targets[target] = e.Address.Addr()
-				r.answer = append(r.answer, srv(name, target, e.Address.Port()))
-			}
-		}
-	}
-	if len(r.answer) > 0 && !s.Headless {
-		r.extra = append(addresses(z.serviceName(s), mdns.TypeA, s.VIPs), addresses(z.serviceName(s), mdns.TypeAAAA, s.VIPs)...)
-	}
-	for target, a := range targets {
-		r.extra = append(r.extra, addresses(target, addressType(a), []netip.Addr{a})...)
-	}
-	return r
-}
-
 // underPod answers a-b-c-d.namespace.pod. When the table knows the pods only theirs exist, since a name that anyone can
-// make up for any address proves nothing.
+// make up for any address proves nothing. When it does not, every namespace has every address, also one without services,
+// of which the table cannot know.
 func (z *zone) underPod(name string, labels []string, kind uint16) reply {
 	if len(labels) < 2 {
 		return reply{found: len(labels) == 0 || z.namespaces[labels[0]]}
 	}
 	a, ok := undashed(labels[0])
-	if !ok || len(labels) > 2 || !z.namespaces[labels[1]] {
-		return reply{}
-	}
-	if len(z.pods) > 0 && z.pods[a] != labels[1] {
+	if !ok || len(labels) > 2 || len(z.pods) > 0 && z.pods[a] != labels[1] {
 		return reply{}
 	}
 	return reply{found: true, answer: addresses(name, kind, []netip.Addr{a})}
@@ -228,28 +201,8 @@ func (z *zone) soa() *mdns.SOA {
 	}
 }
 
-func hasProtocol(s *netproxy.Service, label string) bool {
-	for i := range s.Ports {
-		if protocolLabel(&s.Ports[i]) == label {
-			return true
-		}
-	}
-	return false
-}
-
-func protocolLabel(p *netproxy.Port) string {
-	if p.Protocol == netproxy.UDP {
-		return "_udp"
-	}
-	return "_tcp"
-}
-
 func header(name string, kind uint16) mdns.RR_Header {
 	return mdns.RR_Header{Name: name, Rrtype: kind, Class: mdns.ClassINET, Ttl: recordTTL}
-}
-
-func srv(name, target string, port uint16) mdns.RR {
-	return &mdns.SRV{Hdr: header(name, mdns.TypeSRV), Weight: 100, Port: port, Target: target}
 }
 
 func addressType(a netip.Addr) uint16 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -38,14 +39,18 @@ func cluster() *netproxy.Table {
 			}},
 			{Namespace: "data", Name: "many", Headless: true, Ports: []netproxy.Port{{Port: 80, Endpoints: many}}},
 			{Namespace: "data", Name: "ext", ExternalName: "far.example.com"},
+			{Namespace: "data", Name: "portless", Headless: true, Portless: []netproxy.Endpoint{ready("10.20.0.7:0", "pet"), ready("10.20.0.8:0", "")}},
+			{Namespace: "data", Name: "empty", Headless: true, Ports: []netproxy.Port{{Name: "sql", Port: 5432, Endpoints: []netproxy.Endpoint{unready}}}},
+			{Namespace: "data", Name: "early", Headless: true, PublishNotReady: true, Ports: []netproxy.Port{{Name: "sql", Port: 5432, Endpoints: []netproxy.Endpoint{unready}}}},
+			{Namespace: "data", Name: "number", ExternalName: "192.0.2.7"},
 			{Namespace: "data", Name: "near", ExternalName: "web.default.svc.cluster.local"},
 		},
 		Pods: []netproxy.PodName{{Namespace: "default", Address: addr("127.0.0.1")}, {Namespace: "data", Address: addr("10.20.0.2")}},
 	}
 }
 
-// upstream knows far.example.com and big.example.com, whose answer only fits TCP, and counts what it is asked.
-func upstream(t *testing.T) (netip.AddrPort, *atomic.Int64) {
+// knowing starts an upstream that knows far.example.com and big.example.com, whose answer only fits TCP, and counts what it is asked.
+func knowing(t *testing.T) (netip.AddrPort, *atomic.Int64) {
 	t.Helper()
 	var asked atomic.Int64
 	handler := mdns.HandlerFunc(func(w mdns.ResponseWriter, r *mdns.Msg) {
@@ -88,7 +93,17 @@ func upstream(t *testing.T) (netip.AddrPort, *atomic.Int64) {
 
 func serve(t *testing.T, upstreams ...netip.AddrPort) *Server {
 	t.Helper()
-	s, err := New(Config{Addr: netip.MustParseAddrPort("127.0.0.1:0"), Upstreams: append([]netip.AddrPort{}, upstreams...)})
+	return serveAs(t, Config{Upstreams: append([]netip.AddrPort{}, upstreams...)})
+}
+
+// serveAs runs a server of the table cluster. The machine's own settings have no part in it.
+func serveAs(t *testing.T, c Config) *Server {
+	t.Helper()
+	c.Addr = netip.MustParseAddrPort("127.0.0.1:0")
+	if c.Resolv == "" {
+		c.Resolv = os.DevNull
+	}
+	s, err := New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +141,7 @@ func brief(m *mdns.Msg) string {
 }
 
 func TestAnswers(t *testing.T) {
-	up, _ := upstream(t)
+	up, _ := knowing(t)
 	s := serve(t, up)
 	const nothing, missing = "NOERROR: ", "NXDOMAIN: "
 	for _, c := range []struct {
@@ -153,6 +168,16 @@ func TestAnswers(t *testing.T) {
 		{"ext.data.svc.cluster.local.", mdns.TypeA, "NOERROR: 192.0.2.1, far.example.com."},
 		{"ext.data.svc.cluster.local.", mdns.TypeCNAME, "NOERROR: far.example.com."},
 		{"near.data.svc.cluster.local.", mdns.TypeA, "NOERROR: 10.96.0.10, web.default.svc.cluster.local."},
+		{"portless.data.svc.cluster.local.", mdns.TypeA, "NOERROR: 10.20.0.7, 10.20.0.8"},
+		{"pet.portless.data.svc.cluster.local.", mdns.TypeA, "NOERROR: 10.20.0.7"},
+		{"empty.data.svc.cluster.local.", mdns.TypeA, missing},
+		{"_sql._tcp.empty.data.svc.cluster.local.", mdns.TypeSRV, missing},
+		{"early.data.svc.cluster.local.", mdns.TypeA, "NOERROR: 10.20.0.9"},
+		{"db-9.early.data.svc.cluster.local.", mdns.TypeA, "NOERROR: 10.20.0.9"},
+		{"number.data.svc.cluster.local.", mdns.TypeA, nothing},
+		{"web.default.svc.cluster.local.", mdns.TypeANY, `NOERROR: "RFC8482" ""`},
+		{"none.default.svc.cluster.local.", mdns.TypeANY, missing},
+		{"far.example.com.", mdns.TypeANY, `NOERROR: "RFC8482" ""`},
 		{"none.default.svc.cluster.local.", mdns.TypeA, missing},
 		{"default.svc.cluster.local.", mdns.TypeA, nothing},
 		{"nowhere.svc.cluster.local.", mdns.TypeA, missing},
@@ -172,7 +197,7 @@ func TestAnswers(t *testing.T) {
 		{"far.example.com.data.svc.cluster.local.", mdns.TypeA, missing},
 		{"no.example.com.default.svc.cluster.local.", mdns.TypeA, missing},
 	} {
-		for _, network := range []string{"udp", "tcp"} {
+		for _, network := range []string{"udp", "udp", "tcp"} { // the second is from what was remembered
 			r := ask(t, s, network, c.name, c.kind)
 			if got := brief(r); got != c.want {
 				t.Errorf("%s %s: %q, want %q", c.name, mdns.TypeToString[c.kind], got, c.want)
@@ -197,7 +222,7 @@ func TestReverseOfIPv6(t *testing.T) {
 
 // An answer that does not fit a datagram says so, and is whole by TCP, whether it is ours or an upstream's.
 func TestTruncation(t *testing.T) {
-	up, _ := upstream(t)
+	up, _ := knowing(t)
 	s := serve(t, up)
 	for name, n := range map[string]int{"many.data.svc.cluster.local.": 200, "big.example.com.": 300} {
 		if r := ask(t, s, "udp", name, mdns.TypeA); !r.Truncated || size(r) > udpSizeMin {
@@ -221,7 +246,7 @@ func size(m *mdns.Msg) int {
 }
 
 func TestUpstreamIsAskedOnce(t *testing.T) {
-	up, asked := upstream(t)
+	up, asked := knowing(t)
 	s := serve(t, up)
 	for range 5 {
 		ask(t, s, "udp", "far.example.com.", mdns.TypeA)
@@ -242,7 +267,7 @@ func TestWithoutUpstreamFailsAtOnce(t *testing.T) {
 }
 
 func TestDeadUpstreamIsPassedOver(t *testing.T) {
-	up, _ := upstream(t)
+	up, _ := knowing(t)
 	s := serve(t, netip.MustParseAddrPort("127.0.0.1:1"), up)
 	if got := brief(ask(t, s, "udp", "far.example.com.", mdns.TypeA)); got != "NOERROR: 192.0.2.1" {
 		t.Error(got)

@@ -6,17 +6,21 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	mdns "github.com/miekg/dns"
+	"golang.org/x/sync/singleflight"
 )
 
 var errNoUpstream = errors.New("no upstream resolver answered")
 
 // forwarder asks the upstreams and remembers what they said.
 type forwarder struct {
-	upstreams []netip.AddrPort
-	slots     chan struct{} // one a question under way
+	upstreams     []*upstream
+	stubs         map[string][]*upstream // by domain
+	flights       singleflight.Group     // equal questions are asked once
+	asked, failed atomic.Uint64          // questions, since the counters were last read
 
 	mu    sync.Mutex
 	cache map[question]remembered // guarded by mu
@@ -34,8 +38,12 @@ type remembered struct {
 	until time.Time
 }
 
-func newForwarder(upstreams []netip.AddrPort) *forwarder {
-	return &forwarder{upstreams: upstreams, slots: make(chan struct{}, upstreamsMax), cache: map[question]remembered{}}
+func newForwarder(upstreams []netip.AddrPort, stubs Stubs, self netip.AddrPort) *forwarder {
+	f := &forwarder{upstreams: newUpstreams(upstreams, self), stubs: map[string][]*upstream{}, cache: map[question]remembered{}}
+	for domain, addrs := range stubs {
+		f.stubs[domain] = newUpstreams(addrs, self)
+	}
+	return f
 }
 
 // ask returns an answer that the caller may change.
@@ -43,54 +51,58 @@ func (f *forwarder) ask(ctx context.Context, q question) (*mdns.Msg, error) {
 	if m := f.recall(q, time.Now()); m != nil {
 		return m, nil
 	}
-	if len(f.upstreams) == 0 {
-		return nil, errNoUpstream
+	m, err, _ := f.flights.Do(fmt.Sprint(q.kind, q.secure, q.name), func() (any, error) {
+		if m := f.recall(q, time.Now()); m != nil { // of a flight that has ended in between
+			return m, nil
+		}
+		return f.askAll(ctx, q)
+	})
+	if err != nil {
+		return nil, err
 	}
-	select {
-	case f.slots <- struct{}{}:
-		defer func() { <-f.slots }()
-	default:
-		return nil, fmt.Errorf("%d questions are under way already: %w", upstreamsMax, errNoUpstream)
-	}
+	return m.(*mdns.Msg).Copy(), nil
+}
+
+// askAll asks one upstream after the other until one knows.
+func (f *forwarder) askAll(ctx context.Context, q question) (*mdns.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, upstreamPatience)
 	defer cancel()
-	var failed *mdns.Msg
-	for _, up := range f.upstreams {
-		m, err := exchange(ctx, q, up.String())
-		if err != nil {
+	f.asked.Add(1)
+	var last *mdns.Msg
+	for _, up := range inOrder(f.responsible(q.name), time.Now()) {
+		m, err := up.exchange(ctx, q)
+		if err != nil || m.Rcode > 0xf { // a larger one has no place in an answer without EDNS
 			continue
 		}
+		m.Authoritative = false
 		if m.Rcode == mdns.RcodeSuccess || m.Rcode == mdns.RcodeNameError {
 			f.remember(q, m, time.Now())
-			return m.Copy(), nil
+			return m, nil
 		}
-		failed = m
+		last = m
 	}
-	if failed != nil {
-		return failed, nil
+	f.failed.Add(1)
+	if last != nil {
+		return last, nil
 	}
 	return nil, errNoUpstream
 }
 
-// exchange asks one upstream, by TCP if the answer does not fit a datagram.
-func exchange(ctx context.Context, q question, addr string) (*mdns.Msg, error) {
-	m := new(mdns.Msg)
-	m.SetQuestion(q.name, q.kind)
-	m.SetEdns0(udpSizeMax, q.secure)
-	client := mdns.Client{Net: "udp", Timeout: upstreamTimeout, UDPSize: udpSizeMax}
-	r, _, err := client.ExchangeContext(ctx, m, addr)
-	if err != nil || r.Truncated {
-		client.Net = "tcp"
-		if t, _, tcpErr := client.ExchangeContext(ctx, m, addr); tcpErr == nil {
-			r, err = t, nil
+// responsible are the resolvers of the longest domain that the name is in.
+func (f *forwarder) responsible(name string) []*upstream {
+	if len(f.stubs) > 0 {
+		for i, end := 0, false; !end; i, end = mdns.NextLabel(name, i) {
+			if list, ok := f.stubs[name[i:]]; ok {
+				return list
+			}
 		}
 	}
-	return r, err
+	return f.upstreams
 }
 
 func (f *forwarder) remember(q question, m *mdns.Msg, now time.Time) {
 	ttl := lifetime(m)
-	if ttl <= 0 || m.Truncated {
+	if ttl <= 0 || m.Truncated || m.Len() > cacheBytes {
 		return
 	}
 	f.mu.Lock()
@@ -101,7 +113,8 @@ func (f *forwarder) remember(q question, m *mdns.Msg, now time.Time) {
 	f.cache[q] = remembered{m, now, now.Add(ttl)}
 }
 
-// makeRoom forgets the expired, or one other if there is none. It is called with mu held.
+// makeRoom forgets the expired, and others if there are few: an eighth at once, so that not every question has to search for
+// some. It is called with mu held.
 func (f *forwarder) makeRoom(now time.Time) {
 	for k, r := range f.cache {
 		if r.until.Before(now) {
@@ -109,7 +122,7 @@ func (f *forwarder) makeRoom(now time.Time) {
 		}
 	}
 	for k := range f.cache {
-		if len(f.cache) < cacheEntries {
+		if len(f.cache) <= cacheEntries*7/8 {
 			return
 		}
 		delete(f.cache, k)
@@ -152,19 +165,4 @@ func lifetime(m *mdns.Msg) time.Duration {
 		ttl = min(ttl, time.Duration(rr.Header().Ttl)*time.Second)
 	}
 	return ttl
-}
-
-// ReadUpstreams returns the resolvers that a file like /etc/resolv.conf names.
-func ReadUpstreams(path string) ([]netip.AddrPort, error) {
-	c, err := mdns.ClientConfigFromFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading the node's resolvers: %w", err)
-	}
-	var out []netip.AddrPort
-	for _, s := range c.Servers {
-		if a, err := netip.ParseAddr(s); err == nil {
-			out = append(out, netip.AddrPortFrom(a, 53))
-		}
-	}
-	return out, nil
 }

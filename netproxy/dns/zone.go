@@ -2,6 +2,7 @@ package dns
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 
@@ -97,17 +98,27 @@ func published(s *netproxy.Service) []netproxy.Endpoint {
 	}
 	seen := map[identity]bool{}
 	var out []netproxy.Endpoint
-	for i := range s.Ports {
-		for _, e := range s.Ports[i].Endpoints {
+	add := func(list []netproxy.Endpoint) {
+		for _, e := range list {
 			id := identity{e.Address.Addr(), e.Hostname}
-			if !visible(s, &e) || seen[id] {
-				continue
+			if visible(s, &e) && !seen[id] {
+				seen[id] = true
+				out = append(out, e)
 			}
-			seen[id] = true
-			out = append(out, e)
 		}
 	}
+	add(s.Portless)
+	for i := range s.Ports {
+		add(s.Ports[i].Endpoints)
+	}
 	return out
+}
+
+// anyPublished tells whether published returns any.
+func anyPublished(s *netproxy.Service) bool {
+	is := func(e netproxy.Endpoint) bool { return visible(s, &e) }
+	return slices.ContainsFunc(s.Portless, is) ||
+		slices.ContainsFunc(s.Ports, func(p netproxy.Port) bool { return slices.ContainsFunc(p.Endpoints, is) })
 }
 
 func visible(s *netproxy.Service, e *netproxy.Endpoint) bool {

@@ -31,6 +31,7 @@ type Lab struct {
 // Node is what a lab tells of one of its machines.
 type Node struct {
 	Name, Role, Dir, Cgroup string
+	Namespace               string // of its network, below /run/netns
 	Address                 netip.Addr
 	Process                 struct{ PID int }
 }

@@ -1,0 +1,189 @@
+package dns
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"net"
+	"time"
+
+	mdns "github.com/miekg/dns"
+	"golang.org/x/net/ipv4"
+)
+
+// loop answers the datagrams of one socket, many with one system call. It waits for nobody: what the table alone decides
+// is answered at once, mostly with an answer that was packed before, and a goroutine waits for an upstream.
+type loop struct {
+	server *Server
+	conn   *net.UDPConn
+	batch  *ipv4.PacketConn
+	of     *zone             // the one that packed is of
+	packed map[string][]byte // answers by plain.key
+	key    []byte            // the newest question's, kept for its memory
+	counts counts
+}
+
+func newLoop(s *Server, conn *net.UDPConn) *loop {
+	return &loop{server: s, conn: conn, batch: ipv4.NewPacketConn(conn), packed: map[string][]byte{}}
+}
+
+// run answers until ctx ends, and closes the socket.
+func (l *loop) run(ctx context.Context) error {
+	defer context.AfterFunc(ctx, func() { _ = l.conn.Close() })()
+	in, out := messages(), messages()
+	for {
+		n, err := l.batch.ReadBatch(in, 0)
+		if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			l.server.log.Warn("cannot read questions; will try again", "error", err)
+			select {
+			case <-time.After(readPause):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		l.send(out[:l.answerAll(ctx, in[:n], out)])
+	}
+}
+
+func messages() []ipv4.Message {
+	out := make([]ipv4.Message, datagramBatch)
+	for i := range out {
+		out[i].Buffers = [][]byte{make([]byte, udpSizeMax)}
+	}
+	return out
+}
+
+// answerAll fills out with the answers that are there at once, and returns how many.
+func (l *loop) answerAll(ctx context.Context, in, out []ipv4.Message) int {
+	if z := l.server.zone.Load(); z != l.of {
+		l.of = z
+		clear(l.packed)
+	}
+	n := 0
+	for i := range in {
+		from, ok := in[i].Addr.(*net.UDPAddr)
+		if !ok {
+			continue
+		}
+		answer := l.answer(ctx, in[i].Buffers[0][:in[i].N], from, out[n].Buffers[0][:0])
+		if len(answer) > 0 {
+			out[n].Buffers[0], out[n].Addr = answer, from
+			n++
+		}
+	}
+	return n
+}
+
+// send sends all, but for those that the kernel does not take.
+func (l *loop) send(out []ipv4.Message) {
+	for len(out) > 0 {
+		n, err := l.batch.WriteBatch(out, 0)
+		if err != nil {
+			l.server.log.Debug("a DNS answer was not sent", "client", out[0].Addr, "error", err)
+			n = max(n, 1)
+		}
+		out = out[n:]
+	}
+}
+
+// answer appends the answer to a datagram to dst. It is empty if there is none, or none yet.
+func (l *loop) answer(ctx context.Context, b []byte, from *net.UDPAddr, dst []byte) []byte {
+	p, ok := readPlain(b, l.key[:0])
+	if ok {
+		l.key = p.key
+		if a := l.packed[string(p.key)]; a != nil && len(a) <= p.size {
+			l.counts.add(binary.BigEndian.Uint16(b[p.end-4:]), int(a[3]&0xf))
+			return p.again(dst, a, b)
+		}
+	}
+	if len(b) < headerBytes || b[2]&bitResponse != 0 {
+		return nil // an answer to an answer could go on for ever
+	}
+	r := new(mdns.Msg)
+	if err := r.Unpack(b); err != nil {
+		return l.pack(&mdns.Msg{MsgHdr: mdns.MsgHdr{Id: binary.BigEndian.Uint16(b), Response: true, Rcode: mdns.RcodeFormatError}}, 0, dst)
+	}
+	return l.think(ctx, r, p, from, dst)
+}
+
+// think answers what is not remembered.
+func (l *loop) think(ctx context.Context, r *mdns.Msg, p plain, from *net.UDPAddr, dst []byte) []byte {
+	later := false
+	m, lasting := l.server.respond(l.of, r, addrOf(from), func(q question) (*mdns.Msg, error) {
+		if m := l.server.forward.recall(q, time.Now()); m != nil {
+			return m, nil
+		}
+		later = true
+		return nil, errLater
+	})
+	if later {
+		if l.server.later(ctx, l, r, from) {
+			return nil
+		}
+		m, lasting = new(mdns.Msg).SetRcode(r, mdns.RcodeServerFailure), false
+	}
+	finish(m, r, sizeFor(r))
+	dst = l.pack(m, kindOf(r), dst)
+	if lasting && p.end > 0 && !m.Truncated && len(dst) > 0 {
+		l.remember(p.key, forget(dst))
+	}
+	return dst
+}
+
+// remember keeps an answer until there is another table. When there are too many all go: the next batches bring those back
+// that matter.
+func (l *loop) remember(key, answer []byte) {
+	if len(l.packed) >= packedMax {
+		clear(l.packed)
+	}
+	l.packed[string(key)] = answer
+}
+
+func (l *loop) pack(m *mdns.Msg, kind uint16, dst []byte) []byte {
+	out, err := m.PackBuffer(dst[:cap(dst)])
+	if err != nil {
+		l.server.log.Warn("a DNS answer cannot be packed", "error", err)
+		return nil
+	}
+	l.counts.add(kind, m.Rcode)
+	return out
+}
+
+var errLater = errors.New("an upstream must be asked")
+
+// later has a goroutine wait for upstreams and then answer. It returns false if too many do already.
+func (s *Server) later(ctx context.Context, l *loop, r *mdns.Msg, from *net.UDPAddr) bool {
+	select {
+	case s.slots <- struct{}{}:
+	default:
+		return false
+	}
+	s.waiting.Go(func() {
+		defer func() { <-s.slots }()
+		m, _ := s.respond(s.zone.Load(), r, addrOf(from), s.asking(ctx))
+		finish(m, r, sizeFor(r))
+		out := l.pack(m, kindOf(r), nil)
+		if _, err := l.conn.WriteToUDP(out, from); err != nil {
+			s.log.Debug("a DNS answer was not sent", "client", from, "error", err)
+		}
+	})
+	return true
+}
+
+// sizeFor is what fits a datagram to the client.
+func sizeFor(r *mdns.Msg) int {
+	if opt := r.IsEdns0(); opt != nil {
+		return clampSize(opt.UDPSize())
+	}
+	return udpSizeMin
+}
+
+func kindOf(r *mdns.Msg) uint16 {
+	if len(r.Question) == 0 {
+		return 0
+	}
+	return r.Question[0].Qtype
+}
