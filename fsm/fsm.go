@@ -24,6 +24,9 @@ var (
 // Pods is the one resource that is held as records.
 var Pods = schema.GroupResource{Resource: "pods"}
 
+// Policies are the network policies: while there are some, nodes hear where the pods of others are.
+var Policies = schema.GroupResource{Group: "networking.k8s.io", Resource: "networkpolicies"}
+
 var services = schema.GroupResource{Resource: "services"}
 
 // FSM is the state. The zero value is not usable; see New.
@@ -144,7 +147,13 @@ func (f *FSM) commit(t *table, c *api.Change) {
 	c.Revision = f.revision
 	t.ring.add(c)
 	f.notify.mark(t.ring)
-	f.tails.offer(c)
+	f.tails.offer(c, c.Resource == Pods && f.policedLocked())
+}
+
+// policedLocked says whether there are network policies.
+func (f *FSM) policedLocked() bool {
+	t := f.tables[Policies]
+	return t != nil && t.items.Len() > 0
 }
 
 // wake ends an applied batch: waiters for the index and the tails go on.

@@ -14,6 +14,7 @@ type Tail struct {
 	f     *FSM
 	want  func(*api.Change) bool
 	nodes []string // whose pods it follows; nil follows those of all
+	moves bool     // it also follows where other nodes' pods are, while there are network policies
 
 	mu       sync.Mutex
 	queue    []*api.Change
@@ -33,11 +34,11 @@ func (f *FSM) TailAll(want func(*api.Change) bool) (*View, *Tail) {
 }
 
 // TailNodes is TailAll for an agent: the records of its nodes' pods at this moment, and the changes of
-// these and, of other tables, what also accepts.
-func (f *FSM) TailNodes(nodes []string, also func(*api.Change) bool) (*View, []*api.PodRecord, *Tail) {
+// these and, of other tables, what also accepts. With moves it follows where the pods of other nodes are, too: see Moved.
+func (f *FSM) TailNodes(nodes []string, moves bool, also func(*api.Change) bool) (*View, []*api.PodRecord, *Tail) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	t := &Tail{f: f, want: also, nodes: append([]string{}, nodes...), ready: make(chan struct{}, 1)}
+	t := &Tail{f: f, want: also, nodes: append([]string{}, nodes...), moves: moves, ready: make(chan struct{}, 1)}
 	f.tails.add(t)
 	var pods []*api.PodRecord
 	for _, n := range nodes {
@@ -51,6 +52,7 @@ type tails struct {
 	whole     []*Tail            // follow every table
 	followers []*Tail            // follow the pods of some nodes, and other tables
 	byNode    map[string][]*Tail // the followers by node
+	movers    []*Tail            // the followers that also follow where others' pods are
 	waiting   []*Tail            // have been offered something since the last signal
 }
 
@@ -60,6 +62,9 @@ func (s *tails) add(t *Tail) {
 		return
 	}
 	s.followers = append(s.followers, t)
+	if t.moves {
+		s.movers = append(s.movers, t)
+	}
 	for _, n := range t.nodes {
 		if s.byNode == nil {
 			s.byNode = map[string][]*Tail{}
@@ -70,7 +75,9 @@ func (s *tails) add(t *Tail) {
 
 func (s *tails) remove(t *Tail) {
 	isT := func(x *Tail) bool { return x == t }
-	s.whole, s.followers, s.waiting = slices.DeleteFunc(s.whole, isT), slices.DeleteFunc(s.followers, isT), slices.DeleteFunc(s.waiting, isT)
+	for _, list := range []*[]*Tail{&s.whole, &s.followers, &s.movers, &s.waiting} {
+		*list = slices.DeleteFunc(*list, isT)
+	}
 	for _, n := range t.nodes {
 		if s.byNode[n] = slices.DeleteFunc(s.byNode[n], isT); len(s.byNode[n]) == 0 {
 			delete(s.byNode, n)
@@ -78,8 +85,8 @@ func (s *tails) remove(t *Tail) {
 	}
 }
 
-// offer shows a change to those whom it may concern.
-func (s *tails) offer(c *api.Change) {
+// offer shows a change to those whom it may concern. Where pods are concerns all nodes, but only if it is policed.
+func (s *tails) offer(c *api.Change, policed bool) {
 	s.offerTo(s.whole, c)
 	if c.Resource != Pods {
 		s.offerTo(s.followers, c)
@@ -87,14 +94,34 @@ func (s *tails) offer(c *api.Change) {
 	}
 	before, after := nodeOf(c.OldPod), nodeOf(c.NewPod)
 	s.offerTo(s.byNode[after], c)
-	if before == after {
-		return
-	}
-	for _, t := range s.byNode[before] {
-		if !slices.Contains(s.byNode[after], t) {
-			s.give(t, c)
+	if before != after {
+		for _, t := range s.byNode[before] {
+			if !slices.Contains(s.byNode[after], t) {
+				s.give(t, c)
+			}
 		}
 	}
+	if policed && len(s.movers) > 0 && Moved(c) {
+		for _, t := range s.movers {
+			if !slices.Contains(s.byNode[after], t) && !slices.Contains(s.byNode[before], t) {
+				s.give(t, c)
+			}
+		}
+	}
+}
+
+// Moved says whether a pod's change is one of its address, or of its labels and ports while it has one.
+func Moved(c *api.Change) bool {
+	old, now := AddressOf(c.OldPod), AddressOf(c.NewPod)
+	return old != now || now != "" && c.OldPod.Template != c.NewPod.Template
+}
+
+// AddressOf is "" for a pod that has no address of its own, or has ended.
+func AddressOf(p *api.PodRecord) string {
+	if p == nil || p.Spec().HostNetwork || p.Terminal() {
+		return ""
+	}
+	return p.Status.PodIP()
 }
 
 func nodeOf(p *api.PodRecord) string {

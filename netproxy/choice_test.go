@@ -90,7 +90,7 @@ func TestChoose(t *testing.T) {
 // no longer handed out in any scope is marked gone.
 func TestTargetFollowsTables(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		target := newTarget(TargetName{}, 1)
+		target := newTarget(TargetName{}, 1, &gate{})
 		for range rapid.IntRange(1, 5).Draw(t, "tables") {
 			before := target.set.Load()
 			s, p := drawService(t)

@@ -123,6 +123,7 @@ func (p *Proxy) Swap(t *Table) {
 	for _, err := range p.outside.follow(t) {
 		p.log.Warn("a service address cannot be made local", "error", err)
 	}
+	p.state.gate.set(t.Allow)
 	u := p.state.diff(t, len(p.loops))
 	add, failed := p.state.open(u.want, len(p.loops))
 	barrier(p.loops, p.running, func(id int) *change {

@@ -23,6 +23,7 @@ type portState struct {
 
 // state is the table in force with its sockets. It belongs to Swap.
 type state struct {
+	gate      gate
 	node      string
 	addresses []netip.Addr // of node ports
 	services  map[serviceName]*serviceState
@@ -111,7 +112,7 @@ func (s *state) diffService(u *update, st *serviceState, loops int) {
 		seen[name] = true
 		p := st.ports[name]
 		if p == nil {
-			p = &portState{target: newTarget(name, loops), keys: map[listenKey]bool{}}
+			p = &portState{target: newTarget(name, loops, &s.gate), keys: map[listenKey]bool{}}
 			st.ports[name] = p
 		}
 		u.lost = p.target.update(&st.spec, port, s.node) || u.lost

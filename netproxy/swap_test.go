@@ -211,6 +211,40 @@ func TestLocalPolicies(t *testing.T) {
 	}
 }
 
+// A client gets only endpoints that it may be connected to, whatever was chosen before; without one it gets none.
+func TestClientsGetOnlyWhatTheyAreAllowed(t *testing.T) {
+	serve(t, backendAddr(1), named("one"))
+	serve(t, backendAddr(2), named("two"))
+	var only atomic.Pointer[string]
+	allow := func(client netip.Addr, to netip.AddrPort, p Protocol) bool {
+		return p == TCP && client.IsValid() && to.String() == *only.Load()
+	}
+	for _, affinity := range []time.Duration{0, time.Hour} {
+		p := start(t, nil)
+		for want, at := range map[string]string{"one": backendAddr(1), "two": backendAddr(2)} {
+			only.Store(&at)
+			next := table(TCP, endpoints(backendAddr(1), backendAddr(2)), func(s *Service) { s.AffinityTimeout = affinity })
+			next.Allow = allow
+			p.Swap(next)
+			for range 20 {
+				for _, addr := range []string{vip, nodePort} {
+					if got, err := ask(addr); err != nil || got != want {
+						t.Fatal(addr, got, err)
+					}
+				}
+			}
+		}
+		nobody := ""
+		only.Store(&nobody)
+		if got, err := ask(vip); err == nil {
+			t.Errorf("a client that is allowed nothing got %q", got)
+		}
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // An address that moves from one service to another in one table stays served.
 func TestAddressChangesHands(t *testing.T) {
 	serve(t, backendAddr(1), named("one"))

@@ -42,6 +42,7 @@ func (s *endpointSet) allows(at, client netip.Addr) bool {
 // target is one service port with its endpoints and counters. Loops read it, Swap writes it.
 type target struct {
 	name  TargetName
+	gate  *gate
 	set   atomic.Pointer[endpointSet]
 	stats []counters // one a loop, so that no cache line is shared
 
@@ -55,8 +56,8 @@ type sticky struct {
 	until int64
 }
 
-func newTarget(name TargetName, loops int) *target {
-	t := &target{name: name, stats: make([]counters, loops)}
+func newTarget(name TargetName, loops int, g *gate) *target {
+	t := &target{name: name, gate: g, stats: make([]counters, loops)}
 	t.set.Store(&endpointSet{})
 	return t
 }
@@ -115,19 +116,53 @@ func (t *target) drop() (lost bool) {
 func (t *target) choose(sc scope, client netip.Addr, tried []*backend, now int64) *backend {
 	set := t.set.Load()
 	if set.affinity == 0 {
-		return choose(set.by[sc], tried, now)
+		return t.chooseAllowed(set.by[sc], client, tried, now)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	b := t.sticky[client].to
-	fresh := b != nil && t.sticky[client].until > now && contains(set.by[sc], b) && !contains(tried, b)
+	fresh := b != nil && t.sticky[client].until > now && contains(set.by[sc], b) && !contains(tried, b) && t.gate.allows(client, b, t.name.Protocol)
 	if !fresh {
-		b = choose(set.by[sc], tried, now)
+		b = t.chooseAllowed(set.by[sc], client, tried, now)
 	}
 	if b != nil {
 		t.remember(client, b, now, now+int64(set.affinity))
 	}
 	return b
+}
+
+// chooseAllowed passes over the endpoints that the client may not be connected to. Mostly the first choice will do, so
+// the others are not asked about before.
+func (t *target) chooseAllowed(set []*backend, client netip.Addr, tried []*backend, now int64) *backend {
+	b := choose(set, tried, now)
+	if b == nil || t.gate.allows(client, b, t.name.Protocol) {
+		return b
+	}
+	var allowed []*backend
+	for _, b := range set {
+		if t.gate.allows(client, b, t.name.Protocol) {
+			allowed = append(allowed, b)
+		}
+	}
+	return choose(allowed, tried, now)
+}
+
+// gate is the table's Allow; all targets of a proxy share one.
+type gate struct {
+	allow atomic.Pointer[func(netip.Addr, netip.AddrPort, Protocol) bool]
+}
+
+func (g *gate) set(allow func(netip.Addr, netip.AddrPort, Protocol) bool) {
+	if allow == nil {
+		g.allow.Store(nil)
+		return
+	}
+	g.allow.Store(&allow)
+}
+
+func (g *gate) allows(client netip.Addr, b *backend, p Protocol) bool {
+	allow := g.allow.Load()
+	return allow == nil || (*allow)(client, b.addr, p)
 }
 
 // remember notes a client's endpoint. It is called with mu held. When the table of clients is full the expired are

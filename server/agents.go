@@ -189,7 +189,7 @@ func (s *Server) watchNode(ctx context.Context, from rpc.Caller, q *wire.WatchRe
 	wanted := map[schema.GroupResource]bool{}
 	for _, r := range q.Resources {
 		gr := schema.ParseGroupResource(r)
-		if gr != fsm.Pods && gr != volumesResource && !nodeMayList[gr] {
+		if gr != fsm.Pods && gr != podAddresses && gr != volumesResource && !nodeMayList[gr] {
 			return rpc.Errorf(rpc.CodeDenied, "a node may not watch %s", gr)
 		}
 		wanted[gr] = true
@@ -202,14 +202,14 @@ func (s *Server) watchNode(ctx context.Context, from rpc.Caller, q *wire.WatchRe
 	if err != nil {
 		return err
 	}
-	view, pods, tail := s.state.TailNodes(nodes, func(c *api.Change) bool { return wanted[c.Resource] && tellsNode(from.Name, c) })
+	view, pods, tail := s.state.TailNodes(nodes, wanted[podAddresses], func(c *api.Change) bool { return wanted[c.Resource] && tellsNode(from.Name, c) })
 	defer tail.Close()
-	w := nodeWatch{stream: stream, fleet: from.Role == pki.RoleFleet, nodes: map[string]bool{}}
+	w := nodeWatch{stream: stream, fleet: from.Role == pki.RoleFleet, nodes: map[string]bool{}, moves: wanted[podAddresses], now: s.state.View}
 	for _, n := range nodes {
 		w.nodes[n] = true
 	}
 	for gr := range wanted {
-		if gr != fsm.Pods {
+		if gr != fsm.Pods && gr != podAddresses {
 			view.Table(gr).Ascend("", "", func(_, _ string, obj runtime.Object) bool {
 				return !tellsNode(from.Name, &api.Change{Resource: gr, New: obj}) || w.put(gr, obj) == nil
 			})
@@ -217,6 +217,9 @@ func (s *Server) watchNode(ctx context.Context, from rpc.Caller, q *wire.WatchRe
 	}
 	for _, p := range pods {
 		w.putPod(p)
+	}
+	if w.policies = view.Table(fsm.Policies).Len(); w.moves && w.policies > 0 {
+		w.putAddresses(view)
 	}
 	w.send(&wire.Event{Type: wire.EventSynced, Revision: view.Revision()})
 	for {
@@ -240,7 +243,12 @@ var nodeMayList = map[schema.GroupResource]bool{
 	nodesResource:          true,
 	{Resource: "services"}: true,
 	{Resource: "endpointslices", Group: "discovery.k8s.io"}: true,
+	fsm.Policies:             true,
+	{Resource: "namespaces"}: true,
 }
+
+// podAddresses is no table: see wire.PodAddresses.
+var podAddresses = schema.GroupResource{Resource: wire.PodAddresses}
 
 // nodeWatch writes events and remembers its first error.
 type nodeWatch struct {
@@ -250,6 +258,10 @@ type nodeWatch struct {
 	pods   api.PodEncoder
 	pod    []byte // encoded last; what is queued is a copy
 	err    error
+
+	moves    bool             // the node is to hear where the pods of others are
+	policies int              // network policies that it was told of
+	now      func() *fsm.View // the state as it is
 }
 
 func (w *nodeWatch) send(e *wire.Event) {
@@ -303,10 +315,17 @@ func (w *nodeWatch) putPod(p *api.PodRecord) error {
 	return w.err
 }
 
+func (w *nodeWatch) owns(p *api.PodRecord) bool { return p != nil && w.nodes[p.Node] }
+
 func (w *nodeWatch) change(c *api.Change) error {
+	if w.moves && c.Resource == fsm.Policies {
+		w.countPolicies(c)
+	}
 	switch {
 	case w.fleet && onlyReported(c):
 		return nil
+	case c.Resource == fsm.Pods && !w.owns(c.OldPod) && !w.owns(c.NewPod):
+		return w.moved(c)
 	case c.NewPod != nil && w.nodes[c.NewPod.Node]:
 		return w.putPod(c.NewPod)
 	case c.New != nil:

@@ -10,8 +10,11 @@
 // An Announcer keeps addresses of services on the node's link and tells the neighbours. The kernel removes them soon after an agent
 // that no longer refreshes them.
 //
+// SetFilter holds isolated pods apart (network policies): a packet filter that is replaced whole, and only
+// then what the bridge carries from pod to pod passes it.
+//
 // What is ours is known by its mark: links carry a "peapod" alias or hang on our bridge under our
-// prefix (those to be removed together, in a group), routes carry our protocol number, rules live in our nftables table. Nothing else is touched
+// prefix (those to be removed together, in a group), routes carry our protocol number, rules live in our nftables tables. Nothing else is touched
 // except these sysctls, whose old values are kept in the state directory and put back by Close:
 // net.ipv4.ip_forward (1: pods' packets are routed) and net.bridge.bridge-nf-call-iptables (0, where
 // it exists: pods of one node must not pass the filters meant for routed traffic). rp_filter is set

@@ -34,6 +34,10 @@ const (
 	uidLenMax = 256
 	// logSlackRecords is by how much the address log may outgrow its content before it is rewritten.
 	logSlackRecords = 4096
+	// setPartMax bounds the elements in one message to the packet filter, of which 64 KiB may be one list.
+	setPartMax = 1000
+	// filterBufferBytes holds the whole packet filter on its way into the kernel, some 100 bytes a rule and 40 an address.
+	filterBufferBytes = 16 << 20
 	// podLocks is the number of stripes that serialise work on one pod.
 	podLocks = 64
 )

@@ -47,6 +47,7 @@ type Network struct {
 	locks  [podLocks]sync.Mutex   // by pod UID: one piece of work on a pod at a time
 	peers  peers
 	drops  drops
+	filter filter
 
 	mu     sync.Mutex // serialises Setup, Stop and Close
 	closed bool
@@ -238,7 +239,7 @@ func (n *Network) remove(ctx context.Context) error {
 		}
 		errs = append(errs, n.drops.remove(l))
 	}
-	errs = append(errs, n.removePeers(), n.removeMasquerade())
+	errs = append(errs, n.removePeers(), n.removeMasquerade(), n.removeFilter())
 	if br, err := n.home.LinkByName(n.cfg.Bridge); err == nil && n.checkOwner(br) == nil {
 		errs = append(errs, n.drops.remove(br))
 	}

@@ -87,6 +87,7 @@ type node struct {
 	agent    *agent.Agent
 	model    *services.Model
 	peers    *peers
+	policies *policies
 	proxy    *netproxy.Proxy
 	dns      *dns.Server
 	announce *network.Announcer
@@ -148,7 +149,10 @@ func (n *node) run(ctx context.Context) error {
 	}
 	defer n.proxy.Close()
 	defer n.network.Stop()
-	n.peers = newPeers(n.cfg.Name, n.network.SetPeers)
+	n.peers = newPeers(n.cfg.Name, func(list []network.Peer) {
+		n.network.SetPeers(list)
+		n.policies.trust(list)
+	})
 	err = n.serve(ctx)
 	if n.cfg.Leave {
 		err = errors.Join(err, n.leave())
@@ -215,10 +219,11 @@ func (n *node) openCluster(r *wire.Registered) error {
 		return err
 	}
 	n.health = newHealthPorts(n.log.Named("health"))
+	n.policies = newPolicies(n.cfg.Address, n.network, n.log.Named("policy"))
 	n.model = services.New(n.cfg.Name, r.ClusterDomain, []netip.Addr{n.cfg.Address})
 	n.agent = agent.New(agent.Config{
 		NodeName: n.cfg.Name, NodeIPs: []netip.Addr{n.cfg.Address}, DataDir: n.cfg.DataDir,
-		Eviction: n.cfg.Eviction, ImagesDir: n.pulls.Dir(), Executor: n.executor, Images: n.pulls, Network: n.network, ControlPlane: n.link,
+		Eviction: n.cfg.Eviction, ImagesDir: n.pulls.Dir(), Executor: n.executor, Images: n.pulls, Network: n.policies, ControlPlane: n.link,
 		DNS: []netip.Addr{vip}, ClusterDomain: r.ClusterDomain, Services: n.model.OfNamespace,
 		PodPidsMax: n.cfg.PodPidsMax, UnsafeSysctls: n.cfg.UnsafeSysctls, RecursiveReadOnly: n.recursesReadOnly(), Handlers: n.handlers(),
 		PodChanged: n.podChanged, Withdrawn: n.withdrawn, Version: n.cfg.Version, Runtime: n.runtimeVersion(), Logger: n.log,
@@ -287,6 +292,7 @@ func (n *node) serve(ctx context.Context) error {
 	g.Go(func() error { return n.dns.Run(ctx) })
 	g.Go(func() error { return n.swapTables(ctx) })
 	g.Go(func() error { return n.announce.Run(ctx) })
+	g.Go(func() error { return n.policies.run(ctx) })
 	g.Go(func() error { return n.serveAdmin(ctx) })
 	g.Go(func() error { return n.runShare(ctx) })
 	g.Go(func() error { return n.link.Watch(ctx, watched, &sink{node: n}) })
@@ -305,6 +311,7 @@ func (n *node) agentAfterNetwork(ctx context.Context) error {
 	if err := n.network.Setup(ctx, cidr); err != nil {
 		return fmt.Errorf("setting up the pod network: %w", err)
 	}
+	n.policies.setUp(cidr)
 	n.peers.ready()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.agent.Run(ctx) })
@@ -340,6 +347,7 @@ func (n *node) swapTables(ctx context.Context) error {
 			return ctx.Err()
 		}
 		t := n.model.Table()
+		t.Allow = n.policies.allows
 		n.dns.Swap(t)
 		n.proxy.Swap(withHostPorts(t, n.agent.Pods()))
 		n.link.ReportTable(t.Generation, n.peers.few())

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/peapod-sh/peapod/agent/network"
+	"github.com/peapod-sh/peapod/agent/policy"
 	"github.com/peapod-sh/peapod/rpc/wire"
 )
 
@@ -20,9 +21,12 @@ const (
 	svcs     = "services"
 	epSlices = "endpointslices.discovery.k8s.io"
 	volumes  = "persistentvolumes"
+
+	netPolicies = "networkpolicies.networking.k8s.io"
+	namespaces  = "namespaces"
 )
 
-var watched = []string{nodes, svcs, epSlices, pods, volumes}
+var watched = []string{nodes, svcs, epSlices, pods, volumes, netPolicies, namespaces, wire.PodAddresses}
 
 // sink hands the watch's events to the parts. While a watch starts over, the proxy's table stays as it
 // was: half a cluster would refuse connections.
@@ -35,6 +39,7 @@ func (s *sink) Begin() {
 	s.synced = false
 	s.node.agent.BeginSync()
 	s.node.model.Begin()
+	s.node.policies.model.Begin()
 	s.node.peers.reset()
 	if s.node.members != nil {
 		s.node.members.reset()
@@ -44,6 +49,8 @@ func (s *sink) Begin() {
 func (s *sink) Synced(revision uint64) {
 	s.synced = true
 	s.node.model.Synced(revision)
+	s.node.policies.model.Synced()
+	s.node.policies.changed(true)
 	s.node.peers.synced()
 	s.node.markDirty()
 	s.node.agent.Synced()
@@ -66,6 +73,8 @@ func (s *sink) Event(e *wire.Event) {
 		err = s.volume(e)
 	case svcs, epSlices:
 		err = s.service(e)
+	case netPolicies, namespaces, wire.PodAddresses:
+		err = s.node.policies.event(e)
 	}
 	if err != nil {
 		s.node.log.Error("cannot read an object that a server sent", "resource", e.Resource, "namespace", e.Namespace, "name", e.Name, "error", err)
@@ -73,7 +82,9 @@ func (s *sink) Event(e *wire.Event) {
 }
 
 func (s *sink) pod(e *wire.Event) error {
+	rules := s.node.policies
 	if e.Type == wire.EventDeleted {
+		rules.changed(rules.model.DeletePod(types.UID(e.UID)))
 		s.node.agent.Remove(types.UID(e.UID))
 		return nil
 	}
@@ -81,6 +92,7 @@ func (s *sink) pod(e *wire.Event) error {
 	if err := p.Unmarshal(e.Object); err != nil {
 		return err
 	}
+	rules.changed(rules.model.PutOwn(policy.PodOf(p))) // before the pod can start
 	s.node.agent.Put(p)
 	return nil
 }

@@ -89,6 +89,10 @@ type WatchRequest struct {
 	Nodes     []Numbers
 }
 
+// PodAddresses is what a node watches to hear where the pods of other nodes are, for network policies: their namespaces, labels, named
+// ports and addresses as a Pod that has nothing else. It is told of them only while there are policies.
+const PodAddresses = "pods/addresses"
+
 // Event of a watch. First come all objects that exist (EventPut), then one EventSynced for
 // all resources, then changes. A new watch starts over: what is not in it is gone.
 type Event struct {
