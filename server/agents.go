@@ -181,7 +181,7 @@ func (s *Server) watchNode(ctx context.Context, from rpc.Caller, q *wire.WatchRe
 	wanted := map[schema.GroupResource]bool{}
 	for _, r := range q.Resources {
 		gr := schema.ParseGroupResource(r)
-		if gr != fsm.Pods && gr != volumesResource && !nodeMayList[gr] {
+		if !mayWatch(from.Role, gr) {
 			return rpc.Errorf(rpc.CodeDenied, "a node may not watch %s", gr)
 		}
 		wanted[gr] = true
@@ -202,8 +202,9 @@ func (s *Server) watchNode(ctx context.Context, from rpc.Caller, q *wire.WatchRe
 	}
 	for gr := range wanted {
 		if gr != fsm.Pods {
-			view.Table(gr).Ascend("", "", func(_, _ string, obj runtime.Object) bool {
-				return !tellsNode(from.Name, &api.Change{Resource: gr, New: obj}) || w.put(gr, obj) == nil
+			view.Table(gr).Ascend("", "", func(ns, name string, obj runtime.Object) bool {
+				c := &api.Change{Resource: gr, Namespace: ns, Name: name, New: obj}
+				return !tellsNode(from.Name, c) || !s.shows(c) || w.put(gr, obj) == nil
 			})
 		}
 	}
@@ -220,11 +221,17 @@ func (s *Server) watchNode(ctx context.Context, from rpc.Caller, q *wire.WatchRe
 			return err
 		}
 		for _, c := range changes {
-			if err := w.change(c); err != nil {
+			if err := s.pass(&w, c, wanted[secretsResource]); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// mayWatch says what agents may ask for. Of their pods, of volumes and of Secrets they hear their own, or what all nodes need; a fleet
+// serves no ingresses.
+func mayWatch(role pki.Role, gr schema.GroupResource) bool {
+	return gr == fsm.Pods || gr == volumesResource || nodeMayList[gr] || gr == secretsResource && role != pki.RoleFleet
 }
 
 // nodeMayList are the tables that every node reads whole.
@@ -232,6 +239,8 @@ var nodeMayList = map[schema.GroupResource]bool{
 	nodesResource:          true,
 	{Resource: "services"}: true,
 	{Resource: "endpointslices", Group: "discovery.k8s.io"}: true,
+	ingressesResource:      true,
+	ingressClassesResource: true,
 }
 
 // nodeWatch writes events and remembers its first error.

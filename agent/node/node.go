@@ -18,6 +18,7 @@ import (
 
 	"github.com/peapod-sh/peapod/agent"
 	"github.com/peapod-sh/peapod/agent/image"
+	"github.com/peapod-sh/peapod/agent/ingress"
 	"github.com/peapod-sh/peapod/agent/link"
 	"github.com/peapod-sh/peapod/agent/network"
 	"github.com/peapod-sh/peapod/agent/nodehttp"
@@ -50,10 +51,12 @@ type Config struct {
 	Images        ImagesConfig
 	Eviction      []pressure.Threshold // below which pods are ended
 	PeerPort      int                  // TCP, where other nodes get layers of images from this one; 0 does not give nor ask
-	Version       string
-	Labels        map[string]string // of the Node object, beside the usual ones
-	Metrics       http.Handler      // served at /metrics of the admin socket; may be nil
-	Logger        hclog.Logger
+	// IngressHTTPPort and IngressHTTPSPort are where this node serves ingresses; 0 does not.
+	IngressHTTPPort, IngressHTTPSPort int
+	Version                           string
+	Labels                            map[string]string // of the Node object, beside the usual ones
+	Metrics                           http.Handler      // served at /metrics of the admin socket; may be nil
+	Logger                            hclog.Logger
 	// Renewed, if not nil, is given each new certificate, to be kept for the next start.
 	Renewed func(pki.Material)
 	// Leave removes every pod and all that this process made on the machine when Run ends: for a node
@@ -86,9 +89,10 @@ type node struct {
 	peers    *peers
 	proxy    *netproxy.Proxy
 	dns      *dns.Server
-	handler  http.Handler  // of the servers' calls; read it after serving is closed
-	serving  chan struct{} // closed once handler is there
-	dirty    chan struct{} // capacity 1: the proxy's table is old
+	ingress  *ingress.Proxy // nil without ports for it
+	handler  http.Handler   // of the servers' calls; read it after serving is closed
+	serving  chan struct{}  // closed once handler is there
+	dirty    chan struct{}  // capacity 1: the proxy's table is old
 }
 
 // Run is a node's life.
@@ -204,6 +208,7 @@ func (n *node) openCluster(r *wire.Registered) error {
 	if n.dns, err = dns.New(dns.Config{Addr: netip.AddrPortFrom(vip, 53), Domain: r.ClusterDomain, Logger: n.log.Named("dns")}); err != nil {
 		return err
 	}
+	n.openIngress()
 	n.model = services.New(n.cfg.Name, r.ClusterDomain, []netip.Addr{n.cfg.Address})
 	n.agent = agent.New(agent.Config{
 		NodeName: n.cfg.Name, NodeIPs: []netip.Addr{n.cfg.Address}, DataDir: n.cfg.DataDir,
@@ -255,6 +260,7 @@ func (n *node) announced() *corev1.Node {
 	if _, ok := n.executor.(runtime.Guard); ok {
 		metav1.SetMetaDataAnnotation(&object.ObjectMeta, api.NodeFencesAnnotation, "true")
 	}
+	n.announceIngress(object)
 	object.Status.Images = imageList(n.pulls.List())
 	return object
 }
@@ -275,9 +281,12 @@ func (n *node) serve(ctx context.Context) error {
 	g.Go(func() error { return n.proxy.Run(ctx) })
 	g.Go(func() error { return n.dns.Run(ctx) })
 	g.Go(func() error { return n.swapTables(ctx) })
+	if n.ingress != nil {
+		g.Go(func() error { return n.ingress.Run(ctx) })
+	}
 	g.Go(func() error { return n.serveAdmin(ctx) })
 	g.Go(func() error { return n.runShare(ctx) })
-	g.Go(func() error { return n.link.Watch(ctx, watched, &sink{node: n}) })
+	g.Go(func() error { return n.link.Watch(ctx, n.watched(), &sink{node: n}) })
 	g.Go(func() error { return n.agentAfterNetwork(ctx) })
 	g.Go(func() error { return n.cfg.Identity.Run(ctx, n.link.Renew, n.renewed) })
 	return g.Wait()
@@ -325,6 +334,9 @@ func (n *node) swapTables(ctx context.Context) error {
 		}
 		t := n.model.Table()
 		n.dns.Swap(t)
+		if n.ingress != nil {
+			n.ingress.Swap(t)
+		}
 		n.proxy.Swap(withHostPorts(t, n.agent.Pods()))
 	}
 }

@@ -15,14 +15,24 @@ import (
 
 // Resources that a node follows.
 const (
-	pods     = "pods"
-	nodes    = "nodes"
-	svcs     = "services"
-	epSlices = "endpointslices.discovery.k8s.io"
-	volumes  = "persistentvolumes"
+	pods           = "pods"
+	nodes          = "nodes"
+	svcs           = "services"
+	epSlices       = "endpointslices.discovery.k8s.io"
+	volumes        = "persistentvolumes"
+	ingresses      = "ingresses.networking.k8s.io"
+	ingressClasses = "ingressclasses.networking.k8s.io"
+	secrets        = "secrets" // of which a node hears those with certificates of ingresses
 )
 
-var watched = []string{nodes, svcs, epSlices, pods, volumes}
+// watched are the resources that the node follows.
+func (n *node) watched() []string {
+	list := []string{nodes, svcs, epSlices, pods, volumes}
+	if n.ingress != nil {
+		list = append(list, ingresses, ingressClasses, secrets)
+	}
+	return list
+}
 
 // sink hands the watch's events to the parts. While a watch starts over, the proxy's table stays as it
 // was: half a cluster would refuse connections.
@@ -35,6 +45,9 @@ func (s *sink) Begin() {
 	s.synced = false
 	s.node.agent.BeginSync()
 	s.node.model.Begin()
+	if s.node.ingress != nil {
+		s.node.ingress.Begin()
+	}
 	s.node.peers.reset()
 	if s.node.members != nil {
 		s.node.members.reset()
@@ -44,6 +57,9 @@ func (s *sink) Begin() {
 func (s *sink) Synced() {
 	s.synced = true
 	s.node.model.Synced()
+	if s.node.ingress != nil {
+		s.node.ingress.Synced()
+	}
 	s.node.peers.synced()
 	s.node.markDirty()
 	s.node.agent.Synced()
@@ -61,6 +77,8 @@ func (s *sink) Event(e *wire.Event) {
 		}
 	case volumes:
 		err = s.volume(e)
+	case ingresses, ingressClasses, secrets:
+		err = s.ingress(e)
 	case svcs, epSlices:
 		err = s.service(e)
 	}

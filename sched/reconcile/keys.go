@@ -38,6 +38,7 @@ const (
 	areaMigration
 	areaBudget
 	areaAutoscaler
+	areaIngress
 	areas
 )
 
