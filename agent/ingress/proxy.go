@@ -46,7 +46,7 @@ func New(cfg Config) *Proxy {
 	p.reverse = &httputil.ReverseProxy{
 		Rewrite: rewrite, Transport: balancer{}, ErrorHandler: p.failed,
 		ModifyResponse: func(res *http.Response) error { exchangeOf(res.Request.Context()).begun(); return nil },
-		ErrorLog: cfg.Logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}), BufferPool: &buffers{},
+		ErrorLog:       cfg.Logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}), BufferPool: &buffers{},
 	}
 	return p
 }
