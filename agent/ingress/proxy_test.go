@@ -193,6 +193,7 @@ func TestLongBodyOfUnknownLength(t *testing.T) {
 	}
 }
 
+// Invariant 150: a request that never reached an endpoint goes to another one, whatever it is.
 func TestAnotherEndpointIsTried(t *testing.T) {
 	var hits atomic.Int64
 	good := backend(t, func(w http.ResponseWriter, r *http.Request) {
@@ -219,7 +220,7 @@ func TestAnotherEndpointIsTried(t *testing.T) {
 	}
 }
 
-// What may have been carried out is not repeated, unless it changes nothing.
+// Invariant 150: what may have been carried out is not repeated, unless it changes nothing.
 func TestOnlySafeRequestsAreRepeated(t *testing.T) {
 	var broken atomic.Int64
 	bad := backend(t, func(w http.ResponseWriter, r *http.Request) {
@@ -365,7 +366,7 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// The ports belong to others while there is nothing to serve.
+// Invariant 151: the ports belong to others while there is nothing to serve.
 func TestPortsAreOpenOnlyWhenUsed(t *testing.T) {
 	at := backend(t, func(http.ResponseWriter, *http.Request) {})
 	p := proxyFor([]string{at})

@@ -106,6 +106,7 @@ func serviceOf(t *target, services []string) string {
 	return "?"
 }
 
+// Invariant 151: an ingress of another class counts for nothing here, however old it is.
 func TestOlderIngressHasIt(t *testing.T) {
 	young, old := ingressOf("a", 1, "h /x Prefix a", "default a"), ingressOf("b", 2, "h /x Prefix b", "default b")
 	foreign := ingressOf("c", 3, "h /x Prefix c")

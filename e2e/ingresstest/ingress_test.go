@@ -162,7 +162,7 @@ func TestIngress(t *testing.T) {
 	})
 }
 
-// TestRollout replaces every pod while clients ask, on connections that stay and on new ones. Nobody may notice.
+// TestRollout replaces every pod while clients ask, on connections that stay and on new ones. Nobody may notice (Invariant 150).
 func TestRollout(t *testing.T) {
 	l := kit.Shared(t)
 	k := l.Kubectl(l.MakeNamespace(t))

@@ -52,6 +52,7 @@ func (w *world) saidOf(name string) (out []string) {
 	return out
 }
 
+// Invariant 151: the status of an ingress that others serve is theirs.
 func TestIngressSaysWhereItIsReached(t *testing.T) {
 	w := standardWorld(t, 1, 1) // whose node serves no ingresses
 	w.addIngressClass("ours", api.IngressController)
