@@ -64,6 +64,8 @@ machine joins with an address of a server and that token.`,
 	f.IntVar(&o.RPCPort, "rpc-port", boot.RPCPort, "TCP port between agents")
 	f.IntVar(&o.GossipPort, "gossip-port", boot.GossipPort, "UDP and TCP port of gossip")
 	f.IntVar(&o.PeerPort, "peer-port", boot.PeerPort, "TCP port where nodes give one another layers of images; 0 is off")
+	f.IntVar(&o.IngressHTTPPort, "ingress-http-port", boot.IngressHTTPPort, "TCP port where this node serves ingresses, open while there are any; 0 is off")
+	f.IntVar(&o.IngressHTTPSPort, "ingress-https-port", boot.IngressHTTPSPort, "TCP port where this node serves ingresses with TLS; 0 is off")
 	f.Int64Var(&o.Images.GiveBytesPerSecond, "peer-bytes-per-second", 0, "most that this node gives to other nodes; 0 is no limit")
 	f.StringSliceVar(&o.Join, "join", nil, "HOST:PORT of servers to join through")
 	f.StringVar(&o.Token, "token", os.Getenv("PEAPOD_TOKEN"), "join token (or PEAPOD_TOKEN)")

@@ -38,6 +38,8 @@ func devCommand() *cobra.Command {
 	f.IntVar(&o.APIPort, "api-port", boot.APIPort, "TCP port of the Kubernetes API")
 	f.IntVar(&o.RPCPort, "rpc-port", boot.RPCPort, "TCP port between agents")
 	f.IntVar(&o.GossipPort, "gossip-port", boot.GossipPort, "UDP and TCP port of gossip")
+	f.IntVar(&o.IngressHTTPPort, "ingress-http-port", boot.IngressHTTPPort, "TCP port where ingresses are served, open while there are any; 0 is off")
+	f.IntVar(&o.IngressHTTPSPort, "ingress-https-port", boot.IngressHTTPSPort, "TCP port where ingresses are served with TLS; 0 is off")
 	f.BoolVar(&quiet, "quiet", false, "print the kubeconfig's path only")
 	return c
 }

@@ -189,7 +189,7 @@ func (s *Server) watchNode(ctx context.Context, from rpc.Caller, q *wire.WatchRe
 	wanted := map[schema.GroupResource]bool{}
 	for _, r := range q.Resources {
 		gr := schema.ParseGroupResource(r)
-		if gr != fsm.Pods && gr != podAddresses && gr != volumesResource && !nodeMayList[gr] {
+		if !mayWatch(from.Role, gr) {
 			return rpc.Errorf(rpc.CodeDenied, "a node may not watch %s", gr)
 		}
 		wanted[gr] = true
@@ -210,8 +210,9 @@ func (s *Server) watchNode(ctx context.Context, from rpc.Caller, q *wire.WatchRe
 	}
 	for gr := range wanted {
 		if gr != fsm.Pods && gr != podAddresses {
-			view.Table(gr).Ascend("", "", func(_, _ string, obj runtime.Object) bool {
-				return !tellsNode(from.Name, &api.Change{Resource: gr, New: obj}) || w.put(gr, obj) == nil
+			view.Table(gr).Ascend("", "", func(ns, name string, obj runtime.Object) bool {
+				c := &api.Change{Resource: gr, Namespace: ns, Name: name, New: obj}
+				return !tellsNode(from.Name, c) || !s.shows(c) || w.put(gr, obj) == nil
 			})
 		}
 	}
@@ -231,11 +232,17 @@ func (s *Server) watchNode(ctx context.Context, from rpc.Caller, q *wire.WatchRe
 			return err
 		}
 		for _, c := range changes {
-			if err := w.change(c); err != nil {
+			if err := s.pass(&w, c, wanted[secretsResource]); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// mayWatch says what agents may ask for. Of their pods, of volumes and of Secrets they hear their own, or what all nodes need; a fleet
+// serves no ingresses.
+func mayWatch(role pki.Role, gr schema.GroupResource) bool {
+	return gr == fsm.Pods || gr == podAddresses || gr == volumesResource || nodeMayList[gr] || gr == secretsResource && role != pki.RoleFleet
 }
 
 // nodeMayList are the tables that every node reads whole.
@@ -245,6 +252,8 @@ var nodeMayList = map[schema.GroupResource]bool{
 	{Resource: "endpointslices", Group: "discovery.k8s.io"}: true,
 	fsm.Policies:             true,
 	{Resource: "namespaces"}: true,
+	ingressesResource:        true,
+	ingressClassesResource:   true,
 }
 
 // podAddresses is no table: see wire.PodAddresses.

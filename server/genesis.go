@@ -49,6 +49,9 @@ func (s *Server) genesis(ctx context.Context) error {
 	if err := s.foundStorage(ctx); err != nil {
 		return err
 	}
+	if err := s.foundIngress(ctx); err != nil {
+		return err
+	}
 	return s.foundPolicy(ctx)
 }
 

@@ -24,6 +24,8 @@ const (
 	metaTokenKeys = "service-account-keys"
 	// metaStorage is there once the cluster has been given its first storage class; whoever deletes that does not get it back.
 	metaStorage = "storage"
+	// metaIngress is the same for the first ingress class.
+	metaIngress = "ingress"
 )
 
 // Network is what is fixed for a cluster's life when it is made.

@@ -1,5 +1,5 @@
 // Package node puts a node agent together: the link to the servers, the container runtime, the image
-// store, the pod network, the service proxy, DNS and the agent itself, and starts and stops them in
+// store, the pod network, the service proxy, DNS, the ingress proxy and the agent itself, and starts and stops them in
 // the right order.
 //
 // Main flow: Run connects and registers, learns the cluster's networks, sets up the pod network with

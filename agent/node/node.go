@@ -18,6 +18,7 @@ import (
 
 	"github.com/peapod-sh/peapod/agent"
 	"github.com/peapod-sh/peapod/agent/image"
+	"github.com/peapod-sh/peapod/agent/ingress"
 	"github.com/peapod-sh/peapod/agent/link"
 	"github.com/peapod-sh/peapod/agent/network"
 	"github.com/peapod-sh/peapod/agent/pressure"
@@ -49,10 +50,12 @@ type Config struct {
 	Images        ImagesConfig
 	Eviction      []pressure.Threshold // below which pods are ended
 	PeerPort      int                  // TCP, where other nodes get layers of images from this one; 0 does not give nor ask
-	Version       string
-	Labels        map[string]string // of the Node object, beside the usual ones
-	Metrics       http.Handler      // served at /metrics of the admin socket; may be nil
-	Logger        hclog.Logger
+	// IngressHTTPPort and IngressHTTPSPort are where this node serves ingresses; 0 does not.
+	IngressHTTPPort, IngressHTTPSPort int
+	Version                           string
+	Labels                            map[string]string // of the Node object, beside the usual ones
+	Metrics                           http.Handler      // served at /metrics of the admin socket; may be nil
+	Logger                            hclog.Logger
 	// Renewed, if not nil, is given each new certificate, to be kept for the next start.
 	Renewed func(pki.Material)
 	// Leave removes every pod and all that this process made on the machine when Run ends: for a node
@@ -92,10 +95,11 @@ type node struct {
 	dns      *dns.Server
 	announce *network.Announcer
 	health   *healthPorts
-	handler  http.Handler  // of the servers' calls; read it after serving is closed
-	serving  chan struct{} // closed once handler is there
-	dirty    chan struct{} // capacity 1: the proxy's table is old
-	moved    chan struct{} // capacity 1: pods have other addresses
+	moved    chan struct{}  // capacity 1: pods have other addresses
+	ingress  *ingress.Proxy // nil without ports for it
+	handler  http.Handler   // of the servers' calls; read it after serving is closed
+	serving  chan struct{}  // closed once handler is there
+	dirty    chan struct{}  // capacity 1: the proxy's table is old
 }
 
 // Run is a node's life.
@@ -220,6 +224,7 @@ func (n *node) openCluster(r *wire.Registered) error {
 	}
 	n.health = newHealthPorts(n.log.Named("health"))
 	n.policies = newPolicies(n.cfg.Address, n.network, n.log.Named("policy"))
+	n.openIngress()
 	n.model = services.New(n.cfg.Name, r.ClusterDomain, []netip.Addr{n.cfg.Address})
 	n.agent = agent.New(agent.Config{
 		NodeName: n.cfg.Name, NodeIPs: []netip.Addr{n.cfg.Address}, DataDir: n.cfg.DataDir,
@@ -271,6 +276,7 @@ func (n *node) announced() *corev1.Node {
 	if _, ok := n.executor.(runtime.Guard); ok {
 		metav1.SetMetaDataAnnotation(&object.ObjectMeta, api.NodeFencesAnnotation, "true")
 	}
+	n.announceIngress(object)
 	object.Status.Images = imageList(n.pulls.List())
 	return object
 }
@@ -293,9 +299,12 @@ func (n *node) serve(ctx context.Context) error {
 	g.Go(func() error { return n.swapTables(ctx) })
 	g.Go(func() error { return n.announce.Run(ctx) })
 	g.Go(func() error { return n.policies.run(ctx) })
+	if n.ingress != nil {
+		g.Go(func() error { return n.ingress.Run(ctx) })
+	}
 	g.Go(func() error { return n.serveAdmin(ctx) })
 	g.Go(func() error { return n.runShare(ctx) })
-	g.Go(func() error { return n.link.Watch(ctx, watched, &sink{node: n}) })
+	g.Go(func() error { return n.link.Watch(ctx, n.watched(), &sink{node: n}) })
 	g.Go(func() error { return n.agentAfterNetwork(ctx) })
 	g.Go(func() error { return n.cfg.Identity.Run(ctx, n.link.Renew, n.renewed) })
 	return g.Wait()
@@ -349,6 +358,9 @@ func (n *node) swapTables(ctx context.Context) error {
 		t := n.model.Table()
 		t.Allow = n.policies.allows
 		n.dns.Swap(t)
+		if n.ingress != nil {
+			n.ingress.Swap(t)
+		}
 		n.proxy.Swap(withHostPorts(t, n.agent.Pods()))
 		n.link.ReportTable(t.Generation, n.peers.few())
 		n.announce.Set(ownAddresses(t))

@@ -16,17 +16,26 @@ import (
 
 // Resources that a node follows.
 const (
-	pods     = "pods"
-	nodes    = "nodes"
-	svcs     = "services"
-	epSlices = "endpointslices.discovery.k8s.io"
-	volumes  = "persistentvolumes"
-
-	netPolicies = "networkpolicies.networking.k8s.io"
-	namespaces  = "namespaces"
+	pods           = "pods"
+	nodes          = "nodes"
+	svcs           = "services"
+	epSlices       = "endpointslices.discovery.k8s.io"
+	volumes        = "persistentvolumes"
+	ingresses      = "ingresses.networking.k8s.io"
+	ingressClasses = "ingressclasses.networking.k8s.io"
+	secrets        = "secrets" // of which a node hears those with certificates of ingresses
+	netPolicies    = "networkpolicies.networking.k8s.io"
+	namespaces     = "namespaces"
 )
 
-var watched = []string{nodes, svcs, epSlices, pods, volumes, netPolicies, namespaces, wire.PodAddresses}
+// watched are the resources that the node follows.
+func (n *node) watched() []string {
+	list := []string{nodes, svcs, epSlices, pods, volumes, netPolicies, namespaces, wire.PodAddresses}
+	if n.ingress != nil {
+		list = append(list, ingresses, ingressClasses, secrets)
+	}
+	return list
+}
 
 // sink hands the watch's events to the parts. While a watch starts over, the proxy's table stays as it
 // was: half a cluster would refuse connections.
@@ -40,6 +49,9 @@ func (s *sink) Begin() {
 	s.node.agent.BeginSync()
 	s.node.model.Begin()
 	s.node.policies.model.Begin()
+	if s.node.ingress != nil {
+		s.node.ingress.Begin()
+	}
 	s.node.peers.reset()
 	if s.node.members != nil {
 		s.node.members.reset()
@@ -51,6 +63,9 @@ func (s *sink) Synced(revision uint64) {
 	s.node.model.Synced(revision)
 	s.node.policies.model.Synced()
 	s.node.policies.changed(true)
+	if s.node.ingress != nil {
+		s.node.ingress.Synced()
+	}
 	s.node.peers.synced()
 	s.node.markDirty()
 	s.node.agent.Synced()
@@ -71,6 +86,8 @@ func (s *sink) Event(e *wire.Event) {
 		}
 	case volumes:
 		err = s.volume(e)
+	case ingresses, ingressClasses, secrets:
+		err = s.ingress(e)
 	case svcs, epSlices:
 		err = s.service(e)
 	case netPolicies, namespaces, wire.PodAddresses:

@@ -27,6 +27,9 @@ const (
 	RPCPort    = 7440
 	GossipPort = 7441
 	PeerPort   = 7442
+	// Those of ingresses, which are open only while there are any.
+	IngressHTTPPort  = 80
+	IngressHTTPSPort = 443
 )
 
 // PodPidsMax is how many processes and threads a pod may have unless told otherwise: more than programs have, fewer than
@@ -50,21 +53,23 @@ type Options struct {
 	APIPort        int
 	RPCPort        int
 	GossipPort     int
-	PeerPort       int      // 0: layers of images are neither given to other nodes nor asked of them
-	Join           []string // host:port of servers
-	Token          string
-	Kubeconfig     string // file to write the administrator's kubeconfig to
-	CgroupRoot     string
-	PodPidsMax     int64    // processes of a pod; 0 is no limit
-	UnsafeSysctls  []string // that pods may set
-	DNSUpstreams   []string // ADDRESS[:PORT]; empty means those of /etc/resolv.conf
-	DNSStubs       []string // DOMAIN=ADDRESS[:PORT]
-	Runtime        string   // RuntimeEmbedded, or RuntimeCRI at CRISocket
-	CRISocket      string
-	Mirrors        []string // REGISTRY=URL
-	Images         node.ImagesConfig
-	EvictionHard   string // thresholds as in pressure.Parse
-	LogLevel       string
+	PeerPort       int // 0: layers of images are neither given to other nodes nor asked of them
+	// IngressHTTPPort and IngressHTTPSPort are where a node serves ingresses; 0 does not.
+	IngressHTTPPort, IngressHTTPSPort int
+	Join                              []string // host:port of servers
+	Token                             string
+	Kubeconfig                        string // file to write the administrator's kubeconfig to
+	CgroupRoot                        string
+	PodPidsMax                        int64    // processes of a pod; 0 is no limit
+	UnsafeSysctls                     []string // that pods may set
+	DNSUpstreams                      []string // ADDRESS[:PORT]; empty means those of /etc/resolv.conf
+	DNSStubs                          []string // DOMAIN=ADDRESS[:PORT]
+	Runtime                           string   // RuntimeEmbedded, or RuntimeCRI at CRISocket
+	CRISocket                         string
+	Mirrors                           []string // REGISTRY=URL
+	Images                            node.ImagesConfig
+	EvictionHard                      string // thresholds as in pressure.Parse
+	LogLevel                          string
 	// SchedulerStrategy is a sched.Strategy; "" is the default one.
 	SchedulerStrategy string
 	Network           server.Network
@@ -119,6 +124,11 @@ func (o *Options) faults() []error {
 	}
 	if !o.Server && len(o.Join) == 0 {
 		add("a node needs a cluster: give --join HOST:%d of a server, and --token", RPCPort)
+	}
+	for flag, p := range map[string]int{"http": o.IngressHTTPPort, "https": o.IngressHTTPSPort} {
+		if p < 0 || p > 65535 {
+			add("--ingress-%s-port %d must be a port, or 0 for none", flag, p)
+		}
 	}
 	if o.Runtime != RuntimeEmbedded && o.Runtime != RuntimeCRI {
 		add("--runtime %q is neither %s nor %s", o.Runtime, RuntimeEmbedded, RuntimeCRI)

@@ -81,7 +81,8 @@ type Registered struct {
 	APIEndpoints  []string // host:port of every API server
 }
 
-// WatchRequest asks for objects: the node's own pods, and all nodes, services and endpointslices.
+// WatchRequest asks for objects: the node's own pods, all nodes, services, endpointslices, ingresses and their classes,
+// and the Secrets with certificates of the ingresses that nodes serve.
 // Resources are group resources as strings ("pods", "endpointslices.discovery.k8s.io"). A fleet asks for pods only, and for
 // those of its Nodes; it does not hear of its pods' new statuses.
 type WatchRequest struct {

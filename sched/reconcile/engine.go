@@ -46,6 +46,7 @@ type Engine struct {
 	storage
 	disruption
 	autoscaling
+	ingressing
 	revisions
 	balancing
 	daemons   map[types.UID]*daemon
@@ -62,7 +63,7 @@ type Engine struct {
 // New makes an engine that knows of nothing yet.
 func New(cfg Config) *Engine {
 	return &Engine{
-		agenda: newAgenda(), model: newModel(), output: newOutput(), storage: newStorage(), disruption: newDisruption(), autoscaling: newAutoscaling(),
+		agenda: newAgenda(), model: newModel(), output: newOutput(), storage: newStorage(), disruption: newDisruption(), autoscaling: newAutoscaling(), ingressing: newIngressing(),
 		revisions: newRevisions(), balancing: newBalancing(), daemons: map[types.UID]*daemon{},
 		cfg: cfg, names: newGenerator(cfg.Seed), table: sched.NewTable(cfg.Seed, cfg.Strategy),
 		nominated: map[types.UID]string{}, gangs: map[string]map[types.UID]struct{}{}, condemned: map[types.UID]struct{}{},
@@ -140,6 +141,7 @@ func (e *Engine) Step(now time.Time) (out []ops.Op, next time.Time) {
 	e.run(areaRange, e.syncRange)
 	e.run(areaMigration, e.syncMigration)
 	e.run(areaBudget, e.syncBudget)
+	e.run(areaIngress, e.syncIngress)
 	return e.flush(now), e.agenda.next()
 }
 

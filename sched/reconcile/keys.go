@@ -39,6 +39,7 @@ const (
 	areaMigration
 	areaBudget
 	areaAutoscaler
+	areaIngress
 	areas
 )
 

@@ -24,6 +24,9 @@ const (
 	retryDelayMin = 20 * time.Millisecond
 	retryDelayMax = 5 * time.Second
 
+	// ingressAddressesMax is how many addresses an ingress says; more help nobody, and each would be one in every ingress.
+	ingressAddressesMax = 32
+
 	// strayNodeGrace is how long a pod may name a node that was never seen.
 	strayNodeGrace = 40 * time.Second
 

@@ -302,6 +302,11 @@ func (e *Engine) noticed(old, o *object) {
 		e.noticedBalancer(old, o)
 		e.noticedAddresses(old, o)
 		e.markLeavingRanges()
+		e.markIngressesOf(any.ns)
+	case Secrets:
+		e.markIngressesOf(any.ns)
+	case IngressClasses:
+		e.markIngresses()
 	case EndpointSlices:
 		e.noticedSlice(old, o)
 	case Budgets:
@@ -377,6 +382,8 @@ func (e *Engine) markObject(o *object) {
 		e.mark(key{area: areaAddress, name: o.name})
 	case Migrations:
 		e.mark(key{area: areaMigration, name: o.name})
+	case Ingresses:
+		e.mark(key{area: areaIngress, ns: o.ns, name: o.name})
 	}
 }
 
@@ -442,6 +449,8 @@ func (e *Engine) failedObject(r ref, o runtime.Object) {
 		if c, ok := claimOf(o.(*corev1.PersistentVolume)); ok {
 			e.retry(key{area: areaClaim, ns: c.Namespace, name: c.Name}, e.now)
 		}
+	case Ingresses:
+		k = key{area: areaIngress, ns: r.ns, name: r.name}
 	case EndpointSlices:
 		e.failedSlice(r, o)
 		return

@@ -49,6 +49,7 @@ func (e *Engine) noticedNode(old, o *object) {
 	e.noticedBerths(old, o)
 	if o == nil {
 		delete(e.turned, old.name)
+		e.noticedGate(old.name, nil)
 		e.table.RemoveNode(old.name)
 		e.cidrs.release(podCIDR(old.obj.(*corev1.Node)))
 		delete(e.liveness, old.name)
@@ -62,6 +63,7 @@ func (e *Engine) noticedNode(old, o *object) {
 		e.trust(n.Name)
 	}
 	e.noteConditions(old, n)
+	e.noticedGate(n.Name, n)
 	e.cidrs.take(podCIDR(n))
 	e.setNode(n)
 	if keepsVolumes(n) && (old == nil || !keepsVolumes(old.obj.(*corev1.Node))) {
