@@ -12,7 +12,7 @@ import (
 	"github.com/peapod-sh/peapod/api/ops"
 )
 
-// Invariant 122: a node hears of other nodes' pods exactly while there are network policies, and only where they are and what they are called.
+// Invariant 123: a node hears of other nodes' pods exactly while there are network policies, and only where they are and what they are called.
 func TestTailTellsWherePodsAre(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := New()
