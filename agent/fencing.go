@@ -301,10 +301,14 @@ type storage struct {
 // Claim implements api.Storage.
 func (s storage) Claim(namespace, name string) (*corev1.PersistentVolumeClaim, error) {
 	c, found, err := objects{s.control}.Claim(s.ctx, namespace, name)
-	if !found {
+	if err == nil && !found {
+		// A node reads only what its pods name: what is not shown to it any more may be the claim of a pod that has been moved.
+		err = fmt.Errorf("claim %s is not there for this node, so whether the pod may run is not known", name)
+	}
+	if err != nil {
 		return nil, err
 	}
-	return c, err
+	return c, nil
 }
 
 // Volume implements api.Storage.

@@ -48,6 +48,8 @@ type life struct {
 	removed bool // the cluster has forgotten the pod
 	// doom is why the agent itself ends the pod (activeDeadlineSeconds); phase is set once it has ended.
 	doomReason, doomMessage string
+	// decreed is the terminal phase that somebody else wrote while the pod ran: it is final, so the pod is ended and keeps it.
+	decreed corev1.PodPhase
 	phase                   corev1.PodPhase
 	// frozen keeps the status of a pod that had ended before this agent knew it.
 	frozen bool
@@ -118,6 +120,9 @@ func (l *life) desire(pod *corev1.Pod, now time.Time) {
 	if !l.wantsResize() {
 		l.resize.pending = ""
 	}
+	if theirs := pod.Status.Phase; terminal(theirs) && !l.terminal() && l.decreed == "" {
+		l.decreed, l.doomReason, l.doomMessage = theirs, pod.Status.Reason, pod.Status.Message
+	}
 	if pod.DeletionTimestamp != nil && !l.deadline.IsZero() {
 		l.shorten(now.Add(l.grace()))
 	}
@@ -163,11 +168,16 @@ func (l *life) policy() corev1.RestartPolicy {
 	return l.pod.Spec.RestartPolicy
 }
 
-func (l *life) terminal() bool { return l.phase == corev1.PodSucceeded || l.phase == corev1.PodFailed }
+func (l *life) terminal() bool { return terminal(l.phase) }
+
+// terminal says whether a phase is a pod's last.
+func terminal(phase corev1.PodPhase) bool {
+	return phase == corev1.PodSucceeded || phase == corev1.PodFailed
+}
 
 // ending says whether nothing is to be started any more.
 func (l *life) ending() bool {
-	return l.removed || l.pod.DeletionTimestamp != nil || l.doomReason != "" || l.terminal()
+	return l.removed || l.pod.DeletionTimestamp != nil || l.doomReason != "" || l.decreed != "" || l.terminal()
 }
 
 // gone says whether nothing of the pod is left on the node and the cluster does not ask for it.
@@ -268,6 +278,9 @@ func (l *life) checkActiveDeadline(now time.Time) {
 
 // endPhase is the phase of a pod that was ended by somebody.
 func (l *life) endPhase() corev1.PodPhase {
+	if l.decreed != "" {
+		return l.decreed
+	}
 	if l.doomReason != "" {
 		return corev1.PodFailed
 	}

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -392,6 +393,26 @@ func TestActiveDeadline(t *testing.T) {
 		want(t, "phase", w.get("uid-1").Status.Phase, corev1.PodFailed)
 		want(t, "reason", w.get("uid-1").Status.Reason, "DeadlineExceeded")
 	})
+}
+
+// What somebody else wrote as a pod's end is final, as in Kubernetes: the node stops the pod and keeps the phase and its reason.
+func TestAPhaseThatOthersDecreed(t *testing.T) {
+	for _, phase := range []corev1.PodPhase{corev1.PodFailed, corev1.PodSucceeded} {
+		live(t, nil, func(t *testing.T, w *world) {
+			w.put(podOf("a"))
+			w.after(time.Second)
+			p := w.get("uid-1").DeepCopy()
+			p.Status.Phase, p.Status.Reason, p.Status.Message = phase, "Decreed", "for the test"
+			w.put(p)
+			w.after(time.Second)
+			want(t, "signals", w.exec.signalled(), "a terminated")
+			w.after(time.Minute)
+			st := w.get("uid-1").Status
+			want(t, "status", fmt.Sprint(st.Phase, st.Reason, st.Message), fmt.Sprint(phase, "Decreed", "for the test"))
+			want(t, "container ended", st.ContainerStatuses[0].State.Terminated != nil, true)
+			want(t, "running", w.exec.runningNames(), "")
+		})
+	}
 }
 
 func TestProbesRuleReadinessAndRestarts(t *testing.T) {

@@ -186,7 +186,7 @@ func (l *life) resume(s savedPod) {
 // recall takes over what the API server knows, where there is no state file.
 func (l *life) recall() {
 	st := &l.pod.Status
-	if st.Phase == corev1.PodSucceeded || st.Phase == corev1.PodFailed {
+	if terminal(st.Phase) {
 		l.phase, l.frozen = st.Phase, true
 	}
 	if st.StartTime != nil {

@@ -183,7 +183,7 @@ var passing = []corev1.PodConditionType{corev1.PodResizePending, corev1.PodResiz
 
 func (l *life) passingConditions() []corev1.PodCondition {
 	out := l.resizeConditions()
-	if l.doomReason == reasonEvicted {
+	if l.doomReason == reasonEvicted && l.decreed == "" {
 		out = append(out, truth(corev1.DisruptionTarget, true, corev1.PodReasonTerminationByKubelet, l.doomMessage))
 	}
 	if l.restartAll && !l.ending() {

@@ -275,6 +275,37 @@ func TestPodDeletion(t *testing.T) {
 	}
 }
 
+// A status that a node wrote before it heard of the pod's end does not bring the pod back to life.
+func TestATerminalPhaseIsFinal(t *testing.T) {
+	f := New()
+	f.ApplyOps(1, []ops.Op{&ops.PlanPods{Template: template(), Created: 1, Rows: []ops.PlanRow{{Suffix: "x", UID: uid(1), Node: "n1"}}}})
+	say := func(index uint64, phase corev1.PodPhase) ops.Outcome {
+		b, err := (&corev1.PodStatus{Phase: phase, Reason: fmt.Sprint(index)}).Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		row := ops.StatusRow{Namespace: "default", Name: "web-x", UID: uid(1), Status: b}
+		return f.ApplyOps(index, []ops.Op{&ops.PodStatuses{Rows: []ops.StatusRow{row}}})[0].Rows[0]
+	}
+	for i, c := range []struct {
+		phase corev1.PodPhase
+		want  ops.Outcome
+		after corev1.PodPhase
+	}{
+		{corev1.PodRunning, ops.Applied, corev1.PodRunning},
+		{corev1.PodFailed, ops.Applied, corev1.PodFailed},
+		{corev1.PodRunning, ops.Conflict, corev1.PodFailed},
+		{corev1.PodFailed, ops.Applied, corev1.PodFailed},
+	} {
+		if got := say(uint64(2+i), c.phase); got != c.want {
+			t.Errorf("step %d: %v, want %v", i, got, c.want)
+		}
+		if rec, _ := f.Pod("default", "web-x"); rec.Phase() != c.after {
+			t.Errorf("step %d: %s, want %s", i, rec.Phase(), c.after)
+		}
+	}
+}
+
 func TestPodsShareTemplates(t *testing.T) {
 	f := New()
 	for i := range 3 {

@@ -110,8 +110,12 @@ func (f *FSM) podStatus(row *ops.StatusRow) ops.Outcome {
 		if row.Expect != 0 && row.Expect != rec.Revision {
 			return ops.Conflict
 		}
+		over := rec.Terminal()
 		if rec.SetStatus(row.Status) != nil {
 			return ops.Invalid
+		}
+		if over && !rec.Terminal() {
+			return ops.Conflict // who wrote it had not heard yet that the pod is over
 		}
 		return ops.Applied
 	})

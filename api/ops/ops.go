@@ -70,8 +70,8 @@ type BindRow struct {
 	Node            string
 }
 
-// PodStatuses replaces the status of pods. A row fails if the pod is gone or another one, or if
-// Expect is not zero and is not its revision.
+// PodStatuses replaces the status of pods. A row fails if the pod is gone or another one, if
+// Expect is not zero and is not its revision, or if it would take the pod out of a terminal phase.
 type PodStatuses struct{ Rows []StatusRow }
 
 // StatusRow is one pod's new status.
