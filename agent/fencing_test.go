@@ -251,6 +251,24 @@ func TestSupervisorIsReplaced(t *testing.T) {
 	})
 }
 
+// A claim that is not shown to the node, since the pod that names it was moved away, does not count as none. Invariant 85.
+func TestAClaimOutOfSight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFenced(t, false)
+		defer f.stop()
+		p := podOf("writer")
+		p.UID, p.Name = "uid-2", "writer-1"
+		yes := true
+		p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "writer", UID: "set", Controller: &yes}}
+		p.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{
+			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data"}}}}
+		guarded, err := f.agent.fencing.admit(t.Context(), p)
+		if err == nil || !strings.Contains(err.Error(), "claim data is not there for this node") {
+			t.Errorf("guarded %v, error %v", guarded, err)
+		}
+	})
+}
+
 // Where the cluster does without, nothing is guarded and nothing is asked again.
 func TestFencingOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

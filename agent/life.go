@@ -50,7 +50,7 @@ type life struct {
 	doomReason, doomMessage string
 	// decreed is the terminal phase that somebody else wrote while the pod ran: it is final, so the pod is ended and keeps it.
 	decreed corev1.PodPhase
-	phase                   corev1.PodPhase
+	phase   corev1.PodPhase
 	// frozen keeps the status of a pod that had ended before this agent knew it.
 	frozen bool
 
