@@ -17,7 +17,7 @@ import (
 
 // Options of a lab. The zero value of a number is 3.
 type Options struct {
-	Name             string // of lower-case letters, digits and dashes; names the lab and its directory
+	Name             string // of lower-case letters, digits and dashes; names the lab and its directory, with suffixVariable
 	Servers, Clients int
 	Mirrors          []string // REGISTRY=URL
 	Args             []string // more arguments of `peapod lab up`
@@ -42,8 +42,12 @@ type Lab struct {
 	Nodes      []Node
 }
 
+// suffixVariable is appended to the names of labs, so that two checkouts on one machine can run the same tests at the same time.
+const suffixVariable = "PEAPOD_LAB_SUFFIX"
+
 // Up starts a lab, in place of one that an earlier run may have left.
 func Up(o Options) (*Lab, error) {
+	o.Name += os.Getenv(suffixVariable)
 	dir := filepath.Join("/var/lib/peapod-lab", o.Name)
 	l := &Lab{Name: o.Name, Dir: dir, Kubeconfig: filepath.Join(dir, "kubeconfig")}
 	if err := l.Down(); err != nil {
