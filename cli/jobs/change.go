@@ -58,6 +58,26 @@ func (s *session) groups(ctx context.Context, job, group string) ([]string, erro
 	return found, nil
 }
 
+// only is the Deployment that NAME [GROUP] means, where it must be one.
+func (s *session) only(ctx context.Context, args []string) (string, error) {
+	names, err := s.groups(ctx, args[0], groupOf(args))
+	if err != nil {
+		return "", err
+	}
+	if len(names) > 1 {
+		return "", fmt.Errorf("job %s has several groups: name one of %v", args[0], names)
+	}
+	return names[0], nil
+}
+
+// groupOf is the GROUP of the arguments NAME [GROUP]; "" is none.
+func groupOf(args []string) string {
+	if len(args) < 2 {
+		return ""
+	}
+	return args[1]
+}
+
 func scaleCommand(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "scale NAME [GROUP] COUNT",
@@ -70,22 +90,15 @@ func scaleCommand(o *options) *cobra.Command {
 		if err != nil {
 			return fmt.Errorf("COUNT must be a whole number, not %q", args[len(args)-1])
 		}
-		group := ""
-		if len(args) == 3 {
-			group = args[1]
-		}
 		s, err := o.connect()
 		if err != nil {
 			return err
 		}
-		names, err := s.groups(c.Context(), args[0], group)
+		name, err := s.only(c.Context(), args[:len(args)-1])
 		if err != nil {
 			return err
 		}
-		if len(names) > 1 {
-			return fmt.Errorf("job %s has several groups: name one of %v", args[0], names)
-		}
-		return s.scale(c, names[0], int32(count)) // #nosec G115 -- 31 bits
+		return s.scale(c, name, int32(count)) // #nosec G115 -- 31 bits
 	})
 }
 
@@ -113,11 +126,7 @@ func restartCommand(o *options) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		group := ""
-		if len(args) == 2 {
-			group = args[1]
-		}
-		names, err := s.groups(c.Context(), args[0], group)
+		names, err := s.groups(c.Context(), args[0], groupOf(args))
 		if err != nil {
 			return err
 		}

@@ -91,22 +91,15 @@ func revertCommand(o *options) *cobra.Command {
 		if err != nil {
 			return fmt.Errorf("VERSION must be a number that `peapod job history %s` lists, not %q", args[0], args[len(args)-1])
 		}
-		group := ""
-		if len(args) == 3 {
-			group = args[1]
-		}
 		s, err := o.connect()
 		if err != nil {
 			return err
 		}
-		names, err := s.groups(c.Context(), args[0], group)
+		name, err := s.only(c.Context(), args[:len(args)-1])
 		if err != nil {
 			return err
 		}
-		if len(names) > 1 {
-			return fmt.Errorf("job %s has several groups, each with versions of its own: name one of %v", args[0], names)
-		}
-		return s.revert(c, names[0], number)
+		return s.revert(c, name, number)
 	})
 }
 

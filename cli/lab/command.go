@@ -98,11 +98,12 @@ func (t *target) complete(c *cobra.Command, o *Options) error {
 	return nil
 }
 
-func upCommand(t *target) *cobra.Command {
+// starter is a command that starts a lab and then does more.
+func (t *target) starter(use, short string, do func(ctx context.Context, o Options) error) *cobra.Command {
 	o := &Options{}
 	c := &cobra.Command{
-		Use:   "up",
-		Short: "Start a lab and wait until it is ready",
+		Use:   use,
+		Short: short,
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := t.complete(c, o); err != nil {
@@ -110,19 +111,27 @@ func upCommand(t *target) *cobra.Command {
 			}
 			ctx, stop := interruptible(c)
 			defer stop()
-			began := time.Now()
-			l, err := Up(ctx, *o)
-			if err != nil {
-				return interrupted(ctx, err)
-			}
-			if !o.Quiet {
-				fmt.Fprintf(o.Stdout, "\nThe lab is ready after %.1f s.\n\n  export KUBECONFIG=%s\n", time.Since(began).Seconds(), l.Kubeconfig())
-			}
-			return nil
+			return do(ctx, *o)
 		},
 	}
 	t.options(c, o)
 	return c
+}
+
+func upCommand(t *target) *cobra.Command {
+	return t.starter("up", "Start a lab and wait until it is ready", runUp)
+}
+
+func runUp(ctx context.Context, o Options) error {
+	began := time.Now()
+	l, err := Up(ctx, o)
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	if !o.Quiet {
+		fmt.Fprintf(o.Stdout, "\nThe lab is ready after %.1f s.\n\n  export KUBECONFIG=%s\n", time.Since(began).Seconds(), l.Kubeconfig())
+	}
+	return nil
 }
 
 // interrupted says so, where the error is only what an interruption causes.

@@ -30,22 +30,7 @@ const (
 )
 
 func demoCommand(t *target) *cobra.Command {
-	o := &Options{}
-	c := &cobra.Command{
-		Use:   "demo",
-		Short: "Start a lab, run the examples on it, and say what to try next",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := t.complete(c, o); err != nil {
-				return err
-			}
-			ctx, stop := interruptible(c)
-			defer stop()
-			return runDemo(ctx, *o)
-		},
-	}
-	t.options(c, o)
-	return c
+	return t.starter("demo", "Start a lab, run the examples on it, and say what to try next", runDemo)
 }
 
 // demo is one run.
