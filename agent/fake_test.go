@@ -277,10 +277,11 @@ type cluster struct {
 	agent    *Agent
 	attach   func(ctx context.Context) error // nil succeeds
 	attached map[string]bool                 // pods that have a link
+	shaped   map[string][2]uint64            // bits a second in and out, by UID of pods
 }
 
 func newCluster(t testing.TB) *cluster {
-	return &cluster{t: t, objects: map[string][]byte{}, pods: map[types.UID]*corev1.Pod{}, events: map[string]*corev1.Event{}, attached: map[string]bool{}}
+	return &cluster{t: t, objects: map[string][]byte{}, pods: map[types.UID]*corev1.Pod{}, events: map[string]*corev1.Event{}, attached: map[string]bool{}, shaped: map[string][2]uint64{}}
 }
 
 func (c *cluster) Get(ctx context.Context, resource, namespace, name string) ([]byte, bool, error) {
@@ -350,6 +351,13 @@ func (c *cluster) Attach(ctx context.Context, uid, netns string) (netip.Addr, er
 	}
 	c.attached[uid] = true
 	return netip.MustParseAddr("10.1.0.7"), nil
+}
+
+func (c *cluster) Shape(_ context.Context, uid, _ string, ingress, egress uint64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shaped[uid] = [2]uint64{ingress, egress}
+	return nil
 }
 
 func (c *cluster) Detach(ctx context.Context, uid string) error {

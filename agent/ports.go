@@ -74,8 +74,10 @@ type ImageError struct {
 
 func (e *ImageError) Error() string { return e.Message }
 
-// Network gives pods their address. Attach is idempotent: a pod that has an address keeps it.
+// Network gives pods their address. Attach is idempotent: a pod that has an address keeps it. Shape limits what a pod that is attached
+// receives and sends, in bits a second; 0 is no limit.
 type Network interface {
 	Attach(ctx context.Context, podUID, netns string) (netip.Addr, error)
+	Shape(ctx context.Context, podUID, netns string, ingress, egress uint64) error
 	Detach(ctx context.Context, podUID string) error
 }

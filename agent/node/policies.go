@@ -128,6 +128,11 @@ func (p *policies) Attach(ctx context.Context, uid, netns string) (netip.Addr, e
 	return a, nil
 }
 
+// Shape limits a pod's bandwidth.
+func (p *policies) Shape(ctx context.Context, uid, netns string, ingress, egress uint64) error {
+	return p.network.Shape(ctx, uid, netns, ingress, egress)
+}
+
 // Detach takes a pod's address back, once its processes have ended. The model forgets it first: from then on the address is the
 // next pod's.
 func (p *policies) Detach(ctx context.Context, uid string) error {

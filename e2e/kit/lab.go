@@ -45,10 +45,15 @@ type Lab struct {
 // suffixVariable is appended to the names of labs, so that two checkouts on one machine can run the same tests at the same time.
 const suffixVariable = "PEAPOD_LAB_SUFFIX"
 
+// Directory is where a lab of Options.Name keeps its files.
+func Directory(name string) string {
+	return filepath.Join("/var/lib/peapod-lab", name+os.Getenv(suffixVariable))
+}
+
 // Up starts a lab, in place of one that an earlier run may have left.
 func Up(o Options) (*Lab, error) {
-	o.Name += os.Getenv(suffixVariable)
-	dir := filepath.Join("/var/lib/peapod-lab", o.Name)
+	dir := Directory(o.Name)
+	o.Name = filepath.Base(dir)
 	l := &Lab{Name: o.Name, Dir: dir, Kubeconfig: filepath.Join(dir, "kubeconfig")}
 	if err := l.Down(); err != nil {
 		return nil, err

@@ -71,7 +71,7 @@ func newCRILab(t *testing.T) *criLab {
 func clientNamespace(t *testing.T, lab string) (namespace string) {
 	t.Helper()
 	kit.Eventually(t, limit, "the client's network", func() error {
-		b, err := os.ReadFile(filepath.Join("/var/lib/peapod-lab", lab, "lab.json"))
+		b, err := os.ReadFile(filepath.Join(kit.Directory(lab), "lab.json"))
 		if err != nil {
 			return err
 		}
