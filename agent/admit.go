@@ -65,8 +65,17 @@ func (a *Agent) refuse(pod *corev1.Pod) (reason, message string) {
 	if m := a.refuseSysctls(pod); m != "" {
 		return "SysctlForbidden", m
 	}
+	if os := pod.Spec.OS; os != nil && os.Name != corev1.Linux {
+		return "PodOSNotSupported", fmt.Sprintf("Failed to admit pod as the OS field doesn't match node OS: it asks for %s", os.Name)
+	}
+	if len(pod.Spec.ResourceClaims) > 0 {
+		return "DevicesNotSupported", "the node cannot prepare the devices that spec.resourceClaims asks for"
+	}
 	if asksAppArmor(pod) && !hasAppArmor() {
 		return "AppArmor", noAppArmor
+	}
+	if asksSELinux(pod) && hasSELinux() {
+		return "SELinuxNotSupported", "the node cannot give processes the labels that seLinuxOptions asks for"
 	}
 	return a.pressed(pod)
 }
@@ -135,6 +144,24 @@ func asksAppArmor(pod *corev1.Pod) bool {
 		}
 	}
 	return false
+}
+
+// asksSELinux says whether the pod wants labels of SELinux. Where a kernel is without it they mean nothing, as in Kubernetes.
+func asksSELinux(pod *corev1.Pod) bool {
+	if sc := pod.Spec.SecurityContext; sc != nil && sc.SELinuxOptions != nil {
+		return true
+	}
+	for c := range containersOf(pod) {
+		if sc := c.SecurityContext; sc != nil && sc.SELinuxOptions != nil {
+			return true
+		}
+	}
+	return false
+}
+
+func hasSELinux() bool {
+	_, err := os.Stat("/sys/fs/selinux/enforce")
+	return err == nil
 }
 
 func hasAppArmor() bool {

@@ -167,3 +167,35 @@ func TestKernelHostname(t *testing.T) {
 		t.Errorf("a name that is too long: %v", err)
 	}
 }
+
+func TestRefusedByTheNode(t *testing.T) {
+	a := &Agent{}
+	for _, c := range []struct {
+		spec   corev1.PodSpec
+		reason string
+	}{
+		{corev1.PodSpec{}, ""},
+		{corev1.PodSpec{OS: &corev1.PodOS{Name: corev1.Linux}}, ""},
+		{corev1.PodSpec{OS: &corev1.PodOS{Name: corev1.Windows}}, "PodOSNotSupported"},
+		{corev1.PodSpec{ResourceClaims: []corev1.PodResourceClaim{{Name: "gpu"}}}, "DevicesNotSupported"},
+	} {
+		if reason, message := a.refuse(&corev1.Pod{Spec: c.spec}); reason != c.reason || (message == "") != (reason == "") {
+			t.Errorf("%+v is refused for %q: %q; want %q", c.spec, reason, message, c.reason)
+		}
+	}
+}
+
+func TestWhoAsksForSELinux(t *testing.T) {
+	level := &corev1.SELinuxOptions{Level: "s0"}
+	for want, specs := range map[bool][]corev1.PodSpec{
+		false: {{}, {SecurityContext: &corev1.PodSecurityContext{}, Containers: []corev1.Container{{SecurityContext: &corev1.SecurityContext{}}}}},
+		true: {{SecurityContext: &corev1.PodSecurityContext{SELinuxOptions: level}},
+			{InitContainers: []corev1.Container{{SecurityContext: &corev1.SecurityContext{SELinuxOptions: level}}}}},
+	} {
+		for _, s := range specs {
+			if got := asksSELinux(&corev1.Pod{Spec: s}); got != want {
+				t.Errorf("%+v: %v", s, got)
+			}
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -177,8 +178,19 @@ func (r *resolver) value(ctx context.Context, v *corev1.EnvVar, declared map[str
 	case from.SecretKeyRef != nil:
 		k := from.SecretKeyRef
 		return r.key(ctx, "secret", "Secret", k.Name, k.Key, k.Optional)
+	case from.FileKeyRef != nil:
+		return r.fileKey(from.FileKeyRef)
 	}
 	return "", false, nil
+}
+
+// fileKey reads a variable that another container of the pod has written into a volume.
+func (r *resolver) fileKey(k *corev1.FileKeySelector) (string, bool, error) {
+	value, found, err := r.a.vols.EnvKey(string(r.pod.UID), k.VolumeName, k.Path, k.Key)
+	if err == nil && !found && (k.Optional == nil || !*k.Optional) {
+		err = fmt.Errorf("environment variable key %q not found in file %q", k.Key, filepath.Join(k.VolumeName, k.Path))
+	}
+	return value, found, err
 }
 
 func (r *resolver) field(path string) (string, error) {

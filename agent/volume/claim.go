@@ -66,6 +66,8 @@ func (s *Store) resolve(ctx context.Context, pod *corev1.Pod, v *corev1.Volume) 
 		return nil, fmt.Errorf("persistentvolume %q not found", c.Spec.VolumeName)
 	case pv.Spec.ClaimRef == nil || pv.Spec.ClaimRef.UID != c.UID:
 		return nil, fmt.Errorf("the bound PersistentVolume %s is not bound to PersistentVolumeClaim %s/%s", pv.Name, c.Namespace, c.Name)
+	case len(pv.Spec.MountOptions) > 0:
+		return nil, &setupError{"MountVolume.SetUp failed", pv.Name, errors.New("mount options are not supported for directories")}
 	case pv.Spec.VolumeMode != nil && *pv.Spec.VolumeMode == corev1.PersistentVolumeBlock:
 		return nil, &setupError{"MapVolume.SetUp failed", pv.Name, errors.New("the node has no raw block volumes")}
 	}

@@ -67,11 +67,12 @@ func TestClaimIsMountedAndOutlivesItsPod(t *testing.T) {
 func TestClaimsThatCannotBeMounted(t *testing.T) {
 	block := corev1.PersistentVolumeBlock
 	for want, change := range map[string]func(*corev1.Pod, source){
-		`MountVolume.SetUp failed for volume "v" : persistentvolumeclaim "data" not found`: func(_ *corev1.Pod, s source) { delete(s.claims, "data") },
-		`MountVolume.SetUp failed for volume "v" : PVC ns/data is not bound`:               func(_ *corev1.Pod, s source) { s.claims["data"].Status.Phase = corev1.ClaimPending },
-		`MountVolume.SetUp failed for volume "v" : persistentvolume "pv" not found`:        func(_ *corev1.Pod, s source) { delete(s.volumes, "pv") },
-		`is not bound to PersistentVolumeClaim ns/data`:                                    func(_ *corev1.Pod, s source) { s.volumes["pv"].Spec.ClaimRef.UID = "other" },
-		`MapVolume.SetUp failed for volume "pv" : the node has no raw block volumes`:       func(_ *corev1.Pod, s source) { s.volumes["pv"].Spec.VolumeMode = &block },
+		`MountVolume.SetUp failed for volume "v" : persistentvolumeclaim "data" not found`:           func(_ *corev1.Pod, s source) { delete(s.claims, "data") },
+		`MountVolume.SetUp failed for volume "v" : PVC ns/data is not bound`:                         func(_ *corev1.Pod, s source) { s.claims["data"].Status.Phase = corev1.ClaimPending },
+		`MountVolume.SetUp failed for volume "v" : persistentvolume "pv" not found`:                  func(_ *corev1.Pod, s source) { delete(s.volumes, "pv") },
+		`is not bound to PersistentVolumeClaim ns/data`:                                              func(_ *corev1.Pod, s source) { s.volumes["pv"].Spec.ClaimRef.UID = "other" },
+		`MountVolume.SetUp failed for volume "pv" : mount options are not supported for directories`: func(_ *corev1.Pod, s source) { s.volumes["pv"].Spec.MountOptions = []string{"noatime"} },
+		`MapVolume.SetUp failed for volume "pv" : the node has no raw block volumes`:                 func(_ *corev1.Pod, s source) { s.volumes["pv"].Spec.VolumeMode = &block },
 		`for volume "pv" : the volume is on node n2`: func(_ *corev1.Pod, s source) {
 			s.volumes["pv"].Spec.NodeAffinity.Required.NodeSelectorTerms[0].MatchExpressions[0].Values[0] = "n2"
 		},

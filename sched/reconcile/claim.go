@@ -119,8 +119,10 @@ func (e *Engine) consumersNode(o *object, c *corev1.PersistentVolumeClaim) *core
 // tellWaiting says for whom a claim waits, or that it waits in vain. Of a pod that is about to be placed nothing is said: the claim goes
 // with it.
 func (e *Engine) tellWaiting(o *object) {
-	if c := asClaim(o); e.classOf(c).Provisioner == api.LocalPathProvisioner && localRefusal(c) != "" {
-		e.tellRefused(o, e.classOf(c), localRefusal(c))
+	c := asClaim(o)
+	class := e.classOf(c)
+	if why := localRefusal(class, c); class.Provisioner == api.LocalPathProvisioner && why != "" {
+		e.tellRefused(o, class, why)
 		return
 	}
 	for _, p := range podsByName(maps.Values(e.users[types.NamespacedName{Namespace: o.ns, Name: o.name}])) {

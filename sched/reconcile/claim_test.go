@@ -220,6 +220,20 @@ func TestReasonsOfPodsWithClaims(t *testing.T) {
 	}
 }
 
+// A pod that asks for devices does not run without them.
+func TestPodsThatAskForDevicesWait(t *testing.T) {
+	w := storageWorld(t, 2)
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "solver"}, Spec: testPodSpec("v1")}
+	p.Spec.ResourceClaims = []corev1.PodResourceClaim{{Name: "gpu"}}
+	w.put(Pods, p)
+	w.settle()
+	s := w.podNamed("solver").DecodeStatus()
+	const reason = "0/2 nodes are available: nothing allocates the devices that spec.resourceClaims asks for. preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+	if got := podCondition(&s, corev1.PodScheduled); got == nil || got.Message != reason {
+		t.Errorf("it waits because of %+v", got)
+	}
+}
+
 func TestStaticBinding(t *testing.T) {
 	w := storageWorld(t, 1)
 	for name, size := range map[string]string{"big": "9Gi", "fit": "3Gi", "small": "1Gi"} {
@@ -303,6 +317,16 @@ func TestEagerClassSpreadsOverNodes(t *testing.T) {
 	w.settle()
 	w.wantSaid("ProvisioningFailed", "access mode ReadWriteMany is not supported")
 	w.wantSaid("ProvisioningFailed", "volumeMode Block is not supported")
+	now := storagev1.VolumeBindingImmediate
+	w.put(StorageClasses, &storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "quick"}, Provisioner: api.LocalPathProvisioner,
+		VolumeBindingMode: &now, MountOptions: []string{"noatime"}})
+	w.put(StorageClasses, &storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "typed"}, Provisioner: api.LocalPathProvisioner,
+		VolumeBindingMode: &now, Parameters: map[string]string{"type": "ssd"}})
+	w.put(Claims, testClaim("quick", "quick", "1Gi"))
+	w.put(Claims, testClaim("typed", "typed", "1Gi"))
+	w.settle()
+	w.wantSaid("ProvisioningFailed", "mountOptions are not supported")
+	w.wantSaid("ProvisioningFailed", "parameters are not supported")
 	// A node that is gone for good takes its volumes with it.
 	victim := w.wantBound("c0", "")
 	node := api.LocalPathNode(victim)

@@ -13,11 +13,12 @@ import (
 	"github.com/peapod-sh/peapod/sched"
 )
 
-// Why a node, or every node, is wrong for a pod's claims, in Kubernetes' words.
+// Why a node, or every node, is wrong for a pod's claims, in Kubernetes' words as far as it has any.
 const (
 	causeUnbound  = "pod has unbound immediate PersistentVolumeClaims"
 	causeConflict = "node(s) didn't find available persistent volumes to bind"
 	causeAffinity = "node(s) had volume node affinity conflict"
+	causeDevices  = "nothing allocates the devices that spec.resourceClaims asks for"
 	causeTaken    = "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"
 )
 
@@ -71,6 +72,9 @@ func (e *Engine) keepWaiting(p *pod, d *demand) {
 // demandOf looks at a pod's claims. Cause is why no node will do whatever it is like; soon says that a claim has just been written.
 func (e *Engine) demandOf(p *pod) (d *demand, cause string, soon bool) {
 	d = &demand{}
+	if len(p.rec.Spec().ResourceClaims) > 0 {
+		return d, causeDevices, false // a pod without its devices must not run
+	}
 	p.eachClaim(func(k types.NamespacedName, v *corev1.Volume) {
 		if cause == "" {
 			cause = e.demandClaim(d, p, k, v)
@@ -156,7 +160,7 @@ func canProvision(c *corev1.PersistentVolumeClaim, class *storagev1.StorageClass
 	case noProvisioner:
 		return false
 	case api.LocalPathProvisioner:
-		return localRefusal(c) == "" && nodeRefusal(class, n) == ""
+		return localRefusal(class, c) == "" && nodeRefusal(class, n) == ""
 	}
 	return inTopologies(class.AllowedTopologies, n.Labels)
 }

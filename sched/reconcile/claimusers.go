@@ -26,8 +26,11 @@ func newStorage() storage {
 	}
 }
 
-// usesClaims says whether pods of the spec need volumes that outlive or are made for them.
+// usesClaims says whether pods of the spec need volumes that outlive or are made for them, or devices.
 func usesClaims(spec *corev1.PodSpec) bool {
+	if len(spec.ResourceClaims) > 0 {
+		return true
+	}
 	for i := range spec.Volumes {
 		if v := &spec.Volumes[i]; v.PersistentVolumeClaim != nil || v.Ephemeral != nil {
 			return true

@@ -45,7 +45,7 @@ func (e *Engine) askProvisioner(o *object, c *corev1.PersistentVolumeClaim, name
 }
 
 func (e *Engine) provisionLocal(o *object, c *corev1.PersistentVolumeClaim, class *storagev1.StorageClass, node *corev1.Node) {
-	why := localRefusal(c)
+	why := localRefusal(class, c)
 	if why == "" && node == nil {
 		if node = e.nodeForVolume(class); node == nil {
 			why = "no node can take it"
@@ -74,8 +74,8 @@ func (e *Engine) tellRefused(o *object, class *storagev1.StorageClass, why strin
 		fmt.Sprintf("failed to provision volume with StorageClass %q: %s", class.Name, why))
 }
 
-// localRefusal is why no node can give the claim a directory.
-func localRefusal(c *corev1.PersistentVolumeClaim) string {
+// localRefusal is why no node can give the claim a directory of the class.
+func localRefusal(class *storagev1.StorageClass, c *corev1.PersistentVolumeClaim) string {
 	if m := c.Spec.VolumeMode; m != nil && *m == corev1.PersistentVolumeBlock {
 		return "a directory is no block device: volumeMode Block is not supported"
 	}
@@ -89,6 +89,10 @@ func localRefusal(c *corev1.PersistentVolumeClaim) string {
 		return "a volume that is made for a claim has no labels to select: spec.selector is not supported"
 	case c.Spec.DataSource != nil || c.Spec.DataSourceRef != nil:
 		return "the directory of a new volume is empty: spec.dataSource is not supported"
+	case len(class.MountOptions) > 0:
+		return "a directory is not mounted with options: the class's mountOptions are not supported"
+	case len(class.Parameters) > 0:
+		return "a directory has no properties: the class's parameters are not supported"
 	}
 	return ""
 }
