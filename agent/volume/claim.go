@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -32,6 +33,9 @@ func (s *Store) claimed(ctx context.Context, pod *corev1.Pod, v *corev1.Volume) 
 	if err != nil {
 		return err
 	}
+	if asDevice(pod, v.Name) {
+		return fmt.Errorf("volume %s has volumeMode Filesystem, but is specified in volumeDevices", v.Name)
+	}
 	path, err := s.open(pv)
 	if err != nil {
 		return err
@@ -42,6 +46,18 @@ func (s *Store) claimed(ctx context.Context, pod *corev1.Pod, v *corev1.Volume) 
 		}
 	}
 	return linkTo(path, s.Dir(string(pod.UID), v.Name))
+}
+
+// asDevice says whether a container wants a volume as a block device.
+func asDevice(pod *corev1.Pod, volume string) bool {
+	for _, list := range [][]corev1.Container{pod.Spec.Containers, pod.Spec.InitContainers} {
+		for i := range list {
+			if slices.ContainsFunc(list[i].VolumeDevices, func(d corev1.VolumeDevice) bool { return d.Name == volume }) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // resolve finds the volume that a claim is bound to.

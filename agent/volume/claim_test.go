@@ -67,7 +67,10 @@ func TestClaimIsMountedAndOutlivesItsPod(t *testing.T) {
 func TestClaimsThatCannotBeMounted(t *testing.T) {
 	block := corev1.PersistentVolumeBlock
 	for want, change := range map[string]func(*corev1.Pod, source){
-		`MountVolume.SetUp failed for volume "v" : persistentvolumeclaim "data" not found`:           func(_ *corev1.Pod, s source) { delete(s.claims, "data") },
+		`MountVolume.SetUp failed for volume "v" : persistentvolumeclaim "data" not found`: func(_ *corev1.Pod, s source) { delete(s.claims, "data") },
+		`volume v has volumeMode Filesystem, but is specified in volumeDevices`: func(p *corev1.Pod, _ source) {
+			p.Spec.Containers = append(p.Spec.Containers, corev1.Container{VolumeDevices: []corev1.VolumeDevice{{Name: "v", DevicePath: "/dev/x"}}})
+		},
 		`MountVolume.SetUp failed for volume "v" : PVC ns/data is not bound`:                         func(_ *corev1.Pod, s source) { s.claims["data"].Status.Phase = corev1.ClaimPending },
 		`MountVolume.SetUp failed for volume "v" : persistentvolume "pv" not found`:                  func(_ *corev1.Pod, s source) { delete(s.volumes, "pv") },
 		`is not bound to PersistentVolumeClaim ns/data`:                                              func(_ *corev1.Pod, s source) { s.volumes["pv"].Spec.ClaimRef.UID = "other" },
