@@ -16,8 +16,8 @@ func TestWithoutAPartItIsFound(t *testing.T) {
 		"clocks drift more than is allowed":  {1, func(o *Options) { o.DriftParts = 3 }},
 		"supervisors stop nothing":           {1, func(o *Options) { o.Unfenced = true }},
 		"agents do not read the pod again":   {1, func(o *Options) { o.Unread = true }},
-		"supervisors do not keep the gate":   {1, func(o *Options) { o.Ungated = true }},
-		"leaders do not ask a majority":      {1, func(o *Options) { o.Unconfirmed = true }},
+		"supervisors do not keep the gate":   {46, func(o *Options) { o.Ungated = true }},
+		"leaders do not ask a majority":      {121, func(o *Options) { o.Unconfirmed = true }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := Default()
@@ -41,4 +41,4 @@ func TestWithoutAPartItIsFound(t *testing.T) {
 }
 
 // brokenSeeds is how many seeds may pass before each fault must have shown, both for claims and for names.
-const brokenSeeds = 600
+const brokenSeeds = 500
