@@ -120,11 +120,16 @@ func (l *life) desire(pod *corev1.Pod, now time.Time) {
 	if !l.wantsResize() {
 		l.resize.pending = ""
 	}
-	if theirs := pod.Status.Phase; terminal(theirs) && !l.terminal() && l.decreed == "" {
-		l.decreed, l.doomReason, l.doomMessage = theirs, pod.Status.Reason, pod.Status.Message
-	}
+	l.heed()
 	if pod.DeletionTimestamp != nil && !l.deadline.IsZero() {
 		l.shorten(now.Add(l.grace()))
+	}
+}
+
+// heed takes over the end that somebody else has written.
+func (l *life) heed() {
+	if st := &l.pod.Status; terminal(st.Phase) && !l.terminal() && l.decreed == "" {
+		l.decreed, l.doomReason, l.doomMessage = st.Phase, st.Reason, st.Message
 	}
 }
 

@@ -395,23 +395,47 @@ func TestActiveDeadline(t *testing.T) {
 	})
 }
 
-// What somebody else wrote as a pod's end is final, as in Kubernetes: the node stops the pod and keeps the phase and its reason.
+// What somebody else wrote as a pod's end is final, as in Kubernetes: the node stops the pod and keeps the phase and its reason, also if the
+// agent was away when it was written, or goes away before the pod has ended.
 func TestAPhaseThatOthersDecreed(t *testing.T) {
+	stubborn := func(string, int) behaviour { return behaviour{onTerm: 10 * time.Second} }
 	for _, phase := range []corev1.PodPhase{corev1.PodFailed, corev1.PodSucceeded} {
-		live(t, nil, func(t *testing.T, w *world) {
-			w.put(podOf("a"))
-			w.after(time.Second)
-			p := w.get("uid-1").DeepCopy()
-			p.Status.Phase, p.Status.Reason, p.Status.Message = phase, "Decreed", "for the test"
-			w.put(p)
-			w.after(time.Second)
-			want(t, "signals", w.exec.signalled(), "a terminated")
-			w.after(time.Minute)
-			st := w.get("uid-1").Status
-			want(t, "status", fmt.Sprint(st.Phase, st.Reason, st.Message), fmt.Sprint(phase, "Decreed", "for the test"))
-			want(t, "container ended", st.ContainerStatuses[0].State.Terminated != nil, true)
-			want(t, "running", w.exec.runningNames(), "")
-		})
+		for _, away := range []string{"", "before", "after"} {
+			t.Run(fmt.Sprint(phase, " away ", away), func(t *testing.T) {
+				live(t, stubborn, func(t *testing.T, w *world) {
+					w.put(podOf("a"))
+					w.after(time.Second)
+					p := w.get("uid-1").DeepCopy()
+					p.Status.Phase, p.Status.Reason, p.Status.Message = phase, "", ""
+					if phase == corev1.PodFailed {
+						p.Status.Reason, p.Status.Message = "Decreed", "for the test"
+					}
+					if away == "before" {
+						w.stop()
+					}
+					w.put(p)
+					if away == "before" {
+						w.boot()
+					}
+					w.after(time.Second)
+					if away == "after" {
+						w.stop()
+						w.boot()
+						w.after(time.Second)
+					}
+					want(t, "told to end", strings.HasPrefix(w.exec.signalled(), "a terminated"), true)
+					st := w.get("uid-1").Status
+					want(t, "phase at once", st.Phase, phase)
+					want(t, "ready", findCondition(st.Conditions, corev1.PodReady).Status, corev1.ConditionFalse)
+					want(t, "still runs", st.ContainerStatuses[0].State.Running != nil, true)
+					w.after(time.Minute)
+					st = w.get("uid-1").Status
+					want(t, "status", fmt.Sprint(st.Phase, st.Reason, st.Message), fmt.Sprint(phase, p.Status.Reason, p.Status.Message))
+					want(t, "container ended", st.ContainerStatuses[0].State.Terminated != nil, true)
+					want(t, "running", w.exec.runningNames(), "")
+				})
+			})
+		}
 	}
 }
 

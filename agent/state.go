@@ -181,6 +181,7 @@ func (l *life) resume(s savedPod) {
 			c.id = containerID(l.pod.UID, c.spec.Name, c.starts-1)
 		}
 	}
+	l.heed()
 }
 
 // recall takes over what the API server knows, where there is no state file.

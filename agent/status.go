@@ -56,8 +56,12 @@ func (l *life) podIP(hostIP string) string {
 	return l.ip
 }
 
-// currentPhase is the phase to show: a pod whose end is settled has not ended while a sidecar of it still runs.
+// currentPhase is the phase to show: a pod whose end is settled has not ended while a sidecar of it still runs. What others have written
+// is not taken back meanwhile.
 func (l *life) currentPhase() corev1.PodPhase {
+	if l.decreed != "" {
+		return l.decreed
+	}
 	if l.terminal() && l.starting == nil && l.running() == 0 {
 		return l.phase
 	}

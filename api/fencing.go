@@ -75,7 +75,7 @@ func holds(pod *corev1.Pod, from Storage) (once, pinned bool, err error) {
 		if c == nil {
 			continue
 		}
-		once = once || isOnce(c.Spec.AccessModes)
+		once = once || OneWriter(c.Spec.AccessModes)
 		v, err := from.Volume(c.Spec.VolumeName)
 		if err != nil {
 			return false, false, err
@@ -85,7 +85,8 @@ func holds(pod *corev1.Pod, from Storage) (once, pinned bool, err error) {
 	return once, pinned, nil
 }
 
-func isOnce(modes []corev1.PersistentVolumeAccessMode) (once bool) {
+// OneWriter says whether a claim with these access modes may be used on one node at a time.
+func OneWriter(modes []corev1.PersistentVolumeAccessMode) (once bool) {
 	for _, m := range modes {
 		switch m {
 		case corev1.ReadWriteMany:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-metrics"
@@ -57,7 +58,11 @@ type proposal struct {
 	encoded []byte
 	here    bool        // it is for this server's log only: no other leader is to carry it out
 	done    chan answer // capacity 1
+	taken   atomic.Bool // by whoever comes first: the proposer, or a caller who gives up
 }
+
+// take says whether the proposal is the caller's to propose, or to withdraw.
+func (w *proposal) take() bool { return w.taken.CompareAndSwap(false, true) }
 
 type answer struct {
 	results []ops.Result
@@ -109,20 +114,30 @@ func (p *proposer) submit(ctx context.Context, encoded []byte, retry bool) answe
 		select {
 		case <-time.After(retryPause):
 		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
 			return answer{err: ErrNoLeader}
 		}
 	}
 }
 
 func (p *proposer) once(ctx context.Context, encoded []byte) answer {
-	done, err := p.enqueue(ctx, &proposal{encoded: encoded, done: make(chan answer, 1)})
-	if err != nil {
+	w := &proposal{encoded: encoded, done: make(chan answer, 1)}
+	if _, err := p.enqueue(ctx, w); err != nil {
 		return answer{err: ErrNoLeader}
 	}
 	select {
-	case a := <-done:
+	case a := <-w.done:
 		return a
 	case <-ctx.Done():
+	}
+	if w.take() {
+		return answer{err: ErrNoLeader}
+	}
+	select {
+	case a := <-w.done:
+		return a
+	default:
 		return answer{err: ErrUnknownOutcome}
 	}
 }
@@ -176,9 +191,12 @@ func refuseHere(parts []*proposal) []*proposal {
 // collect waits for a proposal and takes what else is there, up to an entry's limits. A proposal
 // that did not fit is returned to start the next entry.
 func (p *proposer) collect(ctx context.Context, carry *proposal) (parts []*proposal, next *proposal) {
-	if carry == nil {
+	for carry == nil {
 		select {
-		case carry = <-p.in:
+		case w := <-p.in:
+			if w.take() {
+				carry = w
+			}
 		case <-ctx.Done():
 			return nil, nil
 		}
@@ -188,6 +206,9 @@ func (p *proposer) collect(ctx context.Context, carry *proposal) (parts []*propo
 	for len(parts) < entryProposalsMax {
 		select {
 		case w := <-p.in:
+			if !w.take() {
+				continue
+			}
 			if size += len(w.encoded); size > entryBytesMax {
 				return parts, w
 			}

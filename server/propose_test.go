@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -158,13 +159,43 @@ func TestRetries(t *testing.T) {
 }
 
 func TestNoLeaderInTime(t *testing.T) {
-	p := startProposer(t, &scriptedLog{}, &toLeader{fail: []error{errNotLeader, errNotLeader, errNotLeader, errNotLeader, errNotLeader,
-		errNotLeader, errNotLeader, errNotLeader, errNotLeader, errNotLeader, errNotLeader, errNotLeader, errNotLeader}})
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-	defer cancel()
-	if _, err := p.Propose(ctx, &ops.PutMeta{Key: "k"}); !errors.Is(err, ErrNoLeader) {
-		t.Errorf("error %v, want ErrNoLeader", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		never := make([]error, 100)
+		for i := range never {
+			never[i] = errNotLeader
+		}
+		p := startProposer(t, &scriptedLog{}, &toLeader{fail: never})
+		ctx, cancel := context.WithTimeout(context.Background(), 5*retryPause+retryPause/2) // between two tries
+		defer cancel()
+		if _, err := p.Propose(ctx, &ops.PutMeta{Key: "k"}); !errors.Is(err, ErrNoLeader) {
+			t.Errorf("error %v, want ErrNoLeader", err)
+		}
+	})
+}
+
+// What its caller has given up before anybody took it is not written later, and the caller knows that.
+func TestGivenUpIsNotWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &scriptedLog{}
+		l.leading.Store(true)
+		p := newProposer(l, nil, nil)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if _, err := p.Propose(ctx, &ops.PutMeta{Key: "late"}); !errors.Is(err, ErrNoLeader) {
+			t.Errorf("error %v, want ErrNoLeader", err)
+		}
+		run, stop := context.WithCancel(context.Background())
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = p.Run(run) })
+		if _, err := p.Propose(run, &ops.PutMeta{Key: "next"}); err != nil {
+			t.Error(err)
+		}
+		stop()
+		wg.Wait()
+		if len(l.entries) != 1 || len(l.entries[0]) != 1 || l.entries[0][0].(*ops.PutMeta).Key != "next" {
+			t.Errorf("written: %v", l.entries)
+		}
+	})
 }
 
 func TestTooLarge(t *testing.T) {

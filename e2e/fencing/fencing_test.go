@@ -25,8 +25,21 @@ const limit = 40 * time.Second
 
 func TestMain(m *testing.M) { kit.Main(m, kit.Options{Name: "fencetest", Clients: 2}) }
 
-// Each pod writes the time and its name into one file of this machine, so one clock says who ran when.
-const manifest = `
+// Each pod writes the time and its UID into one file of this machine, so one clock says who ran when.
+const podTemplate = `
+    metadata: {labels: {app: db}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: writer
+        image: peapod/demo
+        command: [sh, -c, 'while :; do echo $(date +%s.%N) $SELF >> /data/log; sleep 0.02; done']
+        env: [{name: SELF, valueFrom: {fieldRef: {fieldPath: metadata.uid}}}]
+        volumeMounts: [{name: data, mountPath: /data}]
+`
+
+// deployment must not run twice for its claim.
+const deployment = `
 apiVersion: v1
 kind: PersistentVolume
 metadata: {name: NS}
@@ -51,19 +64,24 @@ metadata: {name: db}
 spec:
   replicas: 1
   selector: {matchLabels: {app: db}}
-  template:
-    metadata: {labels: {app: db}}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers:
-      - name: writer
-        image: peapod/demo
-        command: [sh, -c, 'while :; do echo $(date +%s.%N) $HOSTNAME >> /data/log; sleep 0.02; done']
-        volumeMounts: [{name: data, mountPath: /data}]
+  template:` + podTemplate + `
       volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]
 `
 
-// writer is a Deployment of one pod with a claim of one writer.
+// set must not run twice for its pod's name.
+const set = `
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  serviceName: db
+  replicas: 1
+  selector: {matchLabels: {app: db}}
+  template:` + podTemplate + `
+      volumes: [{name: data, hostPath: {path: DIR}}]
+`
+
+// writer is one pod that must not run twice.
 type writer struct {
 	t   *testing.T
 	lab *kit.Lab
@@ -72,7 +90,7 @@ type writer struct {
 	old corev1.Pod
 }
 
-func start(t *testing.T) *writer {
+func start(t *testing.T, manifest string) *writer {
 	lab := kit.Shared(t)
 	w := &writer{t: t, lab: lab, ns: lab.MakeNamespace(t)}
 	dir, err := os.MkdirTemp("", "fencing-")
@@ -81,8 +99,8 @@ func start(t *testing.T) *writer {
 	}
 	w.log = filepath.Join(dir, "log")
 	t.Cleanup(func() {
-		lab.Kubectl(w.ns).Must(t, "delete", "deployment", "db", "--cascade=foreground")
-		lab.Kubectl("").Must(t, "delete", "pv", w.ns, "--wait=false")
+		lab.Kubectl(w.ns).Must(t, "delete", "deployment,statefulset", "--all", "--cascade=foreground")
+		lab.Kubectl("").Must(t, "delete", "pv", w.ns, "--wait=false", "--ignore-not-found")
 		if err := os.RemoveAll(dir); err != nil { // nobody writes into it any more
 			t.Error(err)
 		}
@@ -114,7 +132,7 @@ func (w *writer) replaced() corev1.Pod {
 }
 
 // span is when a pod wrote first and last, in seconds since 1970.
-func (w *writer) span(pod string) (first, last float64, err error) {
+func (w *writer) span(pod corev1.Pod) (first, last float64, err error) {
 	f, err := os.Open(w.log)
 	if err != nil {
 		return 0, 0, err
@@ -122,7 +140,7 @@ func (w *writer) span(pod string) (first, last float64, err error) {
 	defer f.Close()
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		at, who, _ := strings.Cut(lines.Text(), " ")
-		if who != pod {
+		if who != string(pod.UID) {
 			continue
 		}
 		if last, err = strconv.ParseFloat(at, 64); err != nil {
@@ -133,7 +151,7 @@ func (w *writer) span(pod string) (first, last float64, err error) {
 		}
 	}
 	if first == 0 {
-		return 0, 0, errors.New(pod + " has written nothing")
+		return 0, 0, fmt.Errorf("%s (%s) has written nothing", pod.Name, pod.UID)
 	}
 	return first, last, nil
 }
@@ -143,17 +161,17 @@ func (w *writer) apart(now corev1.Pod) {
 	w.t.Helper()
 	var began float64
 	kit.Eventually(w.t, limit, "the replacement to write", func() (err error) {
-		began, _, err = w.span(now.Name)
+		began, _, err = w.span(now)
 		return err
 	})
-	_, ended, err := w.span(w.old.Name)
+	_, ended, err := w.span(w.old)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	if ended >= began {
-		w.t.Errorf("%s wrote %.3f s after %s had begun", w.old.Name, ended-began, now.Name)
+		w.t.Errorf("%s on %s wrote %.3f s after %s on %s had begun", w.old.Name, w.old.Spec.NodeName, ended-began, now.Name, now.Spec.NodeName)
 	}
-	w.t.Logf("%s ended %.3f s before %s began", w.old.Name, began-ended, now.Name)
+	w.t.Logf("%s on %s ended %.3f s before %s on %s began", w.old.Name, w.old.Spec.NodeName, began-ended, now.Name, now.Spec.NodeName)
 }
 
 // settled waits until the node is back and nothing of the old pod is.
@@ -173,11 +191,11 @@ func (w *writer) settled(now corev1.Pod) {
 		return errors.New("not ready")
 	})
 	kit.Consistently(w.t, time.Second, "the old pod stays away", func() error {
-		began, _, err := w.span(now.Name)
+		began, _, err := w.span(now)
 		if err != nil {
 			return err
 		}
-		if _, ended, err := w.span(w.old.Name); w.old.UID != now.UID && (err != nil || ended >= began) {
+		if _, ended, err := w.span(w.old); w.old.UID != now.UID && (err != nil || ended >= began) {
 			return fmt.Errorf("it wrote at %.3f, its replacement began at %.3f (%v)", ended, began, err)
 		}
 		return nil
@@ -212,7 +230,7 @@ func (w *writer) signal(pid int, sig syscall.Signal) {
 
 // A node without a network stops the pod itself. Invariant 86.
 func TestCutOff(t *testing.T) {
-	w := start(t)
+	w := start(t, deployment)
 	w.lab.Do(t, "cut", w.old.Spec.NodeName)
 	now := w.replaced()
 	w.apart(now)
@@ -224,9 +242,47 @@ func TestCutOff(t *testing.T) {
 	kit.WantMatch(t, w.lab.Kubectl(w.ns).Must(t, "get", "events"), `Fenced +pod/`+w.old.Name+` +Removing the pod from node`)
 }
 
+// A pod of a StatefulSet comes again under its name, without a person's word that the old one has ended. Invariant 86.
+func TestStatefulSetCutOff(t *testing.T) {
+	w := start(t, set)
+	w.lab.Do(t, "cut", w.old.Spec.NodeName)
+	now := w.replaced()
+	if now.Name != w.old.Name {
+		t.Errorf("%s was replaced by %s", w.old.Name, now.Name)
+	}
+	w.apart(now)
+	w.lab.Do(t, "heal", w.old.Spec.NodeName)
+	w.settled(now)
+}
+
+// A user deletes a pod that takes its time to end: its replacement uses the claim where it is in use, or waits. Invariant 35.
+func TestClaimStaysOnOneNode(t *testing.T) {
+	w := start(t, deployment)
+	k := w.lab.Kubectl(w.ns)
+	k.Must(t, "patch", "deployment", "db", "--type=strategic", "-p",
+		`{"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 3, "containers": [{"name": "writer", "command": ["sh", "-c", "trap : TERM; while :; do echo $(date +%s.%N) $SELF >> /data/log; sleep 0.02; done"]}]}}}}`)
+	k.Must(t, "rollout", "status", "deployment/db", "--timeout=60s")
+	kit.Eventually(t, limit, "only the new pod is left", func() error {
+		if out := k.Must(t, "get", "pods", "-o", "name"); strings.Count(out, "pod/") != 1 {
+			return errors.New(out)
+		}
+		return nil
+	})
+	old := w.lab.ReadyPods(t, w.ns, "app=db", 1, limit)[0]
+	if old.Spec.NodeName != w.old.Spec.NodeName {
+		t.Errorf("a rolling update moved the claim's user from %s to %s", w.old.Spec.NodeName, old.Spec.NodeName)
+	}
+	k.Must(t, "cordon", old.Spec.NodeName)
+	t.Cleanup(func() { k.Must(t, "uncordon", old.Spec.NodeName) })
+	k.Must(t, "delete", "pod", old.Name, "--wait=false")
+	w.old = old
+	now := w.replaced() // on the other node
+	w.apart(now)
+}
+
 // An agent that hangs can stop nothing: the supervisor does. Invariant 86.
 func TestAgentHangs(t *testing.T) {
-	w := start(t)
+	w := start(t, deployment)
 	pid := w.agent()
 	w.signal(pid, syscall.SIGSTOP)
 	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
@@ -238,7 +294,7 @@ func TestAgentHangs(t *testing.T) {
 
 // An agent that is killed behind a cut link is started again and finds no leader. Invariant 86.
 func TestAgentDiesCutOff(t *testing.T) {
-	w := start(t)
+	w := start(t, deployment)
 	w.lab.Do(t, "cut", w.old.Spec.NodeName)
 	w.signal(w.agent(), syscall.SIGKILL)
 	now := w.replaced()
@@ -249,7 +305,7 @@ func TestAgentDiesCutOff(t *testing.T) {
 
 // A link that is gone for less than the fencing time costs the pod nothing.
 func TestShortCut(t *testing.T) {
-	w := start(t)
+	w := start(t, deployment)
 	w.lab.Do(t, "cut", w.old.Spec.NodeName)
 	time.Sleep(3 * time.Second)
 	w.lab.Do(t, "heal", w.old.Spec.NodeName)

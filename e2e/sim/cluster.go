@@ -9,16 +9,10 @@ import (
 	"strings"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/peapod-sh/peapod/api"
-	"github.com/peapod-sh/peapod/api/ops"
 	"github.com/peapod-sh/peapod/rpc/fence"
 	"github.com/peapod-sh/peapod/rpc/liveness"
 	"github.com/peapod-sh/peapod/sched/reconcile"
@@ -34,7 +28,11 @@ type Options struct {
 	// Story tells what happens.
 	Story bool
 
+	// Sets adds StatefulSets, and users who change, scale and delete what there is.
+	Sets bool
+
 	Unread      bool // agents do not read whether a pod is still theirs
+	Unfenced    bool // supervisors let pods run on when the lease has ended
 	Ungated     bool // supervisors do not look at the lease when a program begins
 	Unconfirmed bool // leaders grant leases without asking the others
 }
@@ -42,7 +40,7 @@ type Options struct {
 // Default is the design as it is.
 func Default() Options {
 	t := fence.Default()
-	return Options{Times: t, DriftParts: t.DriftParts}
+	return Options{Times: t, DriftParts: t.DriftParts, Sets: true}
 }
 
 // cluster is three servers, four nodes and what runs on them.
@@ -61,12 +59,6 @@ type cluster struct {
 	// Moved counts replacements of single writers, Overslept their moments on machines that stood past their lease.
 	moved, overslept int
 }
-
-// Writers are the ReplicaSets of one pod with a claim of one writer; the others are in Web.
-const (
-	writers = 2
-	web     = 3
-)
 
 // New builds the cluster of a seed.
 func newCluster(seed uint64, o Options) *cluster {
@@ -106,74 +98,16 @@ func (c *cluster) machineOf(name string) *machine {
 
 func (c *cluster) node(name string) *node { return c.nodes[name[1]-'1'] }
 
-// furnish is the first entry of every log: nodes, claims with their volumes, and who makes pods.
-func (c *cluster) furnish() []byte {
-	var list []ops.Op
-	put := func(gr schema.GroupResource, o runtime.Object) {
-		m := o.(metav1.Object)
-		m.SetUID(types.UID("uid-" + m.GetName()))
-		list = append(list, &ops.Put{Resource: gr, Object: o, Expect: ops.Absent})
-	}
-	put(reconcile.Namespaces, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "default"}, Spec: corev1.NamespaceSpec{Finalizers: []corev1.FinalizerName{corev1.FinalizerKubernetes}}})
-	for i := range 4 {
-		n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("n%d", i+1), Annotations: map[string]string{api.NodeFencesAnnotation: "true"}}}
-		n.Status.Allocatable = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("4"), corev1.ResourceMemory: resource.MustParse("8Gi"), corev1.ResourcePods: resource.MustParse("110")}
-		put(reconcile.Nodes, n)
-	}
-	for i := range writers {
-		name := fmt.Sprintf("db%d", i)
-		claim, volume := storageOf(name)
-		c.objects["claim/"+name], c.objects["volume/"+name] = claim.DeepCopy(), volume.DeepCopy()
-		put(reconcile.Claims, claim)
-		put(reconcile.Volumes, volume)
-		put(reconcile.ReplicaSets, replicaSet(name, 1, name))
-	}
-	put(reconcile.ReplicaSets, replicaSet("web", web, ""))
-	b, err := ops.Encode(list)
-	if err != nil {
-		panic(err)
-	}
-	return b
-}
-
-func storageOf(name string) (*corev1.PersistentVolumeClaim, *corev1.PersistentVolume) {
-	none, size := "", corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}
-	once := []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}
-	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name},
-		Spec: corev1.PersistentVolumeClaimSpec{AccessModes: once, StorageClassName: &none, VolumeName: name, Resources: corev1.VolumeResourceRequirements{Requests: size}}}
-	volume := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.PersistentVolumeSpec{AccessModes: once, Capacity: size,
-		PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimRetain, PersistentVolumeSource: corev1.PersistentVolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/shared"}}}}
-	return claim, volume
-}
-
-func replicaSet(name string, replicas int32, claim string) *appsv1.ReplicaSet {
-	labels := map[string]string{"app": name}
-	spec := corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i"}}}
-	if claim != "" {
-		spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim}}}}
-	}
-	return &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, Generation: 1}, Spec: appsv1.ReplicaSetSpec{Replicas: &replicas,
-		Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: spec}}}
-}
-
-// Claim implements api.Storage.
-func (c *cluster) Claim(_, name string) (*corev1.PersistentVolumeClaim, error) {
-	o, _ := c.objects["claim/"+name].(*corev1.PersistentVolumeClaim)
-	return o, nil
-}
-
-// Volume implements api.Storage.
-func (c *cluster) Volume(name string) (*corev1.PersistentVolume, error) {
-	o, _ := c.objects["volume/"+name].(*corev1.PersistentVolume)
-	return o, nil
-}
-
-// identity is what may run once only: the set that the pod is of; "" if there may be many.
+// identity is what may run once only: the pod's name in a StatefulSet, else the set that has the claim, "/" before it, on one node; "" if
+// there may be many.
 func (c *cluster) identity(p *api.PodRecord) string {
 	if r, _ := api.ReplacementOf(p.Template.Pod, c); r != api.MovesFenced {
 		return ""
 	}
-	return p.Controller().Name
+	if p.Controller().Kind == "StatefulSet" {
+		return p.Name
+	}
+	return "/" + p.Controller().Name
 }
 
 func (c *cluster) label(uid, identity string) string {
@@ -231,7 +165,9 @@ func (c *cluster) checkBound(x *api.Change) {
 	case x.Resource != reconcile.Pods:
 	case p == nil:
 		if c.identity(x.OldPod) != "" {
-			c.moved++
+			if !x.OldPod.Deleting() {
+				c.moved++ // at once: nobody waited for its node
+			}
 			c.w.tell("log", "✗", c.label(string(x.OldPod.UID), c.identity(x.OldPod)), "on", x.OldPod.Node)
 		}
 	case p.Node != "":
@@ -242,7 +178,7 @@ func (c *cluster) checkBound(x *api.Change) {
 	}
 }
 
-// checkWriters: of no identity do two programs run. A machine that stands runs none.
+// checkWriters: of no identity do two programs run, nor is a claim of one writer used on two nodes. A machine that stands runs none.
 func (c *cluster) checkWriters() {
 	runs := map[string]string{}
 	for _, n := range c.nodes {
@@ -254,6 +190,7 @@ func (c *cluster) checkWriters() {
 			case p.identity == "":
 			case p.overslept:
 				c.overslept++
+			case runs[p.identity] == n.name && p.identity[0] == '/':
 			case runs[p.identity] != "":
 				c.w.fail("at most once", "%s runs on %s and on %s", p.identity, runs[p.identity], n.name)
 			default:

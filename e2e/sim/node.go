@@ -83,6 +83,9 @@ func (n *node) look() {
 	}
 	s := n.server
 	n.c.net.send(&n.process, &s.process, func() { s.tellNode(n.name) })
+	if n.c.options.Sets && n.c.w.chance(20) {
+		n.announce()
+	}
 	n.needLease()
 	n.reconcile()
 	n.sleep(lookPause, n.look)
@@ -168,12 +171,12 @@ func (n *node) stillOurs(p *api.PodRecord, no, yes func()) {
 		return
 	}
 	answered := false
-	s, since := n.server, n.since
+	s, since, life := n.server, n.since, n.life
 	n.c.net.send(&n.process, &s.process, func() {
 		s.when(since, func() {
 			now, ok := s.state.Pod(p.Namespace(), p.Name)
 			ours := ok && now.UID == p.UID && now.Node == n.name
-			n.c.net.send(&s.process, &n.process, func() {
+			n.answer(s, life, func() {
 				switch {
 				case answered:
 				case ours:
@@ -190,6 +193,15 @@ func (n *node) stillOurs(p *api.PodRecord, no, yes func()) {
 		if !answered {
 			answered = true
 			no()
+		}
+	})
+}
+
+// answer comes over the connection of the question: an agent that was started again since does not hear it.
+func (n *node) answer(from *server, life int, do func()) {
+	n.c.net.send(&from.process, &n.process, func() {
+		if n.life == life {
+			do()
 		}
 	})
 }
@@ -279,10 +291,10 @@ func (n *node) needLease() {
 }
 
 func (n *node) ask() {
-	asked, s, answered := n.clock(), n.server, false
+	asked, s, answered, life := n.clock(), n.server, false, n.life
 	n.c.net.send(&n.process, &s.process, func() {
 		s.lease(n.name, s.time(), func(index uint64) {
-			n.c.net.send(&s.process, &n.process, func() {
+			n.answer(s, life, func() {
 				answered = true
 				n.granted(asked, index)
 			})
@@ -338,6 +350,9 @@ func (n *node) watchLease() {
 
 // fence kills what has no lease any more.
 func (n *node) fence(uids []string) {
+	if n.c.options.Unfenced {
+		return
+	}
 	for _, uid := range uids {
 		if p := n.programs[uid]; p != nil {
 			n.c.w.tell(n.name, "⊘", n.c.label(uid, p.identity))

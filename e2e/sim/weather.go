@@ -44,7 +44,11 @@ func (c *cluster) strike() {
 	}
 	s, n := c.servers[c.w.rng.IntN(3)], c.nodes[c.w.rng.IntN(4)]
 	long := c.w.between(300*time.Millisecond, 25*time.Second)
-	switch c.w.rng.IntN(14) {
+	kinds := 14
+	if c.options.Sets {
+		kinds = 20
+	}
+	switch c.w.rng.IntN(kinds) {
 	case 0, 1:
 		c.cutOff(n.name, long, true, true)
 	case 2:
@@ -69,6 +73,15 @@ func (c *cluster) strike() {
 		c.mud(s, long)
 	case 12, 13:
 		c.split(long)
+	case 14, 15, 16:
+		c.editSet(c.sets()[c.w.rng.IntN(2)], c.w.chance(30))
+	case 17:
+		c.deletePod()
+	case 18:
+		c.deleteNode(n.name)
+	case 19: // who deletes a Node mostly does so because it is gone
+		c.cutOff(n.name, long, true, true)
+		c.w.after(c.w.between(0, 12*time.Second), func() { c.deleteNode(n.name) })
 	}
 }
 
@@ -257,9 +270,10 @@ func (c *cluster) checkRest() {
 		if !p.Status.Ready() || p.Deleting() || p.Node == "" {
 			c.w.fail("all is well", "pod %s on %q is not ready", p.Name, p.Node)
 		}
+		c.checkEdit(c.servers[0], p)
 	}
-	if len(want) != writers+web {
-		c.w.fail("all is well", "there are %d pods", len(want))
+	if n := c.wanted(c.servers[0]); len(want) != n {
+		c.w.fail("all is well", "there are %d pods, not %d", len(want), n)
 	}
 	for _, n := range c.nodes {
 		for _, uid := range slices.Sorted(maps.Keys(n.programs)) {

@@ -430,6 +430,67 @@ func TestOnePodAtATime(t *testing.T) {
 	}
 }
 
+// A claim of one writer that any node could reach is used on one node at a time: by as many pods as there is room for, by those that are
+// about to end too.
+func TestOneWriterIsOneNode(t *testing.T) {
+	for mode, together := range map[corev1.PersistentVolumeAccessMode]bool{corev1.ReadWriteOnce: true, corev1.ReadWriteMany: false} {
+		t.Run(string(mode), func(t *testing.T) {
+			w := storageWorld(t, 3)
+			v := testVolume("v", "", "1Gi", "")
+			v.Spec.AccessModes = []corev1.PersistentVolumeAccessMode{mode}
+			c := testClaim("data", "", "1Gi", mode)
+			c.Spec.VolumeName = "v"
+			w.put(Volumes, v)
+			w.put(Claims, c)
+			w.settle()
+			d := testDeployment("web", 3)
+			d.Spec.Template.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data"}}}}
+			w.put(Deployments, d)
+			w.converge()
+			if on := w.podsOn(); (len(on) == 1) != together {
+				t.Errorf("pods on %v", on)
+			}
+		})
+	}
+}
+
+func TestOneWriterWaitsForTheOther(t *testing.T) {
+	w := storageWorld(t, 2)
+	c := testClaim("data", "", "1Gi")
+	c.Spec.VolumeName = "v"
+	w.put(Volumes, testVolume("v", "", "1Gi", ""))
+	w.put(Claims, c)
+	w.addUser("first", "data", "data")
+	w.settle()
+	node, other := w.podNamed("first").Node, "n1"
+	if node == "n1" {
+		other = "n2"
+	}
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "second"}, Spec: testPodSpec("v1")}
+	p.Spec.NodeSelector = map[string]string{corev1.LabelHostname: other}
+	p.Spec.Volumes = w.podNamed("first").Pod().Spec.Volumes
+	w.put(Pods, p)
+	w.settle()
+	waits := func(when string) {
+		t.Helper()
+		s := w.podNamed("second").DecodeStatus()
+		if c := podCondition(&s, corev1.PodScheduled); c == nil || !strings.Contains(c.Message, "1 "+causeHeld) {
+			t.Errorf("%s: on %q, %+v", when, w.podNamed("second").Node, c)
+		}
+	}
+	waits("the claim is in use")
+	ending := *w.podNamed("first")
+	ending.DeletionTime, ending.DeletionGrace = w.now.Unix()+30, 30
+	w.putRecord(w.podNamed("first"), &ending)
+	w.settle()
+	waits("its user is about to end")
+	w.putRecord(w.podNamed("first"), nil)
+	w.settle()
+	if got := w.podNamed("second").Node; got != other {
+		t.Errorf("the claim is free and the pod is on %q", got)
+	}
+}
+
 func TestEphemeralVolumesClaim(t *testing.T) {
 	w := storageWorld(t, 1)
 	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"}, Spec: testPodSpec("v1")}
@@ -476,7 +537,7 @@ func TestDefaultClassAlsoLater(t *testing.T) {
 }
 
 // Whatever happens to claims, volumes, pods and nodes, and whichever write is lost, the engine comes to rest, no volume serves two claims,
-// and a pod on a node reaches its volumes there. Invariant 35.
+// a pod on a node reaches its volumes there, and of one writer's volume there is one such node. Invariant 35.
 func TestVolumesStayWithTheirClaims(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := storageWorld(t, 3)
@@ -522,6 +583,8 @@ func TestVolumesStayWithTheirClaims(t *testing.T) {
 			}
 			if rapid.Bool().Draw(t, "settle") {
 				w.settle()
+				w.now = w.now.Add(retryDelayMax) // what was lost again and again is tried again after that time
+				w.settle()
 				checkVolumes(t, w)
 			}
 			w.now = w.now.Add(time.Second)
@@ -557,6 +620,7 @@ func checkVolumes(t *rapid.T, w *world) {
 		holders[c.Spec.VolumeName] = c.Name
 		w.wantBound(c.Name, "")
 	}
+	writes := map[string]string{} // claim -> node
 	for _, p := range w.pods {
 		for _, v := range p.Spec().Volumes {
 			c := w.claim(v.PersistentVolumeClaim.ClaimName)
@@ -567,6 +631,10 @@ func checkVolumes(t *rapid.T, w *world) {
 			if volume.CheckNodeAffinity(pv, map[string]string{corev1.LabelHostname: p.Node}) != nil {
 				t.Fatalf("pod %s is on %s, its volume %s is not\n%s", p.Name, p.Node, pv.Name, strings.Join(w.trace, "\n"))
 			}
+			if was, ok := writes[c.Name]; ok && was != p.Node && api.VolumeNode(pv) == "" {
+				t.Fatalf("claim %s is used on %s and %s\n%s", c.Name, was, p.Node, strings.Join(w.trace, "\n"))
+			}
+			writes[c.Name] = p.Node
 		}
 	}
 }

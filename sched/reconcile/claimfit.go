@@ -19,6 +19,7 @@ const (
 	causeConflict = "node(s) didn't find available persistent volumes to bind"
 	causeAffinity = "node(s) had volume node affinity conflict"
 	causeDevices  = "nothing allocates the devices that spec.resourceClaims asks for"
+	causeHeld     = "node(s) may not use ReadWriteOnce volumes that are in use on another node"
 	causeTaken    = "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"
 )
 
@@ -26,6 +27,8 @@ const (
 type demand struct {
 	bound []*corev1.PersistentVolume
 	late  []lateClaim // that are bound together with the pod
+	// held are the nodes of a claim's other users, for each claim of one writer that has some: any other node would be a second writer.
+	held []map[string]bool
 }
 
 // lateClaim is a claim that waits for its first pod, with the volumes that could be its own.
@@ -75,8 +78,10 @@ func (e *Engine) demandOf(p *pod) (d *demand, cause string, soon bool) {
 	if len(p.rec.Spec().ResourceClaims) > 0 {
 		return d, causeDevices, false // a pod without its devices must not run
 	}
+	seen := map[types.NamespacedName]bool{}
 	p.eachClaim(func(k types.NamespacedName, v *corev1.Volume) {
-		if cause == "" {
+		if cause == "" && !seen[k] { // two of its volumes may be of one claim
+			seen[k] = true
 			cause = e.demandClaim(d, p, k, v)
 		}
 		soon = soon || e.written[ref{Claims, k.Namespace, k.Name}]
@@ -109,6 +114,9 @@ func (e *Engine) demandClaim(d *demand, p *pod, k types.NamespacedName, v *corev
 			return fmt.Sprintf("persistentvolumeclaim %q bound to non-existent persistentvolume %q", k.Name, c.Spec.VolumeName)
 		}
 		d.bound = append(d.bound, bound)
+		if nodes := e.usersNodes(p, k); len(nodes) > 0 && api.OneWriter(c.Spec.AccessModes) && api.VolumeNode(bound) == "" {
+			d.held = append(d.held, nodes)
+		}
 	case c.Spec.VolumeName != "" || !delayed(class):
 		return causeUnbound
 	default:
@@ -123,17 +131,29 @@ func (e *Engine) takenByOther(c *corev1.PersistentVolumeClaim, p *pod, k types.N
 		if m != corev1.ReadWriteOncePod {
 			continue
 		}
-		for uid, other := range e.users[k] {
-			if uid != p.rec.UID && e.table.NodeOf(uid) != "" && !other.rec.Terminal() {
-				return true
-			}
-		}
+		return len(e.usersNodes(p, k)) > 0
 	}
 	return false
 }
 
+// usersNodes are the nodes where other pods have the claim, also those that are about to end.
+func (e *Engine) usersNodes(p *pod, k types.NamespacedName) map[string]bool {
+	nodes := map[string]bool{}
+	for uid, other := range e.users[k] {
+		if node := e.table.NodeOf(uid); uid != p.rec.UID && node != "" && !other.rec.Terminal() {
+			nodes[node] = true
+		}
+	}
+	return nodes
+}
+
 // objection says what the pod's claims have against the node.
 func (e *Engine) objection(d *demand, n *corev1.Node) string {
+	for _, nodes := range d.held {
+		if !nodes[n.Name] {
+			return causeHeld
+		}
+	}
 	for _, v := range d.bound {
 		if volume.CheckNodeAffinity(v, n.Labels) != nil {
 			return causeAffinity
