@@ -24,13 +24,13 @@ type benchmark struct {
 
 var (
 	labName     = flag.String("lab", "bench", "name of the lab to start")
-	only        = flag.String("run", "", "rows to make, separated by commas: idle, apply, writes, nodes, leaders, bulk, pods, dns, api, reads, watches, lists, memory, pull, scale, million; all but the last if empty")
+	only        = flag.String("run", "", "rows to make, separated by commas: idle, apply, writes, nodes, leaders, bulk, pods, dns, api, reads, watches, lists, memory, pull, small, scale, million; all but the last if empty")
 	millionPods = flag.Int("million", 1_000_000, "how many pods the row million has")
 	kills       = flag.Int("kills", 20, "how often a node is killed or cut off")
 	shots       = flag.Int("leaders", 10, "how often the leader is killed")
 	writing     = flag.Duration("writing", writingDefault, "how long the writers write")
 	pods        = flag.Int("pods", 100_000, "how many pods memory is measured with, besides 10,000")
-	profiles    = flag.String("profiles", "", "a directory for the processor profiles of the row api")
+	profiles    = flag.String("profiles", "", "a directory for the processor profiles of the rows api and small")
 	keep        = flag.Bool("keep", false, "leave the lab, to be looked at")
 )
 
@@ -56,6 +56,7 @@ func benchmarks() []benchmark {
 		{"lists", []string{"--servers", "3", "--clients", "0", "--sim-nodes", "100", "--sim-pods", "1100"}, benchLists},
 		{"memory", []string{"--servers", "3", "--clients", "0", "--sim-nodes", "100", "--sim-pods", "1100"}, benchMemory},
 		{"pull", nil, benchPull},
+		{"small", []string{"--servers", "3", "--clients", "0", "--sim-nodes", strconv.Itoa(smallNodes), "--sim-pods", "110"}, benchSmall},
 		{"scale", []string{"--servers", "3", "--clients", "0", "--sim-nodes", strconv.Itoa(scaleNodes), "--sim-pods", "250"}, benchScale},
 		{"million", []string{"--servers", "3", "--clients", "0", "--sim-nodes", strconv.Itoa(millionNodes), "--sim-pods", "110"}, benchMillion},
 	}

@@ -36,6 +36,14 @@ type crowd struct {
 	c    kubernetes.Interface
 	made int // Deployments
 	pods int
+
+	tallies *tallies
+}
+
+// newCrowd is a crowd whose Deployments are followed until ctx ends.
+func newCrowd(ctx context.Context, c kubernetes.Interface) (*crowd, error) {
+	t, err := followTallies(ctx, c)
+	return &crowd{c: c, tallies: t}, err
 }
 
 // scaleTimeout bounds the rows about many nodes.
@@ -53,7 +61,10 @@ func benchScale(ctx context.Context, l *rig.Lab, t *table) error {
 	if err != nil {
 		return err
 	}
-	w := &crowd{c: c}
+	w, err := newCrowd(ctx, c)
+	if err != nil {
+		return err
+	}
 	if err := w.tellRates(ctx, l, t, scalePods/1000, 1000, 50_000, 20_000); err != nil {
 		return err
 	}
@@ -84,7 +95,10 @@ func benchMillion(ctx context.Context, l *rig.Lab, t *table) error {
 	if err != nil {
 		return err
 	}
-	w := &crowd{c: c}
+	w, err := newCrowd(ctx, c)
+	if err != nil {
+		return err
+	}
 	n := *millionPods / 1000
 	committed, running, err := w.add(ctx, n, 1000)
 	if err != nil {
@@ -190,9 +204,8 @@ func (w *crowd) create(ctx context.Context, first, n int, replicas int32) error 
 
 // awaitPods waits until the Deployments say that they have all their pods: controllers make them with their nodes.
 func (w *crowd) awaitPods(ctx context.Context) error {
-	return rig.Await(ctx, 50*time.Millisecond, fmt.Sprintf("%d pods", w.pods), func(ctx context.Context) (bool, error) {
-		n, _, err := w.count(ctx)
-		return n >= w.pods, err
+	return rig.Await(ctx, 10*time.Millisecond, fmt.Sprintf("%d pods", w.pods), func(context.Context) (bool, error) {
+		return w.tallies.sum().pods >= w.pods, nil
 	})
 }
 
@@ -206,23 +219,9 @@ func (w *crowd) allPlaced(ctx context.Context) error {
 }
 
 func (w *crowd) awaitRunning(ctx context.Context) error {
-	return rig.Await(ctx, 100*time.Millisecond, fmt.Sprintf("%d running pods", w.pods), func(ctx context.Context) (bool, error) {
-		_, ready, err := w.count(ctx)
-		return ready >= w.pods, err
+	return rig.Await(ctx, 10*time.Millisecond, fmt.Sprintf("%d running pods", w.pods), func(context.Context) (bool, error) {
+		return w.tallies.sum().ready >= w.pods, nil
 	})
-}
-
-// count is how many pods the Deployments say that they have, and how many of them are ready.
-func (w *crowd) count(ctx context.Context) (pods, ready int, err error) {
-	list, err := w.c.AppsV1().Deployments("default").List(ctx, metav1.ListOptions{ResourceVersion: "0"})
-	if err != nil {
-		return 0, 0, err
-	}
-	for i := range list.Items {
-		pods += int(list.Items[i].Status.Replicas)
-		ready += int(list.Items[i].Status.ReadyReplicas)
-	}
-	return pods, ready, nil
 }
 
 // tellRollout brings a Deployment of many pods to a new template.
@@ -271,12 +270,12 @@ func (w *crowd) tellDeaths(ctx context.Context, l *rig.Lab, t *table, groups int
 		return err
 	}
 	var noticed time.Time
-	err = rig.Await(ctx, 20*time.Millisecond, "the replacements", func(ctx context.Context) (bool, error) {
-		_, ready, err := w.count(ctx)
-		if err == nil && noticed.IsZero() && ready < w.pods {
+	err = rig.Await(ctx, 10*time.Millisecond, "the replacements", func(context.Context) (bool, error) {
+		ready := w.tallies.sum().ready
+		if noticed.IsZero() && ready < w.pods {
 			noticed = time.Now()
 		}
-		return err == nil && !noticed.IsZero() && ready >= w.pods, err
+		return !noticed.IsZero() && ready >= w.pods, nil
 	})
 	replaced := time.Now()
 	stop()
