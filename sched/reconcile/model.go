@@ -106,6 +106,7 @@ type space struct {
 	objects map[schema.GroupResource]map[string]*object
 	pods    map[string]*pod    // by name
 	orphans map[types.UID]*pod // active pods without a controller
+	loose   map[string]*object // ReplicaSets without a controller, by name
 }
 
 // model is the indexed view of everything observed.
@@ -139,7 +140,7 @@ func newModel() model {
 func (m *model) space(ns string) *space {
 	s := m.spaces[ns]
 	if s == nil {
-		s = &space{objects: map[schema.GroupResource]map[string]*object{}, pods: map[string]*pod{}, orphans: map[types.UID]*pod{}}
+		s = &space{objects: map[schema.GroupResource]map[string]*object{}, pods: map[string]*pod{}, orphans: map[types.UID]*pod{}, loose: map[string]*object{}}
 		m.spaces[ns] = s
 	}
 	return s
@@ -257,6 +258,12 @@ func (e *Engine) indexObject(old, o *object) {
 		s.objects[o.gr] = map[string]*object{}
 	}
 	s.objects[o.gr][o.name] = o
+	if o.gr == ReplicaSets {
+		delete(s.loose, o.name)
+		if metav1.GetControllerOfNoCopy(o.meta) == nil {
+			s.loose[o.name] = o
+		}
+	}
 }
 
 func (e *Engine) dropObject(o *object) {
@@ -265,6 +272,9 @@ func (e *Engine) dropObject(o *object) {
 	e.unlinkOwners(o)
 	if s := e.spaces[o.ns]; s != nil {
 		delete(s.objects[o.gr], o.name)
+		if o.gr == ReplicaSets {
+			delete(s.loose, o.name)
+		}
 	}
 }
 
