@@ -102,5 +102,5 @@ func (s *Server) newEngine(leases reconcile.Leases) (*reconcile.Engine, error) {
 		return kube.PreparePod(p, account, facts)
 	}
 	return reconcile.New(reconcile.Config{Seed: rand.Uint64(), ClusterCIDR: network.ClusterCIDR,
-		RootCA: string(ca.CertPEM()), EndedPodsMax: endedPodsMax, PreparePod: prepare, Leases: leases, Strategy: s.cfg.Strategy}), nil
+		RootCA: string(ca.CertPEM()), EndedPodsMax: endedPodsMax, PreparePod: prepare, StatusPause: statusPause, PodEventsPerSecond: podEventsPerSecond, Leases: leases, Strategy: s.cfg.Strategy}), nil
 }

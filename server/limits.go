@@ -43,6 +43,13 @@ const (
 	expireEvery = 15
 	// endedPodsMax caps the pods that are kept when they have ended; it is Kubernetes' number.
 	endedPodsMax = 12500
+
+	// statusPause is how long a status that only counts waits after the last one: nobody who looks sees it, and pods that start on
+	// many nodes are one write instead of one for each.
+	statusPause = 100 * time.Millisecond
+	// podEventsPerSecond is how many events about single pods the controllers write for long; Kubernetes' own controllers drop what is
+	// beyond 20 to 100 requests a second.
+	podEventsPerSecond = 100
 	// eventsPerNamespaceMax caps the events kept in a namespace.
 	eventsPerNamespaceMax = 5000
 )

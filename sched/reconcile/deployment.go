@@ -258,16 +258,29 @@ func (r *rollout) write() {
 		case !m.touched:
 		case m.o == nil:
 			r.e.put(ReplicaSets, m.rs, 0)
+			r.e.noteTold(key{area: areaReplicaSet, ns: m.rs.Namespace, name: m.rs.Name})
 		case m.changed():
 			r.e.put(ReplicaSets, m.rs, m.o.rev)
 		}
 	}
-	if !maps.Equal(r.old.Annotations, r.d.Annotations) || !equality.Semantic.DeepEqual(&r.old.Status, &r.d.Status) {
-		if len(r.d.Annotations) == 0 {
-			r.d.Annotations = r.old.Annotations
-		}
-		r.e.put(Deployments, r.d, r.o.rev)
+	decided := r.decided()
+	if !decided && equality.Semantic.DeepEqual(&r.old.Status, &r.d.Status) {
+		return
 	}
+	if r.e.hold(key{area: areaDeployment, ns: r.d.Namespace, name: r.d.Name}, decided || r.complete()) {
+		return
+	}
+	if len(r.d.Annotations) == 0 {
+		r.d.Annotations = r.old.Annotations
+	}
+	r.e.put(Deployments, r.d, r.o.rev)
+}
+
+// decided says whether more has changed than what is counted: then it is for somebody who waits for it, and is written at once.
+func (r *rollout) decided() bool {
+	a, b := &r.old.Status, &r.d.Status
+	return !maps.Equal(r.old.Annotations, r.d.Annotations) || a.ObservedGeneration != b.ObservedGeneration ||
+		replicasOrZero(a.CollisionCount) != replicasOrZero(b.CollisionCount)
 }
 
 // changed compares what a rollout writes of a ReplicaSet: its size and what else counts as a new generation, and its annotations.

@@ -19,6 +19,7 @@ func BenchmarkDeployments(b *testing.B) {
 	writes := map[string]int{}
 	for b.Loop() {
 		w := newWorld(b, 1)
+		w.e.cfg.StatusPause, w.e.cfg.PodEventsPerSecond = 100*time.Millisecond, 100 // as servers have it
 		for i := range 1000 {
 			w.addNode(fmt.Sprintf("n%04d", i), "64", "110")
 		}
