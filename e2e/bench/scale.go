@@ -101,7 +101,7 @@ func benchMillion(ctx context.Context, l *rig.Lab, t *table) error {
 	}
 	n := *millionPods / 1000
 	committed, running, err := w.add(ctx, n, 1000)
-	if err != nil {
+	if err = errors.Join(err, w.allPlaced(ctx)); err != nil {
 		return err
 	}
 	t.below(fmt.Sprintf("%d pods on %d simulated nodes committed with their nodes", w.pods, millionNodes), committed.Seconds(), 60, "s")
@@ -154,6 +154,9 @@ func (w *crowd) tellRates(ctx context.Context, l *rig.Lab, t *table, deployments
 	if err != nil {
 		return err
 	}
+	if err := w.allPlaced(ctx); err != nil {
+		return err
+	}
 	pods := float64(deployments * replicas)
 	t.above(fmt.Sprintf("%d Deployments of %d on %d simulated nodes: pods committed with their nodes", deployments, replicas, scaleNodes), pods/committed.Seconds(), commitTarget, "pods/s")
 	if runTarget > 0 {
@@ -187,7 +190,7 @@ func (w *crowd) add(ctx context.Context, deployments, replicas int) (committed, 
 	if err := w.awaitRunning(ctx); err != nil {
 		return 0, 0, err
 	}
-	return committed, time.Since(began), w.allPlaced(ctx)
+	return committed, time.Since(began), nil
 }
 
 func (w *crowd) create(ctx context.Context, first, n int, replicas int32) error {

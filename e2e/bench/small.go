@@ -17,10 +17,8 @@ import (
 
 // Sizes of the row small.
 const (
-	smallNodes       = 1_000
-	smallDeployments = 500
-	smallWarmUp      = 50
-	smallReplicas    = 10
+	smallWarmUp   = 100 // Deployments that nobody counts
+	smallReplicas = 10
 )
 
 // benchSmall says what a Deployment of 10 costs, in processor time of everybody: that hardly depends on what else the machine does.
@@ -47,7 +45,7 @@ func benchSmall(ctx context.Context, l *rig.Lab, t *table) error {
 		return err
 	}
 	self := ownSeconds()
-	committed, running, err := w.add(ctx, smallDeployments, smallReplicas)
+	committed, running, err := w.add(ctx, *smallDeployments, smallReplicas)
 	if err != nil {
 		return err
 	}
@@ -55,18 +53,18 @@ func benchSmall(ctx context.Context, l *rig.Lab, t *table) error {
 	if err != nil {
 		return err
 	}
-	const pods = smallDeployments * smallReplicas
-	t.told(fmt.Sprintf("%d Deployments of %d on %d simulated nodes: committed; Running", smallDeployments, smallReplicas, smallNodes),
+	pods := float64(*smallDeployments * smallReplicas)
+	t.told(fmt.Sprintf("%d Deployments of %d on %d simulated nodes: committed; Running", *smallDeployments, smallReplicas, *smallNodes),
 		fmt.Sprintf("%.0f/s; %.0f/s", pods/committed.Seconds(), pods/running.Seconds()))
 	costs := map[string]float64{"client": ownSeconds() - self}
 	for name := range after {
 		costs[roleOf(name, leader)] += after[name].cpuSeconds - before[name].cpuSeconds
 	}
 	sum := costs["leader"] + costs["followers"] + costs["simulated nodes"] + costs["client"]
-	each := func(role string) float64 { return 1e3 * costs[role] / smallDeployments }
+	each := func(role string) float64 { return 1e3 * costs[role] / float64(*smallDeployments) }
 	t.told("  processor time for a Deployment: leader, followers, simulated nodes, client; all",
-		fmt.Sprintf("%.2f, %.2f, %.2f, %.2f; %.2f ms", each("leader"), each("followers"), each("simulated nodes"), each("client"), 1e3*sum/smallDeployments))
-	return profiling()
+		fmt.Sprintf("%.2f, %.2f, %.2f, %.2f; %.2f ms", each("leader"), each("followers"), each("simulated nodes"), each("client"), 1e3*sum/float64(*smallDeployments)))
+	return errors.Join(w.allPlaced(ctx), profiling())
 }
 
 func roleOf(name, leader string) string {
