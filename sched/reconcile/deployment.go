@@ -73,7 +73,7 @@ func (e *Engine) syncDeployment(k key) {
 func (e *Engine) newRollout(o *object) *rollout {
 	d := o.obj.(*appsv1.Deployment)
 	r := &rollout{e: e, o: o, old: d, d: shallowDeployment(d)}
-	selector, settled := selectorOf(d.Spec.Selector), true
+	selector, settled := o.derive().selector, true
 	for _, c := range e.concerned(o) {
 		rs := c.obj.(*appsv1.ReplicaSet)
 		w := metav1.GetControllerOfNoCopy(rs)
@@ -165,24 +165,42 @@ func shallowDeployment(d *appsv1.Deployment) *appsv1.Deployment {
 // find is the oldest member that has today's template.
 func (r *rollout) find() *member {
 	for _, m := range r.members {
-		if sameTemplate(&m.rs.Spec.Template, &r.d.Spec.Template) {
+		if bytes.Equal(m.o.derive().template, r.o.derive().template) || sameTemplate(&m.rs.Spec.Template, &r.d.Spec.Template) {
 			return m
 		}
 	}
 	return nil
 }
 
-// sameTemplate compares two pod templates but for the hash label. Their encodings are compared first, since they are equal nearly
-// always and cost a tenth of going through all fields; but equal quantities may be written in two ways.
+// sameTemplate compares two pod templates but for the hash label, field by field: equal quantities may be written in two ways.
 func sameTemplate(a, b *corev1.PodTemplateSpec) bool {
-	strip := func(t *corev1.PodTemplateSpec) corev1.PodTemplateSpec {
-		c := *t
-		c.Labels = maps.Clone(t.Labels)
-		delete(c.Labels, appsv1.DefaultDeploymentUniqueLabelKey)
-		return c
+	x, y := withoutHash(a), withoutHash(b)
+	return equality.Semantic.DeepEqual(&x, &y)
+}
+
+func withoutHash(t *corev1.PodTemplateSpec) corev1.PodTemplateSpec {
+	c := *t
+	c.Labels = maps.Clone(t.Labels)
+	delete(c.Labels, appsv1.DefaultDeploymentUniqueLabelKey)
+	return c
+}
+
+// derive computes what is not there yet.
+func (o *object) derive() *derived {
+	if o.derived != nil {
+		return o.derived
 	}
-	x, y := strip(a), strip(b)
-	return bytes.Equal(encodedTemplate(&x), encodedTemplate(&y)) || equality.Semantic.DeepEqual(&x, &y)
+	d := &derived{}
+	switch w := o.obj.(type) {
+	case *appsv1.Deployment:
+		t := withoutHash(&w.Spec.Template)
+		d.selector, d.template = selectorOf(w.Spec.Selector), encodedTemplate(&t)
+	case *appsv1.ReplicaSet:
+		t := withoutHash(&w.Spec.Template)
+		d.template = encodedTemplate(&t)
+	}
+	o.derived = d
+	return d
 }
 
 func encodedTemplate(t *corev1.PodTemplateSpec) []byte {

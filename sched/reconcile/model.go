@@ -56,6 +56,14 @@ type object struct {
 	obj  runtime.Object
 	meta metav1.Object
 	rev  uint64
+	// derived is what was computed from the spec; it is handed on while the generation stays.
+	derived *derived
+}
+
+// derived is what a rollout wants to know of a Deployment or ReplicaSet again and again.
+type derived struct {
+	selector labels.Selector // of a Deployment
+	template []byte          // the pod template's encoding, but for the hash label
 }
 
 // pod is a pod as last observed, and what this engine has decided about it since.
@@ -246,6 +254,9 @@ func (e *Engine) indexObject(old, o *object) {
 	}
 	if old != nil {
 		e.unlinkOwners(old)
+		if old.meta.GetGeneration() == o.meta.GetGeneration() {
+			o.derived = old.derived
+		}
 	}
 	for _, w := range o.meta.GetOwnerReferences() {
 		if e.dependents[w.UID] == nil {
