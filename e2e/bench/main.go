@@ -24,8 +24,9 @@ type benchmark struct {
 
 var (
 	labName          = flag.String("lab", "bench", "name of the lab to start")
-	only             = flag.String("run", "", "rows to make, separated by commas: idle, apply, writes, nodes, leaders, bulk, pods, dns, api, reads, watches, lists, memory, pull, small, scale, million; all but the last if empty")
+	only             = flag.String("run", "", "rows to make, separated by commas: idle, apply, writes, nodes, leaders, bulk, pods, dns, api, reads, watches, lists, memory, pull, small, deaths, scale, million; all but the last if empty")
 	millionPods      = flag.Int("million", 1_000_000, "how many pods the row million has")
+	dyingNodes       = flag.Int("dying", 2_500, "how many simulated nodes the row deaths has, of which three fifths end")
 	smallNodes       = flag.Int("nodes", 1_000, "how many simulated nodes the row small has")
 	smallDeployments = flag.Int("deployments", 500, "how many Deployments of 10 it makes")
 	kills            = flag.Int("kills", 20, "how often a node is killed or cut off")
@@ -59,6 +60,7 @@ func benchmarks() []benchmark {
 		{"memory", []string{"--servers", "3", "--clients", "0", "--sim-nodes", "100", "--sim-pods", "1100"}, benchMemory},
 		{"pull", nil, benchPull},
 		{"small", []string{"--servers", "3", "--clients", "0", "--sim-nodes", strconv.Itoa(*smallNodes), "--sim-pods", "110"}, benchSmall},
+		{"deaths", []string{"--servers", "3", "--clients", "0", "--sim-nodes", strconv.Itoa(*dyingNodes), "--sim-pods", "110"}, benchDeaths},
 		{"scale", []string{"--servers", "3", "--clients", "0", "--sim-nodes", strconv.Itoa(scaleNodes), "--sim-pods", "250"}, benchScale},
 		{"million", []string{"--servers", "3", "--clients", "0", "--sim-nodes", strconv.Itoa(millionNodes), "--sim-pods", "110"}, benchMillion},
 	}

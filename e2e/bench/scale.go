@@ -28,6 +28,7 @@ const (
 	deadGroups   = 1       // of 500 nodes
 	mostGroups   = 6
 	millionNodes = 20_000
+	dyingPods    = 24 // on a node of the row deaths
 	creators     = 32
 )
 
@@ -74,13 +75,13 @@ func benchScale(ctx context.Context, l *rig.Lab, t *table) error {
 	if err := w.tellRollout(ctx, t); err != nil {
 		return err
 	}
-	if err := w.tellDeaths(ctx, l, t, deadGroups, 5*time.Second); err != nil {
+	if err := w.tellDeaths(ctx, l, t, deadGroups, scaleNodes, 5*time.Second); err != nil {
 		return err
 	}
 	if err := w.tellMemory(ctx, l, t, leader); err != nil {
 		return err
 	}
-	return w.tellDeaths(ctx, l, t, mostGroups, 30*time.Second)
+	return w.tellDeaths(ctx, l, t, mostGroups, scaleNodes, 30*time.Second)
 }
 
 // benchMillion places and runs a million pods, and kills the leader.
@@ -258,7 +259,7 @@ func (w *crowd) tellRollout(ctx context.Context, t *table) error {
 }
 
 // tellDeaths ends groups of nodes at once and says when the cluster noticed, and when their pods ran elsewhere; reads go on meanwhile.
-func (w *crowd) tellDeaths(ctx context.Context, l *rig.Lab, t *table, groups int, target time.Duration) error {
+func (w *crowd) tellDeaths(ctx context.Context, l *rig.Lab, t *table, groups, all int, target time.Duration) error {
 	nodes := groups * 500
 	lost, err := w.onNodes(ctx, nodes)
 	if err != nil {
@@ -286,7 +287,7 @@ func (w *crowd) tellDeaths(ctx context.Context, l *rig.Lab, t *table, groups int
 	if err != nil {
 		return err
 	}
-	t.told(fmt.Sprintf("%d of %d simulated nodes with %d pods end at once: noticed after", nodes, scaleNodes, lost), fmt.Sprintf("%.2f s", noticed.Sub(began).Seconds()))
+	t.told(fmt.Sprintf("%d of %d simulated nodes with %d pods end at once: noticed after", nodes, all, lost), fmt.Sprintf("%.2f s", noticed.Sub(began).Seconds()))
 	t.below("  from there to all replaced", replaced.Sub(noticed).Seconds(), target.Seconds(), "s")
 	t.below(fmt.Sprintf("  p99 of %d reads meanwhile (p50 %.1f ms)", len(reads), quantile(reads, 0.5)), quantile(reads, 0.99), 50, "ms")
 	if _, err := l.Admin(ctx, "sim", "sim", "POST", fmt.Sprintf("/live?first=0&end=%d", groups)); err != nil {
@@ -296,6 +297,24 @@ func (w *crowd) tellDeaths(ctx context.Context, l *rig.Lab, t *table, groups int
 		n, err := w.c.CoreV1().Nodes().Get(ctx, "sim-1", metav1.GetOptions{})
 		return err == nil && rig.NodeReady(n), err
 	})
+}
+
+// benchDeaths lets most nodes of a smaller cluster die, which takes a minute instead of the ten of the row scale.
+func benchDeaths(ctx context.Context, l *rig.Lab, t *table) error {
+	ctx, cancel := context.WithTimeout(ctx, scaleTimeout)
+	defer cancel()
+	_, c, err := l.LeaderClient(ctx)
+	if err != nil {
+		return err
+	}
+	w, err := newCrowd(ctx, c)
+	if err != nil {
+		return err
+	}
+	if _, _, err := w.add(ctx, *dyingNodes*dyingPods/1000, 1000); err != nil {
+		return err
+	}
+	return w.tellDeaths(ctx, l, t, *dyingNodes*3/5/500, *dyingNodes, 30*time.Second)
 }
 
 // onNodes counts the pods of the nodes with the lowest numbers, from a sample of them.

@@ -36,6 +36,9 @@ type Config struct {
 	// PodEventsPerSecond is how many events about single pods that come and go are written when there are many for long. Workloads
 	// then say how many pods they made. Zero sets no limit.
 	PodEventsPerSecond int
+	// Breathe, if it is there, is called between two pieces of a step's work, of which a big step has many thousands: whoever waits for
+	// the processor may have it then.
+	Breathe func()
 	// Leases says when what must not run twice has ended on a node that is down or gone. With nil such pods wait for their node.
 	Leases Leases
 }
@@ -155,6 +158,13 @@ func (e *Engine) Step(now time.Time) (out []ops.Op, next time.Time) {
 func (e *Engine) run(a area, sync func(key)) {
 	for _, k := range e.take(a) {
 		sync(k)
+		e.breathe()
+	}
+}
+
+func (e *Engine) breathe() {
+	if e.cfg.Breathe != nil {
+		e.cfg.Breathe()
 	}
 }
 

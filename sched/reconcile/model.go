@@ -56,7 +56,7 @@ type object struct {
 	obj  runtime.Object
 	meta metav1.Object
 	rev  uint64
-	// derived is what was computed from the spec; it is handed on while the generation stays.
+	// derived is what was computed from the spec; it is handed on while the generation stays, since whoever writes a spec raises it.
 	derived *derived
 }
 

@@ -101,6 +101,7 @@ func (e *Engine) schedule() {
 	for _, g := range groups {
 		kept = e.keepRoom(kept, g)
 		e.placePending(g)
+		e.breathe()
 	}
 	e.keepRoom(kept, nil)
 }
