@@ -1,7 +1,9 @@
 package api
 
 import (
+	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -13,6 +15,8 @@ type wire interface {
 	runtime.Object
 	Marshal() ([]byte, error)
 	Unmarshal([]byte) error
+	Size() int
+	MarshalToSizedBuffer([]byte) (int, error)
 }
 
 // Encode gives the object's own protobuf bytes: no envelope, and no kind or apiVersion (the caller
@@ -25,6 +29,26 @@ func Encode(obj runtime.Object) ([]byte, error) {
 	b, err := w.Marshal()
 	if err != nil {
 		return nil, fmt.Errorf("encoding %T: %w", obj, err)
+	}
+	return b, nil
+}
+
+// AppendSized appends the length of Encode's bytes as a varint and the bytes themselves to b.
+func AppendSized(b []byte, obj runtime.Object) ([]byte, error) {
+	w, ok := obj.(wire)
+	if !ok {
+		return b, fmt.Errorf("encoding %T: the type has no protobuf form", obj)
+	}
+	n := w.Size()
+	b = binary.AppendUvarint(b, uint64(n))
+	from := len(b)
+	b = slices.Grow(b, n)[:from+n]
+	got, err := w.MarshalToSizedBuffer(b[from:])
+	if err == nil && got != n {
+		err = fmt.Errorf("it has %d bytes instead of %d", got, n)
+	}
+	if err != nil {
+		return b, fmt.Errorf("encoding %T: %w", obj, err)
 	}
 	return b, nil
 }

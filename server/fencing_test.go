@@ -21,7 +21,7 @@ func TestDecisionsStayWithTheirLeader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	done, err := p.enqueueHere(t.Context(), encoded)
+	done, err := p.enqueueHere(t.Context(), encoded, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func TestDecisionsStayWithTheirLeader(t *testing.T) {
 		t.Errorf("the leader's log has %v", l.entries)
 	}
 	l.leading.Store(true)
-	if done, err = p.enqueueHere(t.Context(), encoded); err != nil {
+	if done, err = p.enqueueHere(t.Context(), encoded, 0); err != nil {
 		t.Fatal(err)
 	}
 	if a := <-done; a.err != nil {

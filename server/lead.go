@@ -69,12 +69,13 @@ func (s *Server) term(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	engine, err := s.newEngine(fencer(leases))
+	breath := &breather{}
+	engine, err := s.newEngine(fencer(leases), breath.rest)
 	if err != nil {
 		return err
 	}
 	verdicts := make(chan liveness.Transition, verdictsMax)
-	t := &term{state: s.state, proposer: s.proposer, engine: engine, verdicts: verdicts, usage: newUsageMeter(s.nodes), log: s.log.Named("term"), now: s.now}
+	t := &term{state: s.state, proposer: s.proposer, engine: engine, verdicts: verdicts, usage: newUsageMeter(s.nodes), log: s.log.Named("term"), now: s.now, breath: breath}
 	for _, v := range s.watchman.begin(s.nodeNames()) {
 		t.judge(v)
 	}
@@ -89,7 +90,7 @@ func (s *Server) term(ctx context.Context) error {
 	return g.Wait()
 }
 
-func (s *Server) newEngine(leases reconcile.Leases) (*reconcile.Engine, error) {
+func (s *Server) newEngine(leases reconcile.Leases, breathe func()) (*reconcile.Engine, error) {
 	network, err := s.meta.network()
 	if err != nil {
 		return nil, err
@@ -102,5 +103,6 @@ func (s *Server) newEngine(leases reconcile.Leases) (*reconcile.Engine, error) {
 		return kube.PreparePod(p, account, facts)
 	}
 	return reconcile.New(reconcile.Config{Seed: rand.Uint64(), ClusterCIDR: network.ClusterCIDR,
-		RootCA: string(ca.CertPEM()), EndedPodsMax: endedPodsMax, PreparePod: prepare, Leases: leases, Strategy: s.cfg.Strategy}), nil
+		RootCA: string(ca.CertPEM()), EndedPodsMax: endedPodsMax, PreparePod: prepare, Leases: leases, Strategy: s.cfg.Strategy,
+		StatusPause: statusPause, PodEventsPerSecond: podEventsPerSecond, Breathe: breathe}), nil
 }

@@ -56,6 +56,7 @@ type proposer struct {
 // proposal is one caller's ops.
 type proposal struct {
 	encoded []byte
+	rows    int         // of pods, if they weigh more than their bytes
 	here    bool        // it is for this server's log only: no other leader is to carry it out
 	done    chan answer // capacity 1
 	taken   atomic.Bool // by whoever comes first: the proposer, or a caller who gives up
@@ -144,8 +145,8 @@ func (p *proposer) once(ctx context.Context, encoded []byte) answer {
 
 // enqueueHere hands a term's ops over without waiting, for it has several in flight in order. What a leader decides only it may
 // write: another one may know better by then.
-func (p *proposer) enqueueHere(ctx context.Context, encoded []byte) (<-chan answer, error) {
-	return p.enqueue(ctx, &proposal{encoded: encoded, here: true, done: make(chan answer, 1)})
+func (p *proposer) enqueueHere(ctx context.Context, encoded []byte, rows int) (<-chan answer, error) {
+	return p.enqueue(ctx, &proposal{encoded: encoded, rows: rows, here: true, done: make(chan answer, 1)})
 }
 
 func (p *proposer) enqueue(ctx context.Context, w *proposal) (<-chan answer, error) {
@@ -202,14 +203,14 @@ func (p *proposer) collect(ctx context.Context, carry *proposal) (parts []*propo
 		}
 	}
 	parts = []*proposal{carry}
-	size := len(carry.encoded)
+	size := carry.weight()
 	for len(parts) < entryProposalsMax {
 		select {
 		case w := <-p.in:
 			if !w.take() {
 				continue
 			}
-			if size += len(w.encoded); size > entryBytesMax {
+			if size += w.weight(); size > entryBytesMax {
 				return parts, w
 			}
 			parts = append(parts, w)
@@ -219,6 +220,9 @@ func (p *proposer) collect(ctx context.Context, carry *proposal) (parts []*propo
 	}
 	return parts, nil
 }
+
+// weight is how much of an entry's limit the proposal takes.
+func (w *proposal) weight() int { return max(len(w.encoded), w.rows*podRowWeight) }
 
 func (p *proposer) append(parts []*proposal) {
 	joined, err := join(parts)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -232,6 +233,29 @@ func TestChunks(t *testing.T) {
 }
 
 // A reader that comes while a round is under way must not get that round's index.
+// TestEntriesAreShort: nobody reads while an entry is applied, so pods that take few bytes fill one as others do.
+func TestEntriesAreShort(t *testing.T) {
+	p := newProposer(&scriptedLog{}, nil, nil)
+	for range 3 {
+		if _, err := p.enqueueHere(t.Context(), []byte{1}, 1000); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 5 {
+		if _, err := p.enqueueHere(t.Context(), []byte{1}, 10); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var sizes []int
+	parts, next := p.collect(t.Context(), nil)
+	for ; next != nil; parts, next = p.collect(t.Context(), next) {
+		sizes = append(sizes, len(parts))
+	}
+	if sizes = append(sizes, len(parts)); !slices.Equal(sizes, []int{1, 1, 6}) {
+		t.Fatalf("entries of %v proposals", sizes)
+	}
+}
+
 func TestBarrierRounds(t *testing.T) {
 	begun, finish := make(chan struct{}), make(chan struct{})
 	var index atomic.Uint64

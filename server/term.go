@@ -25,6 +25,7 @@ type term struct {
 	usage    *usageMeter
 	log      hclog.Logger
 	now      func() time.Time
+	breath   *breather // which the engine shares
 }
 
 // Run observes, decides and commits until ctx ends. Each round waits for its own writes, so that
@@ -40,6 +41,7 @@ func (t *term) Run(ctx context.Context) error {
 	look := time.NewTicker(usagePeriod)
 	defer look.Stop()
 	for {
+		t.breath.begin()
 		if err := t.observe(tail); err != nil {
 			return err
 		}
@@ -74,13 +76,17 @@ func (t *term) observe(tail *fsm.Tail) error {
 	if err != nil {
 		return fmt.Errorf("following the state: %w", err)
 	}
-	for _, c := range changes {
+	for i, c := range changes {
 		t.engine.Observe(c)
+		if i%observedAtOnce == 0 {
+			t.breath.rest()
+		}
 	}
 	for {
 		select {
 		case v := <-t.verdicts:
 			t.judge(v)
+			t.breath.rest()
 		default:
 			return nil
 		}
@@ -118,7 +124,8 @@ func (t *term) commit(ctx context.Context, list []ops.Op) error {
 		if err != nil {
 			return err
 		}
-		done, err := t.proposer.enqueueHere(ctx, encoded)
+		t.breath.rest()
+		done, err := t.proposer.enqueueHere(ctx, encoded, podRows(part))
 		if err != nil {
 			return err
 		}
@@ -154,6 +161,9 @@ func (t *term) report(list []ops.Op, results []ops.Result) {
 	}
 }
 
+// observedAtOnce is how many changes are taken in between two looks at the clock.
+const observedAtOnce = 32
+
 // chunkRowsMax keeps a plan's entry near 30 KB, so that agents start the first pods while the last
 // are still on their way.
 const chunkRowsMax = 1000
@@ -176,6 +186,21 @@ func chunks(list []ops.Op) [][]ops.Op {
 		out = append(out, part)
 	}
 	return out
+}
+
+// podRows counts the rows of pods that are made, bound or deleted: they take few bytes and much work.
+func podRows(list []ops.Op) (n int) {
+	for _, op := range list {
+		switch o := op.(type) {
+		case *ops.PlanPods:
+			n += len(o.Rows)
+		case *ops.DeletePods:
+			n += len(o.Rows)
+		case *ops.BindPods:
+			n += len(o.Rows)
+		}
+	}
+	return n
 }
 
 // objectRows is how many pod rows a whole object counts for in a chunk.

@@ -76,7 +76,7 @@ func (s *Server) whatIf(ctx context.Context, q *WhatIf) (*Outlook, error) {
 	if err := s.store.Barrier(ctx); err != nil {
 		return nil, err
 	}
-	engine, err := s.newEngine(nil) // a plan ends nobody's lease
+	engine, err := s.newEngine(nil, new(breather).rest) // a plan ends nobody's lease
 	if err != nil {
 		return nil, err
 	}

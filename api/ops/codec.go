@@ -1,13 +1,16 @@
 package ops
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -34,7 +37,8 @@ const (
 
 // Encode makes the binary form of a list of ops. It fails only if an object cannot be encoded.
 func Encode(list []Op) ([]byte, error) {
-	w := writer{b: make([]byte, 0, 512)}
+	w := writers.Get().(*writer)
+	defer w.release()
 	w.byte(formatVersion)
 	w.uint(uint64(len(list)))
 	for _, op := range list {
@@ -42,7 +46,20 @@ func Encode(list []Op) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return w.b, nil
+	return bytes.Clone(w.b), nil
+}
+
+// writers lend their bytes, so that a long list is not copied each time that it grows.
+var writers = sync.Pool{New: func() any { return &writer{} }}
+
+// writerBytesMax is how big a writer's bytes may be that are kept.
+const writerBytesMax = 512 << 10
+
+func (w *writer) release() {
+	if cap(w.b) <= writerBytesMax {
+		w.b = w.b[:0]
+		writers.Put(w)
+	}
 }
 
 // Decode reads what Encode wrote. Objects are fresh; nothing aliases b but byte slices of statuses
@@ -184,24 +201,22 @@ func (w *writer) op(op Op) error {
 }
 
 func (w *writer) put(o *Put) error {
-	b, err := api.Encode(o.Object)
-	if err != nil {
-		return fmt.Errorf("encoding %s: %w", o.Resource, err)
-	}
 	w.byte(tagPut)
 	w.resource(o.Resource)
 	w.uint(o.Expect)
-	w.bytes(b)
-	return nil
+	return w.object(o.Object)
+}
+
+func (w *writer) object(o runtime.Object) (err error) {
+	w.b, err = api.AppendSized(w.b, o)
+	return err
 }
 
 func (w *writer) plan(o *PlanPods) error {
-	b, err := o.Template.Marshal()
-	if err != nil {
+	w.byte(tagPlanPods)
+	if err := w.object(o.Template); err != nil {
 		return fmt.Errorf("encoding the plan's template: %w", err)
 	}
-	w.byte(tagPlanPods)
-	w.bytes(b)
 	w.uint(uint64(o.Created))
 	nodes := w.nodeTable(o.Rows)
 	w.uint(uint64(len(o.Rows)))

@@ -23,15 +23,18 @@ type benchmark struct {
 }
 
 var (
-	labName     = flag.String("lab", "bench", "name of the lab to start")
-	only        = flag.String("run", "", "rows to make, separated by commas: idle, apply, writes, nodes, leaders, bulk, pods, dns, api, reads, watches, lists, memory, pull, scale, million; all but the last if empty")
-	millionPods = flag.Int("million", 1_000_000, "how many pods the row million has")
-	kills       = flag.Int("kills", 20, "how often a node is killed or cut off")
-	shots       = flag.Int("leaders", 10, "how often the leader is killed")
-	writing     = flag.Duration("writing", writingDefault, "how long the writers write")
-	pods        = flag.Int("pods", 100_000, "how many pods memory is measured with, besides 10,000")
-	profiles    = flag.String("profiles", "", "a directory for the processor profiles of the row api")
-	keep        = flag.Bool("keep", false, "leave the lab, to be looked at")
+	labName          = flag.String("lab", "bench", "name of the lab to start")
+	only             = flag.String("run", "", "rows to make, separated by commas: idle, apply, writes, nodes, leaders, bulk, pods, dns, api, reads, watches, lists, memory, pull, small, deaths, scale, million; all but the last if empty")
+	millionPods      = flag.Int("million", 1_000_000, "how many pods the row million has")
+	dyingNodes       = flag.Int("dying", 2_500, "how many simulated nodes the row deaths has, of which three fifths end")
+	smallNodes       = flag.Int("nodes", 1_000, "how many simulated nodes the row small has")
+	smallDeployments = flag.Int("deployments", 500, "how many Deployments of 10 it makes")
+	kills            = flag.Int("kills", 20, "how often a node is killed or cut off")
+	shots            = flag.Int("leaders", 10, "how often the leader is killed")
+	writing          = flag.Duration("writing", writingDefault, "how long the writers write")
+	pods             = flag.Int("pods", 100_000, "how many pods memory is measured with, besides 10,000")
+	profiles         = flag.String("profiles", "", "a directory for the processor profiles of the rows api and small")
+	keep             = flag.Bool("keep", false, "leave the lab, to be looked at")
 )
 
 // Labs with nodes that run pods, and with servers alone.
@@ -56,6 +59,8 @@ func benchmarks() []benchmark {
 		{"lists", []string{"--servers", "3", "--clients", "0", "--sim-nodes", "100", "--sim-pods", "1100"}, benchLists},
 		{"memory", []string{"--servers", "3", "--clients", "0", "--sim-nodes", "100", "--sim-pods", "1100"}, benchMemory},
 		{"pull", nil, benchPull},
+		{"small", []string{"--servers", "3", "--clients", "0", "--sim-nodes", strconv.Itoa(*smallNodes), "--sim-pods", "110"}, benchSmall},
+		{"deaths", []string{"--servers", "3", "--clients", "0", "--sim-nodes", strconv.Itoa(*dyingNodes), "--sim-pods", "110"}, benchDeaths},
 		{"scale", []string{"--servers", "3", "--clients", "0", "--sim-nodes", strconv.Itoa(scaleNodes), "--sim-pods", "250"}, benchScale},
 		{"million", []string{"--servers", "3", "--clients", "0", "--sim-nodes", strconv.Itoa(millionNodes), "--sim-pods", "110"}, benchMillion},
 	}

@@ -28,6 +28,7 @@ const (
 	deadGroups   = 1       // of 500 nodes
 	mostGroups   = 6
 	millionNodes = 20_000
+	dyingPods    = 24 // on a node of the row deaths
 	creators     = 32
 )
 
@@ -36,6 +37,14 @@ type crowd struct {
 	c    kubernetes.Interface
 	made int // Deployments
 	pods int
+
+	tallies *tallies
+}
+
+// newCrowd is a crowd whose Deployments are followed until ctx ends.
+func newCrowd(ctx context.Context, c kubernetes.Interface) (*crowd, error) {
+	t, err := followTallies(ctx, c)
+	return &crowd{c: c, tallies: t}, err
 }
 
 // scaleTimeout bounds the rows about many nodes.
@@ -53,7 +62,10 @@ func benchScale(ctx context.Context, l *rig.Lab, t *table) error {
 	if err != nil {
 		return err
 	}
-	w := &crowd{c: c}
+	w, err := newCrowd(ctx, c)
+	if err != nil {
+		return err
+	}
 	if err := w.tellRates(ctx, l, t, scalePods/1000, 1000, 50_000, 20_000); err != nil {
 		return err
 	}
@@ -63,13 +75,13 @@ func benchScale(ctx context.Context, l *rig.Lab, t *table) error {
 	if err := w.tellRollout(ctx, t); err != nil {
 		return err
 	}
-	if err := w.tellDeaths(ctx, l, t, deadGroups, 5*time.Second); err != nil {
+	if err := w.tellDeaths(ctx, l, t, deadGroups, scaleNodes, 5*time.Second); err != nil {
 		return err
 	}
 	if err := w.tellMemory(ctx, l, t, leader); err != nil {
 		return err
 	}
-	return w.tellDeaths(ctx, l, t, mostGroups, 30*time.Second)
+	return w.tellDeaths(ctx, l, t, mostGroups, scaleNodes, 30*time.Second)
 }
 
 // benchMillion places and runs a million pods, and kills the leader.
@@ -84,10 +96,13 @@ func benchMillion(ctx context.Context, l *rig.Lab, t *table) error {
 	if err != nil {
 		return err
 	}
-	w := &crowd{c: c}
+	w, err := newCrowd(ctx, c)
+	if err != nil {
+		return err
+	}
 	n := *millionPods / 1000
 	committed, running, err := w.add(ctx, n, 1000)
-	if err != nil {
+	if err = errors.Join(err, w.allPlaced(ctx)); err != nil {
 		return err
 	}
 	t.below(fmt.Sprintf("%d pods on %d simulated nodes committed with their nodes", w.pods, millionNodes), committed.Seconds(), 60, "s")
@@ -140,6 +155,9 @@ func (w *crowd) tellRates(ctx context.Context, l *rig.Lab, t *table, deployments
 	if err != nil {
 		return err
 	}
+	if err := w.allPlaced(ctx); err != nil {
+		return err
+	}
 	pods := float64(deployments * replicas)
 	t.above(fmt.Sprintf("%d Deployments of %d on %d simulated nodes: pods committed with their nodes", deployments, replicas, scaleNodes), pods/committed.Seconds(), commitTarget, "pods/s")
 	if runTarget > 0 {
@@ -173,7 +191,7 @@ func (w *crowd) add(ctx context.Context, deployments, replicas int) (committed, 
 	if err := w.awaitRunning(ctx); err != nil {
 		return 0, 0, err
 	}
-	return committed, time.Since(began), w.allPlaced(ctx)
+	return committed, time.Since(began), nil
 }
 
 func (w *crowd) create(ctx context.Context, first, n int, replicas int32) error {
@@ -190,9 +208,8 @@ func (w *crowd) create(ctx context.Context, first, n int, replicas int32) error 
 
 // awaitPods waits until the Deployments say that they have all their pods: controllers make them with their nodes.
 func (w *crowd) awaitPods(ctx context.Context) error {
-	return rig.Await(ctx, 50*time.Millisecond, fmt.Sprintf("%d pods", w.pods), func(ctx context.Context) (bool, error) {
-		n, _, err := w.count(ctx)
-		return n >= w.pods, err
+	return rig.Await(ctx, 10*time.Millisecond, fmt.Sprintf("%d pods", w.pods), func(context.Context) (bool, error) {
+		return w.tallies.sum().pods >= w.pods, nil
 	})
 }
 
@@ -206,23 +223,9 @@ func (w *crowd) allPlaced(ctx context.Context) error {
 }
 
 func (w *crowd) awaitRunning(ctx context.Context) error {
-	return rig.Await(ctx, 100*time.Millisecond, fmt.Sprintf("%d running pods", w.pods), func(ctx context.Context) (bool, error) {
-		_, ready, err := w.count(ctx)
-		return ready >= w.pods, err
+	return rig.Await(ctx, 10*time.Millisecond, fmt.Sprintf("%d running pods", w.pods), func(context.Context) (bool, error) {
+		return w.tallies.sum().ready >= w.pods, nil
 	})
-}
-
-// count is how many pods the Deployments say that they have, and how many of them are ready.
-func (w *crowd) count(ctx context.Context) (pods, ready int, err error) {
-	list, err := w.c.AppsV1().Deployments("default").List(ctx, metav1.ListOptions{ResourceVersion: "0"})
-	if err != nil {
-		return 0, 0, err
-	}
-	for i := range list.Items {
-		pods += int(list.Items[i].Status.Replicas)
-		ready += int(list.Items[i].Status.ReadyReplicas)
-	}
-	return pods, ready, nil
 }
 
 // tellRollout brings a Deployment of many pods to a new template.
@@ -256,7 +259,7 @@ func (w *crowd) tellRollout(ctx context.Context, t *table) error {
 }
 
 // tellDeaths ends groups of nodes at once and says when the cluster noticed, and when their pods ran elsewhere; reads go on meanwhile.
-func (w *crowd) tellDeaths(ctx context.Context, l *rig.Lab, t *table, groups int, target time.Duration) error {
+func (w *crowd) tellDeaths(ctx context.Context, l *rig.Lab, t *table, groups, all int, target time.Duration) error {
 	nodes := groups * 500
 	lost, err := w.onNodes(ctx, nodes)
 	if err != nil {
@@ -271,12 +274,12 @@ func (w *crowd) tellDeaths(ctx context.Context, l *rig.Lab, t *table, groups int
 		return err
 	}
 	var noticed time.Time
-	err = rig.Await(ctx, 20*time.Millisecond, "the replacements", func(ctx context.Context) (bool, error) {
-		_, ready, err := w.count(ctx)
-		if err == nil && noticed.IsZero() && ready < w.pods {
+	err = rig.Await(ctx, 10*time.Millisecond, "the replacements", func(context.Context) (bool, error) {
+		ready := w.tallies.sum().ready
+		if noticed.IsZero() && ready < w.pods {
 			noticed = time.Now()
 		}
-		return err == nil && !noticed.IsZero() && ready >= w.pods, err
+		return !noticed.IsZero() && ready >= w.pods, nil
 	})
 	replaced := time.Now()
 	stop()
@@ -284,7 +287,7 @@ func (w *crowd) tellDeaths(ctx context.Context, l *rig.Lab, t *table, groups int
 	if err != nil {
 		return err
 	}
-	t.told(fmt.Sprintf("%d of %d simulated nodes with %d pods end at once: noticed after", nodes, scaleNodes, lost), fmt.Sprintf("%.2f s", noticed.Sub(began).Seconds()))
+	t.told(fmt.Sprintf("%d of %d simulated nodes with %d pods end at once: noticed after", nodes, all, lost), fmt.Sprintf("%.2f s", noticed.Sub(began).Seconds()))
 	t.below("  from there to all replaced", replaced.Sub(noticed).Seconds(), target.Seconds(), "s")
 	t.below(fmt.Sprintf("  p99 of %d reads meanwhile (p50 %.1f ms)", len(reads), quantile(reads, 0.5)), quantile(reads, 0.99), 50, "ms")
 	if _, err := l.Admin(ctx, "sim", "sim", "POST", fmt.Sprintf("/live?first=0&end=%d", groups)); err != nil {
@@ -294,6 +297,24 @@ func (w *crowd) tellDeaths(ctx context.Context, l *rig.Lab, t *table, groups int
 		n, err := w.c.CoreV1().Nodes().Get(ctx, "sim-1", metav1.GetOptions{})
 		return err == nil && rig.NodeReady(n), err
 	})
+}
+
+// benchDeaths lets most nodes of a smaller cluster die, which takes a minute instead of the ten of the row scale.
+func benchDeaths(ctx context.Context, l *rig.Lab, t *table) error {
+	ctx, cancel := context.WithTimeout(ctx, scaleTimeout)
+	defer cancel()
+	_, c, err := l.LeaderClient(ctx)
+	if err != nil {
+		return err
+	}
+	w, err := newCrowd(ctx, c)
+	if err != nil {
+		return err
+	}
+	if _, _, err := w.add(ctx, *dyingNodes*dyingPods/1000, 1000); err != nil {
+		return err
+	}
+	return w.tellDeaths(ctx, l, t, *dyingNodes*3/5/500, *dyingNodes, 30*time.Second)
 }
 
 // onNodes counts the pods of the nodes with the lowest numbers, from a sample of them.

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"bytes"
 	"cmp"
 	"maps"
 	"slices"
@@ -72,8 +73,8 @@ func (e *Engine) syncDeployment(k key) {
 func (e *Engine) newRollout(o *object) *rollout {
 	d := o.obj.(*appsv1.Deployment)
 	r := &rollout{e: e, o: o, old: d, d: shallowDeployment(d)}
-	selector, settled := selectorOf(d.Spec.Selector), true
-	for _, c := range e.list(o.ns, ReplicaSets) {
+	selector, settled := o.derive().selector, true
+	for _, c := range e.concerned(o) {
 		rs := c.obj.(*appsv1.ReplicaSet)
 		w := metav1.GetControllerOfNoCopy(rs)
 		matches := selector.Matches(labels.Set(rs.Labels))
@@ -96,6 +97,23 @@ func (e *Engine) newRollout(o *object) *rollout {
 	slices.SortFunc(r.members, compareMembers)
 	r.current = r.find()
 	return r
+}
+
+// concerned are the ReplicaSets that name the deployment as an owner or nobody as their controller, by name. A namespace may have
+// thousands of others.
+func (e *Engine) concerned(o *object) (out []*object) {
+	for r := range e.dependents[o.meta.GetUID()] {
+		if r.gr == ReplicaSets && r.ns == o.ns {
+			out = append(out, e.objects[r])
+		}
+	}
+	for _, c := range e.space(o.ns).loose {
+		if _, twice := e.dependents[o.meta.GetUID()][c.ref]; !twice {
+			out = append(out, c)
+		}
+	}
+	slices.SortFunc(out, func(a, b *object) int { return strings.Compare(a.name, b.name) })
+	return out
 }
 
 func (e *Engine) newMember(o *object, rs *appsv1.ReplicaSet) *member {
@@ -147,23 +165,50 @@ func shallowDeployment(d *appsv1.Deployment) *appsv1.Deployment {
 // find is the oldest member that has today's template.
 func (r *rollout) find() *member {
 	for _, m := range r.members {
-		if sameTemplate(&m.rs.Spec.Template, &r.d.Spec.Template) {
+		if bytes.Equal(m.o.derive().template, r.o.derive().template) || sameTemplate(&m.rs.Spec.Template, &r.d.Spec.Template) {
 			return m
 		}
 	}
 	return nil
 }
 
-// sameTemplate compares two pod templates but for the hash label.
+// sameTemplate compares two pod templates but for the hash label, field by field: equal quantities may be written in two ways.
 func sameTemplate(a, b *corev1.PodTemplateSpec) bool {
-	strip := func(t *corev1.PodTemplateSpec) corev1.PodTemplateSpec {
-		c := *t
-		c.Labels = maps.Clone(t.Labels)
-		delete(c.Labels, appsv1.DefaultDeploymentUniqueLabelKey)
-		return c
-	}
-	x, y := strip(a), strip(b)
+	x, y := withoutHash(a), withoutHash(b)
 	return equality.Semantic.DeepEqual(&x, &y)
+}
+
+func withoutHash(t *corev1.PodTemplateSpec) corev1.PodTemplateSpec {
+	c := *t
+	c.Labels = maps.Clone(t.Labels)
+	delete(c.Labels, appsv1.DefaultDeploymentUniqueLabelKey)
+	return c
+}
+
+// derive computes what is not there yet.
+func (o *object) derive() *derived {
+	if o.derived != nil {
+		return o.derived
+	}
+	d := &derived{}
+	switch w := o.obj.(type) {
+	case *appsv1.Deployment:
+		t := withoutHash(&w.Spec.Template)
+		d.selector, d.template = selectorOf(w.Spec.Selector), encodedTemplate(&t)
+	case *appsv1.ReplicaSet:
+		t := withoutHash(&w.Spec.Template)
+		d.template = encodedTemplate(&t)
+	}
+	o.derived = d
+	return d
+}
+
+func encodedTemplate(t *corev1.PodTemplateSpec) []byte {
+	b, err := t.Marshal()
+	if err != nil {
+		panic("reconcile: a template that came from the store does not encode: " + err.Error())
+	}
+	return b
 }
 
 // olds are the members of other templates.
@@ -231,14 +276,32 @@ func (r *rollout) write() {
 		case !m.touched:
 		case m.o == nil:
 			r.e.put(ReplicaSets, m.rs, 0)
-		case !equality.Semantic.DeepEqual(m.old, m.rs):
+			r.e.noteTold(key{area: areaReplicaSet, ns: m.rs.Namespace, name: m.rs.Name})
+		case m.changed():
 			r.e.put(ReplicaSets, m.rs, m.o.rev)
 		}
+	}
+	decided := r.decided()
+	if !decided && equality.Semantic.DeepEqual(&r.old.Status, &r.d.Status) {
+		return
+	}
+	if r.e.hold(key{area: areaDeployment, ns: r.d.Namespace, name: r.d.Name}, decided || r.complete()) {
+		return
 	}
 	if len(r.d.Annotations) == 0 {
 		r.d.Annotations = r.old.Annotations
 	}
-	if !equality.Semantic.DeepEqual(r.old, r.d) {
-		r.e.put(Deployments, r.d, r.o.rev)
-	}
+	r.e.put(Deployments, r.d, r.o.rev)
+}
+
+// decided says whether more has changed than what is counted: then it is for somebody who waits for it, and is written at once.
+func (r *rollout) decided() bool {
+	a, b := &r.old.Status, &r.d.Status
+	return !maps.Equal(r.old.Annotations, r.d.Annotations) || a.ObservedGeneration != b.ObservedGeneration ||
+		replicasOrZero(a.CollisionCount) != replicasOrZero(b.CollisionCount)
+}
+
+// changed compares what a rollout writes of a ReplicaSet: its size and what else counts as a new generation, and its annotations.
+func (m *member) changed() bool {
+	return m.old.Generation != m.rs.Generation || !maps.Equal(m.old.Annotations, m.rs.Annotations)
 }

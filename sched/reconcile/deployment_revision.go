@@ -157,11 +157,7 @@ func withLabel(in map[string]string, hash string) map[string]string {
 // templateHash names a template; the collision count gives the same template another name.
 func templateHash(t *corev1.PodTemplateSpec, collisions *int32) string {
 	h := fnv.New32a()
-	b, err := t.Marshal()
-	if err != nil {
-		panic("reconcile: a template that came from the store does not encode: " + err.Error())
-	}
-	h.Write(b)
+	h.Write(encodedTemplate(t))
 	if collisions != nil {
 		fmt.Fprintf(h, "%d", *collisions)
 	}

@@ -30,6 +30,15 @@ type Config struct {
 	// of pods that controllers make, with the account that they run as. It must be a pure function of these and of the facts. An error
 	// refuses the pod. nil sets the account's name only.
 	PreparePod func(p *corev1.Pod, account *corev1.ServiceAccount, facts Facts) error
+	// StatusPause is how long the status of a ReplicaSet or Deployment waits after one was written, unless nothing more is to come; zero
+	// writes each as soon as it is another one.
+	StatusPause time.Duration
+	// PodEventsPerSecond is how many events about single pods that come and go are written when there are many for long. Workloads
+	// then say how many pods they made. Zero sets no limit.
+	PodEventsPerSecond int
+	// Breathe, if it is there, is called between two pieces of a step's work, of which a big step has many thousands: whoever waits for
+	// the processor may have it then.
+	Breathe func()
 	// Leases says when what must not run twice has ended on a node that is down or gone. With nil such pods wait for their node.
 	Leases Leases
 }
@@ -49,6 +58,7 @@ type Engine struct {
 	ingressing
 	revisions
 	balancing
+	pace      pacing
 	daemons   map[types.UID]*daemon
 	pending   pendingPods
 	nominated map[types.UID]string              // pending pods for which others were told to go, and from where
@@ -64,7 +74,7 @@ type Engine struct {
 func New(cfg Config) *Engine {
 	return &Engine{
 		agenda: newAgenda(), model: newModel(), output: newOutput(), storage: newStorage(), disruption: newDisruption(), autoscaling: newAutoscaling(), ingressing: newIngressing(),
-		revisions: newRevisions(), balancing: newBalancing(), daemons: map[types.UID]*daemon{},
+		revisions: newRevisions(), balancing: newBalancing(), pace: newPacing(), daemons: map[types.UID]*daemon{},
 		cfg: cfg, names: newGenerator(cfg.Seed), table: sched.NewTable(cfg.Seed, cfg.Strategy),
 		nominated: map[types.UID]string{}, gangs: map[string]map[types.UID]struct{}{}, condemned: map[types.UID]struct{}{},
 		pending: newPendingPods(), cidrs: newCIDRPool(cfg.ClusterCIDR, cfg.NodeMaskBits),
@@ -148,6 +158,13 @@ func (e *Engine) Step(now time.Time) (out []ops.Op, next time.Time) {
 func (e *Engine) run(a area, sync func(key)) {
 	for _, k := range e.take(a) {
 		sync(k)
+		e.breathe()
+	}
+}
+
+func (e *Engine) breathe() {
+	if e.cfg.Breathe != nil {
+		e.cfg.Breathe()
 	}
 }
 

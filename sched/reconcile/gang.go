@@ -179,12 +179,13 @@ func (e *Engine) tryUser(try *gangTry, p *pod) {
 
 // settleGang binds the members that have a place; those beyond the size that have none wait.
 func (e *Engine) settleGang(g []*pod, try *gangTry) {
+	withEvents := e.mayTell(len(g), 1)
 	for _, p := range g {
 		if node := try.placed[p]; usesClaims(p.rec.Spec()) {
 			e.table.RemovePod(p.rec.UID)
 			e.placeUser(p)
 		} else if node != "" {
-			e.bindPlaced(p, node, len(g) <= eventsPerStepMax)
+			e.bindPlaced(p, node, withEvents)
 		}
 	}
 	for _, left := range try.left {

@@ -12,6 +12,8 @@ const (
 	// eventsPerStepMax is how many events about single pods one controller writes about one batch;
 	// a bigger batch gets one event that says how many.
 	eventsPerStepMax = 20
+	// podEventsBurst is how many events about single pods may be written at once after a quiet time.
+	podEventsBurst = 1000
 	// eventSlots is how many different messages of one reason an object keeps.
 	eventSlots = 8
 

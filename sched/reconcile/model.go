@@ -56,6 +56,14 @@ type object struct {
 	obj  runtime.Object
 	meta metav1.Object
 	rev  uint64
+	// derived is what was computed from the spec; it is handed on while the generation stays, since whoever writes a spec raises it.
+	derived *derived
+}
+
+// derived is what a rollout wants to know of a Deployment or ReplicaSet again and again.
+type derived struct {
+	selector labels.Selector // of a Deployment
+	template []byte          // the pod template's encoding, but for the hash label
 }
 
 // pod is a pod as last observed, and what this engine has decided about it since.
@@ -106,6 +114,7 @@ type space struct {
 	objects map[schema.GroupResource]map[string]*object
 	pods    map[string]*pod    // by name
 	orphans map[types.UID]*pod // active pods without a controller
+	loose   map[string]*object // ReplicaSets without a controller, by name
 }
 
 // model is the indexed view of everything observed.
@@ -139,7 +148,7 @@ func newModel() model {
 func (m *model) space(ns string) *space {
 	s := m.spaces[ns]
 	if s == nil {
-		s = &space{objects: map[schema.GroupResource]map[string]*object{}, pods: map[string]*pod{}, orphans: map[types.UID]*pod{}}
+		s = &space{objects: map[schema.GroupResource]map[string]*object{}, pods: map[string]*pod{}, orphans: map[types.UID]*pod{}, loose: map[string]*object{}}
 		m.spaces[ns] = s
 	}
 	return s
@@ -245,6 +254,9 @@ func (e *Engine) indexObject(old, o *object) {
 	}
 	if old != nil {
 		e.unlinkOwners(old)
+		if old.meta.GetGeneration() == o.meta.GetGeneration() {
+			o.derived = old.derived
+		}
 	}
 	for _, w := range o.meta.GetOwnerReferences() {
 		if e.dependents[w.UID] == nil {
@@ -257,6 +269,12 @@ func (e *Engine) indexObject(old, o *object) {
 		s.objects[o.gr] = map[string]*object{}
 	}
 	s.objects[o.gr][o.name] = o
+	if o.gr == ReplicaSets {
+		delete(s.loose, o.name)
+		if metav1.GetControllerOfNoCopy(o.meta) == nil {
+			s.loose[o.name] = o
+		}
+	}
 }
 
 func (e *Engine) dropObject(o *object) {
@@ -265,6 +283,9 @@ func (e *Engine) dropObject(o *object) {
 	e.unlinkOwners(o)
 	if s := e.spaces[o.ns]; s != nil {
 		delete(s.objects[o.gr], o.name)
+		if o.gr == ReplicaSets {
+			delete(s.loose, o.name)
+		}
 	}
 }
 

@@ -204,6 +204,9 @@ func TestAnythingConverges(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := standardWorld(t, rapid.Uint64().Draw(t, "seed"), 4)
 		w.e.cfg.EndedPodsMax = 2
+		if rapid.Bool().Draw(t, "paced") {
+			w.e.cfg.StatusPause, w.e.cfg.PodEventsPerSecond = testPause, 1
+		}
 		if early := rapid.Bool().Draw(t, "budget first"); early {
 			w.put(Budgets, testBudget("", "1", webOnly()))
 			play(t, w)
@@ -217,6 +220,8 @@ func TestAnythingConverges(t *testing.T) {
 			w.put(Deployments, d)
 		}
 		w.converge()
+		w.now = w.now.Add(w.e.cfg.StatusPause)
+		w.settle()
 		d = w.deployment("web")
 		want := int(*d.Spec.Replicas)
 		living := 0

@@ -243,15 +243,16 @@ func (e *Engine) admit(w workload, p *corev1.Pod) (why string, ok bool) {
 	return "", true
 }
 
-// saidCreated writes the events of a batch: one a pod for few, one in all for many.
+// saidCreated writes the events of a batch: two a pod for few, one in all for many.
 func (e *Engine) saidCreated(w workload, made []madePod) {
-	if len(made) > eventsPerStepMax {
+	single := e.mayTell(len(made), 2)
+	if !single && len(made) != 1 {
 		e.event(w.obj, w.gvk, corev1.EventTypeNormal, "SuccessfulCreate", w.component, fmt.Sprintf("Created %d pods", len(made)))
 		return
 	}
 	for _, p := range made {
 		e.event(w.obj, w.gvk, corev1.EventTypeNormal, "SuccessfulCreate", w.component, "Created pod: "+p.name)
-		if p.node != "" {
+		if single && p.node != "" {
 			e.podEvent(w.ns, p.name, p.uid, corev1.EventTypeNormal, "Scheduled",
 				fmt.Sprintf("Successfully assigned %s/%s to %s", w.ns, p.name, p.node))
 		}
@@ -270,7 +271,7 @@ func (e *Engine) deleteSurplus(w workload, f *flock, n int) {
 
 // saidDeleted is saidCreated's counterpart.
 func (e *Engine) saidDeleted(w workload, pods []*pod) {
-	if len(pods) > eventsPerStepMax {
+	if !e.mayTell(len(pods), 1) && len(pods) != 1 {
 		e.event(w.obj, w.gvk, corev1.EventTypeNormal, "SuccessfulDelete", w.component, fmt.Sprintf("Deleted %d pods", len(pods)))
 		return
 	}
@@ -408,6 +409,10 @@ func (e *Engine) reportReplicaSet(o *object, rs *appsv1.ReplicaSet, f *flock) {
 	}
 	s.Conditions = e.replicaFailure(o, rs.Status.Conditions)
 	if sameReplicaSetStatus(&s, &rs.Status) {
+		return
+	}
+	settled := f.terminating == 0 && s.AvailableReplicas == s.Replicas && s.Replicas == replicas(rs.Spec.Replicas)
+	if e.hold(key{area: areaReplicaSet, ns: rs.Namespace, name: rs.Name}, settled) {
 		return
 	}
 	out := *rs

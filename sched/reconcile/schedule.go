@@ -101,6 +101,7 @@ func (e *Engine) schedule() {
 	for _, g := range groups {
 		kept = e.keepRoom(kept, g)
 		e.placePending(g)
+		e.breathe()
 	}
 	e.keepRoom(kept, nil)
 }
@@ -178,12 +179,13 @@ func (e *Engine) placeGroup(g []*pod) {
 // settlePlaced binds the pods that have a node, makes room for the others if it can, and tells them why they have none.
 func (e *Engine) settlePlaced(g []*pod, d sched.Decision, fit sched.Fit) {
 	var left []*pod
+	withEvents := e.mayTell(d.Placed, 1)
 	for i, p := range g {
 		if d.Nodes[i] == "" {
 			left = append(left, p)
 			continue
 		}
-		e.bindPlaced(p, d.Nodes[i], d.Placed <= eventsPerStepMax)
+		e.bindPlaced(p, d.Nodes[i], withEvents)
 	}
 	if len(left) > 0 {
 		e.makeRoom(left, d.Reason, fit)

@@ -157,14 +157,15 @@ func (s *ensemble) remove(p *pod) {
 }
 
 func (s *ensemble) saidCreated(rows []ops.PlanRow) {
-	if len(rows) > eventsPerStepMax {
+	single := s.e.mayTell(len(rows), 2)
+	if !single && len(rows) != 1 {
 		s.say(corev1.EventTypeNormal, "SuccessfulCreate", fmt.Sprintf("create %d Pods in StatefulSet %s successful", len(rows), s.set.Name))
 		return
 	}
 	for _, r := range rows {
 		name := s.set.Name + "-" + r.Suffix
 		s.say(corev1.EventTypeNormal, "SuccessfulCreate", fmt.Sprintf("create Pod %s in StatefulSet %s successful", name, s.set.Name))
-		if r.Node != "" {
+		if single && r.Node != "" {
 			s.e.podEvent(s.set.Namespace, name, r.UID, corev1.EventTypeNormal, "Scheduled",
 				fmt.Sprintf("Successfully assigned %s/%s to %s", s.set.Namespace, name, r.Node))
 		}

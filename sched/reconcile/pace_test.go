@@ -1,0 +1,122 @@
+package reconcile
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+const testPause = 100 * time.Millisecond
+
+// pacedWorld holds statuses back as a leader does.
+func pacedWorld(t *testing.T) *world {
+	w := standardWorld(t, 1, 10)
+	w.e.cfg.StatusPause = testPause
+	return w
+}
+
+// TestStatusesWaitWhileThingsMove: pods that start one after the other are few writes, and the last of them is told at once.
+func TestStatusesWaitWhileThingsMove(t *testing.T) {
+	w := pacedWorld(t)
+	w.put(Deployments, testDeployment("web", 10))
+	w.settle()
+	writes := 0
+	for _, k := range podNames(w) {
+		w.start(w.pods[k])
+		before := w.rev
+		w.settle()
+		writes += int(w.rev - before)
+		w.now = w.now.Add(5 * time.Millisecond)
+	}
+	if d := w.deployment("web"); d.Status.ReadyReplicas != 10 || d.Status.UnavailableReplicas != 0 {
+		t.Fatalf("all pods are ready, and it says %+v", d.Status)
+	}
+	if writes > 4 {
+		t.Fatalf("%d writes while ten pods became ready", writes)
+	}
+}
+
+// TestWhatWaitedIsToldAfterThePause also if nothing else happens.
+func TestWhatWaitedIsToldAfterThePause(t *testing.T) {
+	w := pacedWorld(t)
+	w.put(Deployments, testDeployment("web", 10))
+	w.settle()
+	for _, k := range podNames(w)[:7] {
+		w.start(w.pods[k])
+		w.settle()
+	}
+	if d := w.deployment("web"); d.Status.ReadyReplicas >= 7 {
+		t.Fatalf("nothing waited: %+v", d.Status)
+	}
+	_, next := w.e.Step(w.now)
+	if next.IsZero() || next.After(w.now.Add(testPause)) {
+		t.Fatalf("it is now %v, and the engine wakes at %v", w.now, next)
+	}
+	w.now = next
+	w.settle()
+	d, rs := w.deployment("web"), w.list(ReplicaSets)[0]
+	if d.Status.ReadyReplicas != 7 || rs.obj.(*appsv1.ReplicaSet).Status.ReadyReplicas != 7 {
+		t.Fatalf("the Deployment says %+v, its ReplicaSet %+v", d.Status, rs.obj.(*appsv1.ReplicaSet).Status)
+	}
+}
+
+// TestDecisionsDoNotWait: what a user did is seen to be observed at once.
+func TestDecisionsDoNotWait(t *testing.T) {
+	w := pacedWorld(t)
+	w.put(Deployments, testDeployment("web", 3))
+	w.settle()
+	d := w.deployment("web")
+	n := int32(5)
+	d.Spec.Replicas = &n
+	w.put(Deployments, d)
+	w.settle()
+	if d := w.deployment("web"); d.Status.ObservedGeneration != d.Generation {
+		t.Fatalf("generation %d is not observed: %+v", d.Generation, d.Status)
+	}
+	if got := len(w.pods); got != 5 {
+		t.Fatalf("%d pods", got)
+	}
+}
+
+// TestManyPodsHaveFewEvents: single pods are spoken of until there were many, and again after a quiet time.
+func TestManyPodsHaveFewEvents(t *testing.T) {
+	w := standardWorld(t, 1, 30)
+	w.e.cfg.PodEventsPerSecond = 100
+	deploy := func(from, n int) {
+		for i := from; i < from+n; i++ {
+			w.put(Deployments, testDeployment(fmt.Sprint("web", i), 2))
+		}
+		w.settle()
+	}
+	count := func(reason, message string) (n int) {
+		for _, o := range w.list(Events) {
+			if e := o.obj.(*corev1.Event); e.Reason == reason && strings.HasPrefix(e.Message, message) {
+				n++
+			}
+		}
+		return n
+	}
+	deploy(0, podEventsBurst/4+100)
+	single := count("Scheduled", "")
+	if many := count("SuccessfulCreate", "Created 2 pods"); single != podEventsBurst/2 || many != 100 {
+		t.Fatalf("%d pods are spoken of, %d ReplicaSets say how many they made", single, many)
+	}
+	w.now = w.now.Add(time.Second)
+	deploy(1000, 30)
+	if got := count("Scheduled", "") - single; got != 50 {
+		t.Fatalf("after a second %d more pods are spoken of", got)
+	}
+}
+
+func podNames(w *world) (out []types.NamespacedName) {
+	for _, p := range podsByName(maps.Values(w.e.spaces["default"].pods)) {
+		out = append(out, types.NamespacedName{Namespace: "default", Name: p.name()})
+	}
+	return out
+}
