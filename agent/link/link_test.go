@@ -274,6 +274,40 @@ func TestWatchMoves(t *testing.T) {
 	}
 }
 
+// A watch leaves a silent server as soon as another leads, not when its connection is given up, and stays with one that answers.
+func TestWatchLeavesADeposedLeader(t *testing.T) {
+	_, _, real := world(t)
+	conns := map[string]*rpc.Conn{}
+	for _, name := range []string{"a", "b"} {
+		eventually(t, "a connection to "+name, func() bool {
+			real.mu.Lock()
+			defer real.mu.Unlock()
+			conns[name], _ = real.keepers[name].current()
+			return conns[name] != nil
+		})
+	}
+	long := time.Now().Add(-2 * quietMax)
+	for _, c := range []struct {
+		leader  string
+		silent  []string
+		leaving bool // of a watch at a
+	}{
+		{leader: "a"}, {leader: "a", silent: []string{"a"}}, {leader: "b"}, {leader: "b", silent: []string{"b"}},
+		{leader: "b", silent: []string{"a"}, leaving: true}, {leader: "", silent: []string{"a"}}, {leader: "gone", silent: []string{"a"}},
+	} {
+		l := &Link{leader: c.leader, keepers: map[string]*keeper{}}
+		for name, conn := range conns {
+			l.keepers[name] = &keeper{name: name, conn: conn, contact: true, heard: time.Now().Add(time.Hour)}
+		}
+		for _, name := range c.silent {
+			l.keepers[name].heard = long
+		}
+		if got := l.deposed(conns["a"]); got != c.leaving {
+			t.Errorf("leader %q, silent %v: leaving %v", c.leader, c.silent, got)
+		}
+	}
+}
+
 // A server that leaves the cluster is no longer dialled, and the new list is kept.
 func TestServersComeAndGo(t *testing.T) {
 	a, b, l := world(t)

@@ -60,21 +60,54 @@ func (l *Link) watchOnce(ctx context.Context, resources []string, sink Sink) err
 	}
 }
 
-// leaveStale ends a watch whose server was cut off from the cluster while another was not.
+// leaveStale ends a watch whose server was cut off from the cluster while another was not. If its server led, and falls silent, it is enough
+// that another leads: that one knows already who died with it.
 func (l *Link) leaveStale(ctx context.Context, leave context.CancelFunc, conn *rpc.Conn) {
 	ticker := time.NewTicker(staleCheck)
 	defer ticker.Stop()
 	for strikes := 0; ; {
+		l.mu.Lock()
+		changed := l.changed
+		l.mu.Unlock()
+		tick := false
 		select {
+		case <-changed:
 		case <-ticker.C:
+			tick = true
 		case <-ctx.Done():
 			return
 		}
-		if !l.stale(conn) {
+		switch {
+		case l.deposed(conn):
+			strikes = staleStrikes
+		case !tick:
+		case !l.stale(conn):
 			strikes = 0
-		} else if strikes++; strikes >= staleStrikes {
+		default:
+			strikes++
+		}
+		if strikes >= staleStrikes {
 			leave()
 			return
 		}
 	}
+}
+
+// deposed says that conn's server is silent and does not lead, while the leader is connected.
+func (l *Link) deposed(conn *rpc.Conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	led := l.keepers[l.leader]
+	if led == nil || led.quiet(conn) {
+		return false
+	}
+	if c, contact := led.current(); c == nil || c == conn || !contact {
+		return false
+	}
+	for _, k := range l.keepers {
+		if k.quiet(conn) {
+			return true
+		}
+	}
+	return false
 }
