@@ -64,7 +64,7 @@ type resume struct {
 // change is what Swap asks of a loop; done is called when the loop has it behind it.
 type change struct {
 	add, remove []*listener
-	lost        bool // endpoints are gone: dials to them must be redirected
+	lost        bool // endpoints or their machines are gone: see abandon
 	stop        bool
 	done        func()
 }
@@ -232,18 +232,29 @@ func (l *loop) apply(c *change) {
 }
 
 // abandon redirects the dials to endpoints that are gone, forgets the sessions to them, and has the kernel probe the
-// connections to them that live on, lest one whose machine is lost stays for ever.
+// connections to them that live on, lest one whose machine is lost unseen stays for ever. Those of machines that are known to be lost end.
 func (l *loop) abandon() {
 	l.dials.each(func(c *conn) {
-		if c.to.gone.Load() {
-			c.failDial(l, false)
+		if c.to.gone.Load() || c.target.gate.isLost(c.to) {
+			c.failDial(l, !c.to.gone.Load())
 		}
 	})
 	l.udp.abandon(l)
 	for fd := range l.slots {
-		if c, ok := l.slots[fd].h.(*conn); ok && fd == c.side[server].fd && c.to.gone.Load() && !c.probed {
-			c.probe()
+		if c, ok := l.slots[fd].h.(*conn); ok && fd == c.side[server].fd && !c.dialling {
+			c.leave(l)
 		}
+	}
+}
+
+// leave ends a connection whose machine is lost, and has that of an endpoint which is merely gone probed.
+func (c *conn) leave(l *loop) {
+	switch {
+	case c.target.gate.isLost(c.to):
+		c.stats(l).errors.Add(1)
+		c.abort(l)
+	case c.to.gone.Load() && !c.probed:
+		c.probe()
 	}
 }
 

@@ -124,10 +124,11 @@ func (p *Proxy) Swap(t *Table) {
 		p.log.Warn("a service address cannot be made local", "error", err)
 	}
 	p.state.gate.set(t.Allow)
+	more := p.state.gate.lose(t.Lost)
 	u := p.state.diff(t, len(p.loops))
 	add, failed := p.state.open(u.want, len(p.loops))
 	barrier(p.loops, p.running, func(id int) *change {
-		return &change{add: column(add, id), remove: column(u.remove, id), lost: u.lost}
+		return &change{add: column(add, id), remove: column(u.remove, id), lost: u.lost || more}
 	})
 	p.retire(u.dropped)
 	p.generation.Store(t.Generation)

@@ -15,6 +15,8 @@ type Table struct {
 	NodeAddresses []netip.Addr // where NodePorts listen, beside loopback
 	Services      []Service
 	Pods          []PodName // for pod records; may be empty
+	// Lost are the addresses of machines that are taken for dead. Nobody will answer on the connections to endpoints there, nor end them.
+	Lost []netip.Prefix
 	// Allow says whether a client may be connected to an endpoint; nil allows all. It is asked for each new connection or
 	// session, from several threads at once, and must be quick. Its answers may change while the table is in force.
 	Allow func(client netip.Addr, to netip.AddrPort, p Protocol) bool

@@ -147,8 +147,9 @@ func (t *target) chooseAllowed(set []*backend, client netip.Addr, tried []*backe
 	return choose(allowed, tried, now)
 }
 
-// gate is the table's Allow; all targets of a proxy share one.
+// gate is the table's Allow and Lost; all targets of a proxy share one.
 type gate struct {
+	lost  atomic.Pointer[[]netip.Prefix]
 	allow atomic.Pointer[func(netip.Addr, netip.AddrPort, Protocol) bool]
 }
 
@@ -158,6 +159,17 @@ func (g *gate) set(allow func(netip.Addr, netip.AddrPort, Protocol) bool) {
 		return
 	}
 	g.allow.Store(&allow)
+}
+
+// lose sets the lost addresses and reports whether there are new ones.
+func (g *gate) lose(lost []netip.Prefix) (more bool) {
+	before := g.lost.Swap(&lost)
+	return slices.ContainsFunc(lost, func(p netip.Prefix) bool { return before == nil || !slices.Contains(*before, p) })
+}
+
+func (g *gate) isLost(b *backend) bool {
+	lost := g.lost.Load()
+	return lost != nil && slices.ContainsFunc(*lost, func(p netip.Prefix) bool { return p.Contains(b.addr.Addr().Unmap()) })
 }
 
 func (g *gate) allows(client netip.Addr, b *backend, p Protocol) bool {

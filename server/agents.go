@@ -190,7 +190,7 @@ func (s *Server) watchNode(ctx context.Context, from rpc.Caller, q *wire.WatchRe
 	for _, r := range q.Resources {
 		gr := schema.ParseGroupResource(r)
 		if !mayWatch(from.Role, gr) {
-			return rpc.Errorf(rpc.CodeDenied, "a node may not watch %s", gr)
+			return rpc.Errorf(rpc.CodeDenied, wire.RefusedWatch+"%s", gr)
 		}
 		wanted[gr] = true
 	}

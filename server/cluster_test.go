@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/peapod-sh/peapod/rpc"
 	"github.com/peapod-sh/peapod/rpc/fence"
 	"github.com/peapod-sh/peapod/rpc/liveness"
 	"github.com/peapod-sh/peapod/rpc/pki"
@@ -354,4 +356,26 @@ func TestGenesis(t *testing.T) {
 		_, err := c.CoreV1().Endpoints("default").Get(within(t, 10*time.Second), "kubernetes", metav1.GetOptions{})
 		return err
 	})
+}
+
+// A token lets in through every server as soon as it is made, also through one that has yet to apply it, and no other does.
+func TestNewTokenIsGoodEverywhere(t *testing.T) {
+	leader, others := leaderOf(t, newCluster3(t))
+	for i := range 20 {
+		token, err := leader.server.CreateToken(within(t, 10*time.Second), time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		self := pki.Peer{Role: pki.RoleNode, Name: fmt.Sprintf("n%d", i)}
+		through := []string{others[i%2].rpc}
+		if _, err := JoinCluster(within(t, 10*time.Second), through, token, self, ""); err != nil {
+			t.Fatalf("token %d: %v", i, err)
+		}
+		if err := leader.server.RevokeToken(within(t, 10*time.Second), strings.Split(token, ".")[1]); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := JoinCluster(within(t, 10*time.Second), []string{leader.rpc}, token, self, ""); rpc.CodeOf(err) != rpc.CodeDenied {
+			t.Fatalf("token %d lets in after it was revoked: %v", i, err)
+		}
+	}
 }

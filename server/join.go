@@ -70,12 +70,18 @@ func (s *Server) token(id string) (tokenRecord, bool) {
 }
 
 // Join lets a new agent in: it checks the token against the replicated state and signs its key.
-func (s *Server) Join(_ context.Context, q *rpc.JoinRequest) (*rpc.JoinReply, error) {
+func (s *Server) Join(ctx context.Context, q *rpc.JoinRequest) (*rpc.JoinReply, error) {
 	ca, err := s.meta.ca()
 	if err != nil {
 		return nil, rpc.Errorf(rpc.CodeUnavailable, "%v", err)
 	}
 	record, ok := s.token(q.TokenID)
+	if !ok { // it may be so new that this server has not applied it yet
+		if err := s.store.Barrier(ctx); err != nil {
+			return nil, rpc.Errorf(rpc.CodeUnavailable, "looking for the join token: %v", err)
+		}
+		record, ok = s.token(q.TokenID)
+	}
 	expired := !record.Expires.IsZero() && s.now().After(record.Expires)
 	if !ok || expired || !pki.SecretMatches(record.Hash, q.TokenSecret) {
 		return nil, rpc.ErrBadToken

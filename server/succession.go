@@ -38,6 +38,7 @@ const (
 type succession struct {
 	self  string
 	ended chan string // servers whose connection for raft has ended
+	heirs chan string // capacity 1: another heir of this leader has noticed its silence
 
 	part     func() (leader string, silence time.Duration, term uint64) // ours in raft; leader is "" if we follow nobody
 	members  func() ([]string, error)
@@ -48,7 +49,7 @@ type succession struct {
 
 func (s *Server) newSuccession() *succession {
 	c := s.consensus
-	return &succession{self: s.cfg.Name, ended: make(chan string, 16), members: c.members, campaign: c.campaign, refuses: s.refuses, agrees: s.agreesOnGone,
+	return &succession{self: s.cfg.Name, ended: make(chan string, 16), heirs: make(chan string, 1), members: c.members, campaign: c.campaign, refuses: s.refuses, agrees: s.agreesOnGone,
 		part: func() (string, time.Duration, uint64) {
 			if c.raft.State() != raft.Follower {
 				return "", 0, 0
@@ -80,6 +81,7 @@ func (s *succession) Run(ctx context.Context) error {
 		select {
 		case name = <-s.ended:
 			s.awaitRefusal(ctx, name)
+		case name = <-s.heirs:
 		case <-time.After(max(silenceLook, leaderQuiet-silence)):
 			name, silence, _ = s.part()
 			if name != leader || silence < leaderSilent {
@@ -119,6 +121,19 @@ func (s *succession) alone() bool {
 func (s *succession) gone(ctx context.Context, name string) bool {
 	leader, silence, _ := s.part()
 	return name != "" && leader == name && (silence >= leaderQuiet || s.refuses(ctx, name))
+}
+
+// asked is gone for another heir. Whoever agrees looks to the succession too: the last heartbeats came at different times, and a later heir
+// that notices first and waits for its turn would campaign when an earlier one does, and split the votes.
+func (s *succession) asked(ctx context.Context, name string) bool {
+	if !s.gone(ctx, name) {
+		return false
+	}
+	select {
+	case s.heirs <- name:
+	default:
+	}
+	return true
 }
 
 // succeed campaigns if a majority takes the leader for gone and no heir before us campaigns.
@@ -193,5 +208,5 @@ func (s *Server) agreesOnGone(ctx context.Context, member, name string) bool {
 
 // goneForServer answers it.
 func (s *Server) goneForServer(ctx context.Context, _ rpc.Caller, q *wire.GoneRequest) (*wire.GoneReply, error) {
-	return &wire.GoneReply{Gone: s.succession.gone(ctx, q.Name)}, nil
+	return &wire.GoneReply{Gone: s.succession.asked(ctx, q.Name)}, nil
 }

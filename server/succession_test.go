@@ -18,6 +18,8 @@ type heirs struct {
 	refusing  bool            // the leader's port says that nobody listens
 	cut       map[string]bool // servers that reach nobody
 	campaigns []string
+	election  time.Duration            // that one takes
+	earlier   map[string]time.Duration // by which a server heard the last heartbeat before the others
 	all       map[string]*succession
 }
 
@@ -25,7 +27,7 @@ func newHeirs(t *testing.T, names ...string) *heirs {
 	h := &heirs{leader: "a", heard: time.Now(), term: 7, cut: map[string]bool{}, all: map[string]*succession{}}
 	members := append([]string{"a"}, names...)
 	for _, n := range names {
-		h.all[n] = &succession{self: n, ended: make(chan string, 16),
+		h.all[n] = &succession{self: n, ended: make(chan string, 16), heirs: make(chan string, 1),
 			part: func() (string, time.Duration, uint64) {
 				h.mu.Lock()
 				defer h.mu.Unlock()
@@ -34,12 +36,15 @@ func newHeirs(t *testing.T, names ...string) *heirs {
 			members: func() ([]string, error) { return append([]string(nil), members...), nil },
 			refuses: func(context.Context, string) bool { return h.refusing && !h.cut[n] },
 			agrees: func(ctx context.Context, member, name string) bool {
-				return !h.cut[n] && !h.cut[member] && h.all[member].gone(ctx, name)
+				return !h.cut[n] && !h.cut[member] && h.all[member].asked(ctx, name)
 			},
 			campaign: func() error {
 				h.mu.Lock()
 				defer h.mu.Unlock()
 				h.campaigns = append(h.campaigns, n)
+				h.mu.Unlock()
+				time.Sleep(h.election)
+				h.mu.Lock()
 				h.leader, h.heard, h.term = n, time.Now().Add(time.Hour), h.term+1
 				return nil
 			}}
@@ -52,7 +57,7 @@ func (h *heirs) heardBy(name string) time.Time {
 	if h.cut[name] {
 		return time.Time{}
 	}
-	return h.heard
+	return h.heard.Add(-h.earlier[name])
 }
 
 func (h *heirs) beat(d time.Duration) {
@@ -114,6 +119,13 @@ func TestSuccession(t *testing.T) {
 			h.want(t)
 		},
 		"a silent leader is succeeded": func(t *testing.T, h *heirs) {
+			h.live(t)
+			h.beat(time.Second)
+			time.Sleep(1200 * time.Millisecond)
+			h.want(t, "b")
+		},
+		"a later heir that notices first does not split the votes": func(t *testing.T, h *heirs) {
+			h.election, h.earlier = 80*time.Millisecond, map[string]time.Duration{"c": 100 * time.Millisecond}
 			h.live(t)
 			h.beat(time.Second)
 			time.Sleep(1200 * time.Millisecond)

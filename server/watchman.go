@@ -79,6 +79,7 @@ func (w *watchman) broken(nodes []string) {
 func (w *watchman) begin(nodes []string) []liveness.Transition {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.tracker.Begin()
 	var alive []liveness.Transition
 	for _, n := range nodes {
 		if w.streams[n] > 0 {

@@ -22,6 +22,7 @@ type keeper struct {
 	address string
 	conn    *rpc.Conn // nil while there is none
 	contact bool      // the server knows of a leader: what it says is not stale for long
+	heard   time.Time // when it last answered, or the connection began
 	stopped bool
 }
 
@@ -70,7 +71,14 @@ func (k *keeper) current() (conn *rpc.Conn, contact bool) {
 func (k *keeper) setContact(contact bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.contact = contact
+	k.contact, k.heard = contact, time.Now()
+}
+
+// quiet says whether the server has left heartbeats unanswered on this connection.
+func (k *keeper) quiet(conn *rpc.Conn) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.conn == conn && time.Since(k.heard) > quietMax
 }
 
 // run dials, beats until the connection ends, and begins again.
@@ -114,7 +122,7 @@ func (k *keeper) session(ctx context.Context, address string) error {
 
 func (k *keeper) set(c *rpc.Conn) {
 	k.mu.Lock()
-	k.conn, k.contact = c, c != nil
+	k.conn, k.contact, k.heard = c, c != nil, time.Now()
 	k.mu.Unlock()
 	k.link.signal()
 }

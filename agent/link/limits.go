@@ -9,6 +9,8 @@ const (
 	tablePause = 20 * time.Millisecond
 	// silenceMax is how long a server may leave heartbeats unanswered before its connection is given up.
 	silenceMax = 1500 * time.Millisecond
+	// quietMax is how long a server may leave them unanswered before a watch leaves it, if it led and another leads by now.
+	quietMax = 2 * HeartbeatInterval
 	// redialMin and redialMax bound the pause between attempts to reach a server.
 	redialMin = 50 * time.Millisecond
 	redialMax = time.Second

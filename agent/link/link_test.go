@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -31,6 +33,7 @@ type fakeServer struct {
 	gets    int
 	refuse  error
 	watches int
+	unknown []string // resources that it does not tell nodes of
 }
 
 func (s *fakeServer) heartbeat(_ context.Context, _ rpc.Caller, _ *wire.Heartbeats, stream *rpc.Stream) error {
@@ -70,10 +73,16 @@ func (s *fakeServer) awaitTables(_ context.Context, _ rpc.Caller, q *wire.AwaitT
 	return &wire.Empty{}, s.refuse
 }
 
-func (s *fakeServer) watch(ctx context.Context, _ rpc.Caller, _ *wire.WatchRequest, stream *rpc.Stream) error {
+func (s *fakeServer) watch(ctx context.Context, _ rpc.Caller, q *wire.WatchRequest, stream *rpc.Stream) error {
 	s.mu.Lock()
 	s.watches++
+	unknown := s.unknown
 	s.mu.Unlock()
+	for _, r := range q.Resources {
+		if slices.Contains(unknown, r) {
+			return rpc.Errorf(rpc.CodeDenied, "a node may not watch %s", r) // as every version has said it
+		}
+	}
 	if err := stream.Send(&wire.Event{Type: wire.EventPut, Resource: "pods", Name: "from-" + s.name}); err != nil {
 		return err
 	}
@@ -236,7 +245,10 @@ type journal struct {
 
 func (j *journal) note(s string) { j.mu.Lock(); defer j.mu.Unlock(); j.told = append(j.told, s) }
 
-func (j *journal) Begin()              { j.note("begin") }
+func (j *journal) Begin(without []string) {
+	j.note(strings.Join(append([]string{"begin"}, without...), " without "))
+}
+
 func (j *journal) Event(e *wire.Event) { j.note(e.Name) }
 func (j *journal) Synced(uint64)       { j.note("synced") }
 
@@ -265,12 +277,85 @@ func TestWatchMoves(t *testing.T) {
 			j := &journal{}
 			ctx, cancel := context.WithCancel(context.Background())
 			var wg sync.WaitGroup
-			wg.Go(func() { _ = l.Watch(ctx, []string{"pods"}, j) })
+			wg.Go(func() { _ = l.Watch(ctx, []string{"pods"}, nil, j) })
 			t.Cleanup(func() { cancel(); wg.Wait() })
 			eventually(t, "the leader is watched", func() bool { return j.ends("begin", "from-a", "synced") })
 			lose(a, b)
 			eventually(t, "the other is watched", func() bool { return j.ends("begin", "from-b", "synced") })
 		})
+	}
+}
+
+// A server that is older refuses what it does not know. The watch goes on with the rest, and asks again when the server comes back as a newer
+// one. What every server must know is not left out.
+func TestWatchGoesOnWithoutWhatAnOlderServerDoesNotKnow(t *testing.T) {
+	a, b, l := world(t)
+	for _, s := range []*fakeServer{a, b} {
+		s.set(func() { s.unknown = []string{"ingresses", "policies"} })
+	}
+	j := &journal{}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = l.Watch(ctx, []string{"pods"}, []string{"policies", "namespaces", "ingresses"}, j) })
+	t.Cleanup(func() { cancel(); wg.Wait() })
+	eventually(t, "the rest is watched", func() bool { return j.ends("begin without policies without ingresses", "from-a", "synced") })
+
+	for _, s := range []*fakeServer{a, b} {
+		s.set(func() { s.unknown = nil })
+	}
+	l.mu.Lock()
+	conn, _ := l.keepers["a"].current()
+	l.mu.Unlock()
+	conn.Close()
+	eventually(t, "all is watched", func() bool { return j.ends("begin", "from-a", "synced") || j.ends("begin", "from-b", "synced") })
+
+	for _, s := range []*fakeServer{a, b} {
+		s.set(func() { s.unknown, s.watches = []string{"pods"}, 0 })
+	}
+	for _, name := range []string{"a", "b"} {
+		l.mu.Lock()
+		conn, _ := l.keepers[name].current()
+		l.mu.Unlock()
+		if conn != nil {
+			conn.Close()
+		}
+	}
+	eventually(t, "pods are asked for again and again, in vain", func() bool {
+		return a.count(&a.watches)+b.count(&b.watches) > 3 && j.ends("begin")
+	})
+}
+
+// A watch leaves a silent server as soon as another leads, not when its connection is given up, and stays with one that answers.
+func TestWatchLeavesADeposedLeader(t *testing.T) {
+	_, _, real := world(t)
+	conns := map[string]*rpc.Conn{}
+	for _, name := range []string{"a", "b"} {
+		eventually(t, "a connection to "+name, func() bool {
+			real.mu.Lock()
+			defer real.mu.Unlock()
+			conns[name], _ = real.keepers[name].current()
+			return conns[name] != nil
+		})
+	}
+	long := time.Now().Add(-2 * quietMax)
+	for _, c := range []struct {
+		leader  string
+		silent  []string
+		leaving bool // of a watch at a
+	}{
+		{leader: "a"}, {leader: "a", silent: []string{"a"}}, {leader: "b"}, {leader: "b", silent: []string{"b"}},
+		{leader: "b", silent: []string{"a"}, leaving: true}, {leader: "", silent: []string{"a"}}, {leader: "gone", silent: []string{"a"}},
+	} {
+		l := &Link{leader: c.leader, keepers: map[string]*keeper{}}
+		for name, conn := range conns {
+			l.keepers[name] = &keeper{name: name, conn: conn, contact: true, heard: time.Now().Add(time.Hour)}
+		}
+		for _, name := range c.silent {
+			l.keepers[name].heard = long
+		}
+		if got := l.deposed(conns["a"]); got != c.leaving {
+			t.Errorf("leader %q, silent %v: leaving %v", c.leader, c.silent, got)
+		}
 	}
 }
 

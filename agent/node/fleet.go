@@ -42,7 +42,7 @@ func RunFleet(ctx context.Context, cfg FleetConfig) error {
 	g.Go(func() error { return l.Run(ctx) })
 	g.Go(func() error { fleet.Run(ctx); return ctx.Err() })
 	g.Go(func() error { return registerFleet(ctx, l, cfg) })
-	g.Go(func() error { return l.Watch(ctx, []string{pods}, fleetSink{fleet, cfg.Logger}) })
+	g.Go(func() error { return l.Watch(ctx, []string{pods}, nil, fleetSink{fleet, cfg.Logger}) })
 	if err := g.Wait(); !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("simulated nodes %s: %w", name, err)
 	}
@@ -97,8 +97,8 @@ type fleetSink struct {
 	log   hclog.Logger
 }
 
-func (fleetSink) Begin()        {}
-func (fleetSink) Synced(uint64) {}
+func (fleetSink) Begin([]string) {}
+func (fleetSink) Synced(uint64)  {}
 
 func (s fleetSink) Event(e *wire.Event) {
 	if e.Type == wire.EventDeleted {

@@ -304,7 +304,7 @@ func (n *node) serve(ctx context.Context) error {
 	}
 	g.Go(func() error { return n.serveAdmin(ctx) })
 	g.Go(func() error { return n.runShare(ctx) })
-	g.Go(func() error { return n.link.Watch(ctx, n.watched(), &sink{node: n}) })
+	g.Go(func() error { return n.link.Watch(ctx, watchedAlways, n.watchedIfServed(), &sink{node: n}) })
 	g.Go(func() error { return n.agentAfterNetwork(ctx) })
 	g.Go(func() error { return n.cfg.Identity.Run(ctx, n.link.Renew, n.renewed) })
 	return g.Wait()

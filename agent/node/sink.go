@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -28,13 +29,26 @@ const (
 	namespaces     = "namespaces"
 )
 
-// watched are the resources that the node follows.
-func (n *node) watched() []string {
-	list := []string{nodes, svcs, epSlices, pods, volumes, netPolicies, namespaces, wire.PodAddresses}
-	if n.ingress != nil {
-		list = append(list, ingresses, ingressClasses, secrets)
+// watchedAlways are the resources that the node follows and that every server tells of.
+var watchedAlways = []string{nodes, svcs, epSlices, pods, volumes}
+
+// Those that came later, by what they are for. A server that is one version older may not know them: new ones belong here.
+var (
+	watchedForPolicies  = []string{netPolicies, namespaces, wire.PodAddresses}
+	watchedForIngresses = []string{ingresses, ingressClasses, secrets}
+)
+
+// watchedIfServed are the others that the node follows.
+func (n *node) watchedIfServed() []string {
+	if n.ingress == nil {
+		return watchedForPolicies
 	}
-	return list
+	return slices.Concat(watchedForPolicies, watchedForIngresses)
+}
+
+// lacksAny says whether something of a group is not told.
+func lacksAny(group, untold []string) bool {
+	return slices.ContainsFunc(group, func(r string) bool { return slices.Contains(untold, r) })
 }
 
 // sink hands the watch's events to the parts. While a watch starts over, the proxy's table stays as it
@@ -44,12 +58,12 @@ type sink struct {
 	synced bool
 }
 
-func (s *sink) Begin() {
+func (s *sink) Begin(untold []string) {
 	s.synced = false
 	s.node.agent.BeginSync()
 	s.node.model.Begin()
-	s.node.policies.model.Begin()
-	if s.node.ingress != nil {
+	s.node.policies.model.Begin(lacksAny(watchedForPolicies, untold))
+	if s.node.ingress != nil && !lacksAny(watchedForIngresses, untold) {
 		s.node.ingress.Begin()
 	}
 	s.node.peers.reset()

@@ -54,11 +54,15 @@ func New(node ...netip.Addr) *Model {
 	return m
 }
 
-// Begin says that a watch starts over. What was known stays in force until Synced.
-func (m *Model) Begin() {
+// Begin says that a watch starts over. What was known stays in force until Synced; and after it too, but for this node's own pods, if the
+// watch is one that does not tell of policies: pods must not be open because a server does not know of what closes them.
+func (m *Model) Begin(keep bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.next = newObjects()
+	if keep {
+		m.next.policies, m.next.namespaces, m.next.others = maps.Clone(m.live.policies), maps.Clone(m.live.namespaces), maps.Clone(m.live.others)
+	}
 }
 
 // Synced puts what was told since Begin in force; what was not told is gone.

@@ -137,7 +137,7 @@ func TestStartingOver(t *testing.T) {
 	w.policies = append(w.policies, &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "p"},
 		Spec: networkingv1.NetworkPolicySpec{PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress}}})
 	m := w.model()
-	m.Begin()
+	m.Begin(false)
 	if m.PutOwn(PodOf(w.own[0])) {
 		t.Error("half a watch changes something")
 	}
@@ -146,5 +146,21 @@ func TestStartingOver(t *testing.T) {
 	checkAllows(t, "after it", m.View(), "near>web")
 	if m.PutOwn(PodOf(w.own[0])) {
 		t.Error("a pod that is as it was changes something")
+	}
+}
+
+// A server that does not tell of policies does not open pods.
+func TestStartingOverAtAnOlderServer(t *testing.T) {
+	w := threePods()
+	w.policies = append(w.policies, &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "p"},
+		Spec: networkingv1.NetworkPolicySpec{PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress}}})
+	m := w.model()
+	for _, keep := range []bool{true, false} {
+		m.Begin(keep)
+		m.PutOwn(PodOf(w.own[0]))
+		m.Synced()
+		if _, isolated := m.View().Filter().Ingress[netip.MustParseAddr("10.42.0.2")]; isolated != keep {
+			t.Errorf("kept %v, isolated %v", keep, isolated)
+		}
 	}
 }

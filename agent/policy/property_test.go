@@ -25,7 +25,7 @@ type world struct {
 
 func (w *world) model() *Model {
 	m := New(nodeAddress)
-	m.Begin()
+	m.Begin(false)
 	for _, p := range w.policies {
 		m.PutPolicy(p)
 	}

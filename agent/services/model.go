@@ -145,7 +145,7 @@ func (m *Model) OfNamespace(namespace string) []*corev1.Service {
 func (m *Model) Table() *netproxy.Table {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	t := &netproxy.Table{Generation: m.live.revision, NodeName: m.node, ClusterDomain: m.domain, NodeAddresses: m.addresses}
+	t := &netproxy.Table{Generation: m.live.revision, NodeName: m.node, ClusterDomain: m.domain, NodeAddresses: m.addresses, Lost: m.lost()}
 	others := m.others()
 	for n, s := range m.live.services {
 		svc := m.service(s, m.live.slices[n])

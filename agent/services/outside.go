@@ -23,11 +23,16 @@ type HealthCheck struct {
 type machine struct {
 	zone      string
 	addresses string // sorted, with commas between them, to compare by
+	pods      string // its CIDRs of pods, likewise
+	lost      bool   // it is taken for dead
 }
 
 // PutNode takes a node as it is now and reports whether that may change the table.
 func (m *Model) PutNode(n *corev1.Node) (changed bool) {
-	x := machine{zone: n.Labels[corev1.LabelTopologyZone]}
+	x := machine{zone: n.Labels[corev1.LabelTopologyZone], pods: strings.Join(n.Spec.PodCIDRs, ",")}
+	x.lost = slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
+		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionUnknown
+	})
 	var all []string
 	for _, a := range n.Status.Addresses {
 		all = append(all, a.Address)
@@ -58,6 +63,24 @@ func (m *Model) others() map[string]bool {
 			for _, a := range strings.Split(x.addresses, ",") {
 				out[a] = true
 			}
+		}
+	}
+	return out
+}
+
+// lost are the addresses of other nodes that are taken for dead, and of the pods there. It is called with mu held.
+func (m *Model) lost() (out []netip.Prefix) {
+	for n, x := range m.live.nodes {
+		if n == m.node || !x.lost {
+			continue
+		}
+		for _, text := range strings.Split(x.pods, ",") {
+			if p, err := netip.ParsePrefix(text); err == nil {
+				out = append(out, p.Masked())
+			}
+		}
+		for _, ip := range appendAddresses(nil, strings.Split(x.addresses, ","), nil) {
+			out = append(out, netip.PrefixFrom(ip, ip.BitLen()))
 		}
 	}
 	return out

@@ -1,6 +1,7 @@
 package services
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
@@ -82,6 +83,24 @@ func TestNodesChangeTheTable(t *testing.T) {
 	m := newModel()
 	if !m.PutNode(machineAt("n1", "a", "192.0.2.1")) || m.PutNode(machineAt("n1", "a", "192.0.2.1")) || !m.PutNode(machineAt("n1", "b", "192.0.2.1")) {
 		t.Error("what changes is not what is said to change")
+	}
+}
+
+// Other machines that are taken for dead are lost with the pods there; one that only says that it is not ready lives.
+func TestLostMachines(t *testing.T) {
+	m := newModel()
+	for name, status := range map[string]corev1.ConditionStatus{"n1": corev1.ConditionUnknown, "n2": corev1.ConditionUnknown, "n3": corev1.ConditionFalse, "n4": corev1.ConditionTrue} {
+		n := machineAt(name, "", "192.0.2."+name[1:])
+		n.Spec.PodCIDRs = []string{"10.42." + name[1:] + ".0/24"}
+		n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: status}}
+		m.PutNode(n)
+	}
+	if got := fmt.Sprint(m.Table().Lost); got != "[10.42.2.0/24 192.0.2.2/32]" {
+		t.Errorf("lost are %s", got)
+	}
+	back := machineAt("n2", "", "192.0.2.2")
+	if !m.PutNode(back) || len(m.Table().Lost) > 0 {
+		t.Errorf("lost after it is back are %v", m.Table().Lost)
 	}
 }
 

@@ -5,10 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"net/netip"
 	"time"
 
 	mdns "github.com/miekg/dns"
-	"golang.org/x/net/ipv4"
 )
 
 // loop answers the datagrams of one socket, many with one system call. It waits for nobody: what the table alone decides
@@ -16,7 +16,6 @@ import (
 type loop struct {
 	server *Server
 	conn   *net.UDPConn
-	batch  *ipv4.PacketConn
 	of     *zone             // the one that packed is of
 	packed map[string][]byte // answers by plain.key
 	key    []byte            // the newest question's, kept for its memory
@@ -24,15 +23,18 @@ type loop struct {
 }
 
 func newLoop(s *Server, conn *net.UDPConn) *loop {
-	return &loop{server: s, conn: conn, batch: ipv4.NewPacketConn(conn), packed: map[string][]byte{}}
+	return &loop{server: s, conn: conn, packed: map[string][]byte{}}
 }
 
 // run answers until ctx ends, and closes the socket.
 func (l *loop) run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { _ = l.conn.Close() })()
-	in, out := messages(), messages()
+	b, err := newBatch(l.conn)
+	if err != nil {
+		return ignoreClosed(err)
+	}
 	for {
-		n, err := l.batch.ReadBatch(in, 0)
+		n, err := b.receive()
 		if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
 			return nil
 		}
@@ -44,53 +46,28 @@ func (l *loop) run(ctx context.Context) error {
 			}
 			continue
 		}
-		l.send(out[:l.answerAll(ctx, in[:n], out)])
+		l.answerAll(ctx, b, n)
+		if err := b.send(); err != nil {
+			l.server.log.Debug("a DNS answer was not sent", "error", err)
+		}
 	}
 }
 
-func messages() []ipv4.Message {
-	out := make([]ipv4.Message, datagramBatch)
-	for i := range out {
-		out[i].Buffers = [][]byte{make([]byte, udpSizeMax)}
-	}
-	return out
-}
-
-// answerAll fills out with the answers that are there at once, and returns how many.
-func (l *loop) answerAll(ctx context.Context, in, out []ipv4.Message) int {
+// answerAll replies to n questions as far as there are answers at once.
+func (l *loop) answerAll(ctx context.Context, b *batch, n int) {
 	if z := l.server.zone.Load(); z != l.of {
 		l.of = z
 		clear(l.packed)
 	}
-	n := 0
-	for i := range in {
-		from, ok := in[i].Addr.(*net.UDPAddr)
-		if !ok {
-			continue
+	for i := range n {
+		if answer := l.answer(ctx, b.question(i), b.client(i), b.room()); len(answer) > 0 {
+			b.reply(i, answer)
 		}
-		answer := l.answer(ctx, in[i].Buffers[0][:in[i].N], from, out[n].Buffers[0][:0])
-		if len(answer) > 0 {
-			out[n].Buffers[0], out[n].Addr = answer, from
-			n++
-		}
-	}
-	return n
-}
-
-// send sends all, but for those that the kernel does not take.
-func (l *loop) send(out []ipv4.Message) {
-	for len(out) > 0 {
-		n, err := l.batch.WriteBatch(out, 0)
-		if err != nil {
-			l.server.log.Debug("a DNS answer was not sent", "client", out[0].Addr, "error", err)
-			n = max(n, 1)
-		}
-		out = out[n:]
 	}
 }
 
 // answer appends the answer to a datagram to dst. It is empty if there is none, or none yet.
-func (l *loop) answer(ctx context.Context, b []byte, from *net.UDPAddr, dst []byte) []byte {
+func (l *loop) answer(ctx context.Context, b []byte, from netip.AddrPort, dst []byte) []byte {
 	p, ok := readPlain(b, l.key[:0])
 	if ok {
 		l.key = p.key
@@ -110,9 +87,9 @@ func (l *loop) answer(ctx context.Context, b []byte, from *net.UDPAddr, dst []by
 }
 
 // think answers what is not remembered.
-func (l *loop) think(ctx context.Context, r *mdns.Msg, p plain, from *net.UDPAddr, dst []byte) []byte {
+func (l *loop) think(ctx context.Context, r *mdns.Msg, p plain, from netip.AddrPort, dst []byte) []byte {
 	later := false
-	m, lasting := l.server.respond(l.of, r, addrOf(from), func(q question) (*mdns.Msg, error) {
+	m, lasting := l.server.respond(l.of, r, from.Addr(), func(q question) (*mdns.Msg, error) {
 		if m := l.server.forward.recall(q, time.Now()); m != nil {
 			return m, nil
 		}
@@ -155,7 +132,7 @@ func (l *loop) pack(m *mdns.Msg, kind uint16, dst []byte) []byte {
 var errLater = errors.New("an upstream must be asked")
 
 // later has a goroutine wait for upstreams and then answer. It returns false if too many do already.
-func (s *Server) later(ctx context.Context, l *loop, r *mdns.Msg, from *net.UDPAddr) bool {
+func (s *Server) later(ctx context.Context, l *loop, r *mdns.Msg, from netip.AddrPort) bool {
 	select {
 	case s.slots <- struct{}{}:
 	default:
@@ -163,10 +140,10 @@ func (s *Server) later(ctx context.Context, l *loop, r *mdns.Msg, from *net.UDPA
 	}
 	s.waiting.Go(func() {
 		defer func() { <-s.slots }()
-		m, _ := s.respond(s.zone.Load(), r, addrOf(from), s.asking(ctx))
+		m, _ := s.respond(s.zone.Load(), r, from.Addr(), s.asking(ctx))
 		finish(m, r, sizeFor(r))
 		out := l.pack(m, kindOf(r), nil)
-		if _, err := l.conn.WriteToUDP(out, from); err != nil {
+		if _, err := l.conn.WriteToUDPAddrPort(out, from); err != nil {
 			s.log.Debug("a DNS answer was not sent", "client", from, "error", err)
 		}
 	})

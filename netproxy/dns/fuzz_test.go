@@ -58,7 +58,7 @@ func FuzzQuery(f *testing.F) {
 			}
 			out = stream(t, s, r)
 		} else {
-			from := &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}
+			from := netip.MustParseAddrPort("127.0.0.1:1")
 			out = l.answer(context.Background(), b, from, nil)
 			if again := l.answer(context.Background(), b, from, nil); len(again) > 0 && len(again) != len(out) && !varies(out) {
 				t.Fatalf("% x is answered by % x, and then by % x", b, out, again)

@@ -90,9 +90,7 @@ func (s *Server) listen(at netip.AddrPort) error {
 		if err != nil {
 			return fmt.Errorf("listening for DNS on udp %s: %w", at, err)
 		}
-		udp := conn.(*net.UDPConn)
-		_ = udp.SetReadBuffer(readBuffer) // less is slower under bursts, not wrong
-		s.loops = append(s.loops, newLoop(s, udp))
+		s.loops = append(s.loops, newLoop(s, conn.(*net.UDPConn)))
 	}
 	return nil
 }
@@ -107,6 +105,10 @@ func shared(network, address string, c syscall.RawConn) error {
 	var fault error
 	err := c.Control(func(fd uintptr) {
 		fault = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+		// Who may, passes over the machine's limit. Less is slower under bursts, not wrong.
+		if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, readBuffer) != nil {
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, readBuffer)
+		}
 	})
 	return errors.Join(err, fault, freebind(network, address, c))
 }
@@ -209,10 +211,7 @@ func withoutOPT(extra []mdns.RR) (out []mdns.RR) {
 }
 
 func addrOf(a net.Addr) netip.Addr {
-	switch a := a.(type) {
-	case *net.UDPAddr:
-		return a.AddrPort().Addr().Unmap()
-	case *net.TCPAddr:
+	if a, ok := a.(*net.TCPAddr); ok {
 		return a.AddrPort().Addr().Unmap()
 	}
 	return netip.Addr{}

@@ -123,3 +123,17 @@ func TestPackedIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// An answer that is remembered is given without an allocation, from the kernel's question to the kernel's answer, in full batches and in small ones.
+func TestAnswersAllocateNothing(t *testing.T) {
+	w := newExchange(t)
+	for _, n := range []int{1, datagramBatch, 2*datagramBatch + 1} {
+		if got := testing.AllocsPerRun(20, func() {
+			w.ask(t, n)
+			w.answer(t, n)
+			w.read(t, n)
+		}); got > 0 {
+			t.Errorf("%v allocations for %d answers", got, n)
+		}
+	}
+}

@@ -105,6 +105,10 @@ func (t *Tracker) Last(name string) (time.Time, bool) {
 // It deserves a loud line in the log.
 func (t *Tracker) Doubting() (doubting bool, silent, live int) { return t.doubting, t.silent, t.live }
 
+// Begin says that Tick is called from now on, and was not for a while because nobody asked: that was no pause of ours, so whoever was
+// silent all the while was silent.
+func (t *Tracker) Begin() { t.ticked = time.Time{} }
+
 func (t *Tracker) enter(name string, now time.Time) *node {
 	i, known := t.index[name]
 	if !known {

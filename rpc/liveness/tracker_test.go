@@ -17,6 +17,7 @@ type world struct {
 	now     time.Time
 	nodes   []*simulated
 	quorum  bool
+	unasked bool                     // heartbeats are heard, and nobody ticks
 	died    map[string]time.Duration // since the start
 	history map[string][]Change
 }
@@ -57,7 +58,7 @@ func (w *world) run(until time.Duration, paused func(at time.Duration) bool) {
 				w.tracker.Heartbeat(n.name, w.now)
 			}
 		}
-		if w.now.Sub(w.ticked) >= w.tracker.Pace() {
+		if !w.unasked && w.now.Sub(w.ticked) >= w.tracker.Pace() {
 			w.ticked = w.now
 			w.record(w.tracker.Tick(w.now, evidence))
 		}
@@ -290,6 +291,29 @@ func TestExpectedNodeIsNews(t *testing.T) {
 			t.Errorf("known before: %v, told %v", known, found)
 		}
 	}
+}
+
+// While nobody asks, as between two terms of a server, heartbeats are heard all the same: who died with the leader in between is dead as
+// soon as anybody else would be, and the others live.
+func TestTimeBetweenTermsIsNoPause(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld(rapid.IntRange(2, 6).Draw(t, "nodes"))
+		again := time.Duration(rapid.IntRange(5000, 60000).Draw(t, "again")) * ms
+		died := again - time.Duration(rapid.IntRange(0, 1300).Draw(t, "before"))*ms
+		w.nodes[0].kill(died, 300*ms, 1600*ms)
+		w.run(time.Second, nil)
+		w.unasked = true
+		w.run(again, nil)
+		w.unasked = false
+		w.tracker.Begin()
+		w.run(again+3*time.Second, nil)
+		if took := w.died[w.nodes[0].name] - died; took < 1100*ms || took > 1450*ms {
+			t.Fatalf("confirmed after %v", took)
+		}
+		if len(w.died) != 1 {
+			t.Fatalf("died %v", w.died)
+		}
+	})
 }
 
 func BenchmarkTick5000(b *testing.B) {

@@ -90,6 +90,10 @@ type WatchRequest struct {
 	Nodes     []Numbers
 }
 
+// RefusedWatch begins a server's denial of a watch; the resource that it does not serve to nodes follows. An agent reads it, since a server
+// that is one version older knows less than its agents ask for.
+const RefusedWatch = "a node may not watch "
+
 // PodAddresses is what a node watches to hear where the pods of other nodes are, for network policies: their namespaces, labels, named
 // ports and addresses as a Pod that has nothing else. It is told of them only while there are policies.
 const PodAddresses = "pods/addresses"
