@@ -31,6 +31,8 @@ type fakeServer struct {
 	gets    int
 	refuse  error
 	watches int
+	since   uint64 // of the last watch
+	known   uint64 // the revision of which watches begin; those from an earlier one go on
 }
 
 func (s *fakeServer) heartbeat(_ context.Context, _ rpc.Caller, _ *wire.Heartbeats, stream *rpc.Stream) error {
@@ -70,14 +72,21 @@ func (s *fakeServer) awaitTables(_ context.Context, _ rpc.Caller, q *wire.AwaitT
 	return &wire.Empty{}, s.refuse
 }
 
-func (s *fakeServer) watch(ctx context.Context, _ rpc.Caller, _ *wire.WatchRequest, stream *rpc.Stream) error {
+func (s *fakeServer) watch(ctx context.Context, _ rpc.Caller, q *wire.WatchRequest, stream *rpc.Stream) error {
 	s.mu.Lock()
 	s.watches++
+	s.since = q.Since
+	known := s.known
 	s.mu.Unlock()
+	if q.Since > 0 {
+		if err := stream.Send(&wire.Event{Type: wire.EventResumed, Revision: q.Since}); err != nil {
+			return err
+		}
+	}
 	if err := stream.Send(&wire.Event{Type: wire.EventPut, Resource: "pods", Name: "from-" + s.name}); err != nil {
 		return err
 	}
-	if err := stream.Send(&wire.Event{Type: wire.EventSynced}); err != nil {
+	if err := stream.Send(&wire.Event{Type: wire.EventSynced, Revision: known}); err != nil {
 		return err
 	}
 	<-ctx.Done()
@@ -272,6 +281,26 @@ func TestWatchMoves(t *testing.T) {
 			eventually(t, "the other is watched", func() bool { return j.ends("begin", "from-b", "synced") })
 		})
 	}
+}
+
+// A watch that was synced goes on at another server from where it was: its sink hears of no new beginning.
+func TestWatchGoesOn(t *testing.T) {
+	a, b, l := world(t)
+	a.set(func() { a.known = 7 })
+	j := &journal{}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = l.Watch(ctx, []string{"pods"}, j) })
+	t.Cleanup(func() { cancel(); wg.Wait() })
+	eventually(t, "the leader is watched", func() bool { return j.ends("begin", "from-a", "synced") })
+	a.stop()
+	b.set(func() { b.leader = "b" })
+	eventually(t, "the watch goes on", func() bool { return j.ends("begin", "from-a", "synced", "from-b") })
+	b.set(func() {
+		if b.since != 7 {
+			t.Errorf("it was asked for from revision %d", b.since)
+		}
+	})
 }
 
 // A server that leaves the cluster is no longer dialled, and the new list is kept.

@@ -10,7 +10,8 @@ import (
 )
 
 // Sink receives a watch. Each time the watch starts over, Begin comes first, then an event for all
-// that exists, then Synced with the revision as of which that is all; whatever was not named in between is gone.
+// that exists, then Synced with the revision as of which that is all; whatever was not named in between is gone. A watch that goes on with
+// another server, or the same one again, goes on for the sink too: it hears of no new beginning.
 type Sink interface {
 	Begin()
 	Event(*wire.Event)
@@ -19,8 +20,9 @@ type Sink interface {
 
 // Watch follows resources into sink until ctx ends, going from one server to the next as they fail.
 func (l *Link) Watch(ctx context.Context, resources []string, sink Sink) error {
+	w := watch{resources: resources, sink: sink}
 	for ctx.Err() == nil {
-		if err := l.watchOnce(ctx, resources, sink); err != nil && ctx.Err() == nil {
+		if err := l.watchOnce(ctx, &w); err != nil && ctx.Err() == nil {
 			l.log.Debug("the watch ended and begins again", "error", err)
 			select {
 			case <-time.After(retryPause):
@@ -31,7 +33,15 @@ func (l *Link) Watch(ctx context.Context, resources []string, sink Sink) error {
 	return ctx.Err()
 }
 
-func (l *Link) watchOnce(ctx context.Context, resources []string, sink Sink) error {
+// watch is where a watch has come to.
+type watch struct {
+	resources []string
+	sink      Sink
+	known     uint64 // the revision as of which the sink has everything; 0 before it was synced
+	whole     bool   // no beginning waits for its Synced
+}
+
+func (l *Link) watchOnce(ctx context.Context, w *watch) error {
 	conn, err := l.pick(ctx)
 	if err != nil {
 		return err
@@ -41,24 +51,45 @@ func (l *Link) watchOnce(ctx context.Context, resources []string, sink Sink) err
 	defer leaving.Wait()
 	defer cancel()
 	leaving.Go(func() { l.leaveStale(ctx, cancel, conn) })
-	stream, err := conn.Open(ctx, wire.MethodWatch, &wire.WatchRequest{Resources: resources, Nodes: l.cfg.Nodes})
+	stream, err := conn.Open(ctx, wire.MethodWatch, &wire.WatchRequest{Resources: w.resources, Nodes: l.cfg.Nodes, Since: w.known})
 	if err != nil {
 		return err
 	}
 	defer stream.Close()
-	sink.Begin()
-	for {
+	for first := true; ; first = false {
 		e := &wire.Event{}
 		if err := stream.Recv(e); err != nil {
 			return err
 		}
-		if e.Type == wire.EventSynced {
-			sink.Synced(e.Revision)
-		} else {
-			sink.Event(e)
-		}
+		w.take(e, first)
 	}
 }
+
+// take hands an event on. The servers tell changes in the order of their revisions, and so they do what was missed: each event is all up to
+// its own.
+func (w *watch) take(e *wire.Event, first bool) {
+	if first && e.Type != wire.EventResumed {
+		w.known, w.whole = 0, false
+		w.sink.Begin()
+	}
+	switch e.Type {
+	case wire.EventResumed:
+		return
+	case wire.EventSynced:
+		if !w.whole {
+			w.sink.Synced(e.Revision)
+		}
+		w.whole = true
+	default:
+		w.sink.Event(e)
+	}
+	if w.whole && !aside[e.Resource] {
+		w.known = max(w.known, e.Revision)
+	}
+}
+
+// aside are resources whose objects may be told out of turn, as newer than the changes that come next.
+var aside = map[string]bool{wire.PodAddresses: true, "secrets": true}
 
 // leaveStale ends a watch whose server was cut off from the cluster while another was not.
 func (l *Link) leaveStale(ctx context.Context, leave context.CancelFunc, conn *rpc.Conn) {
