@@ -46,7 +46,7 @@ func (l *Link) watchOnce(ctx context.Context, w *watch) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := l.whileHeard(ctx, conn)
 	var leaving sync.WaitGroup
 	defer leaving.Wait()
 	defer cancel()
