@@ -146,6 +146,9 @@ func (f *FSM) putMeta(o *ops.PutMeta) ops.Outcome {
 func (f *FSM) commit(t *table, c *api.Change) {
 	c.Revision = f.revision
 	t.ring.add(c)
+	if c.New == nil && c.NewPod == nil {
+		t.departed.add(c)
+	}
 	f.notify.mark(t.ring)
 	f.tails.offer(c, c.Resource == Pods && f.policedLocked())
 }

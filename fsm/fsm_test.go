@@ -346,12 +346,12 @@ func TestTailOfNodes(t *testing.T) {
 		_, all := f.TailAll(func(*api.Change) bool { return true })
 		defer all.Close()
 		mine := rapid.SliceOfDistinct(rapid.SampledFrom([]string{"n1", "n2", "n3", "none"}), rapid.ID).Draw(t, "nodes")
-		_, other, another := f.TailNodes([]string{"n1", "n2"}, false, func(*api.Change) bool { return false })
+		_, other, another := f.TailNodes(Following{Nodes: []string{"n1", "n2"}, Also: func(*api.Change) bool { return false }})
 		if len(other) != 0 {
 			t.Fatal("pods of an empty state")
 		}
 		also := func(c *api.Change) bool { return c.Resource == configMaps }
-		_, _, tail := f.TailNodes(mine, false, also)
+		_, _, tail := f.TailNodes(Following{Nodes: mine, Also: also})
 		defer tail.Close()
 		for i, list := range history(t) {
 			f.ApplyOps(uint64(i+1), list)

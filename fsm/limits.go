@@ -8,6 +8,8 @@ const (
 	ringEventsMax = 8192
 	// ringEventsKeep is how many of them survive a Trim although they are old.
 	ringEventsKeep = 256
+	// departedMax is how many deletions a table remembers for nodes that come back: some 200 bytes each.
+	departedMax = 16384
 	// tailEventsMax is how many changes may wait in a Tail before it is cut off.
 	tailEventsMax = 1 << 20
 	// snapshotItemBytesMax refuses a snapshot whose one item claims to be larger: it is damaged.

@@ -18,7 +18,7 @@ func TestTailTellsWherePodsAre(t *testing.T) {
 		f := New()
 		_, all := f.TailAll(func(*api.Change) bool { return true })
 		defer all.Close()
-		_, _, tail := f.TailNodes([]string{"n1"}, true, func(*api.Change) bool { return false })
+		_, _, tail := f.TailNodes(Following{Nodes: []string{"n1"}, Moves: true, Also: func(*api.Change) bool { return false }})
 		defer tail.Close()
 		for i, list := range history(t) {
 			p := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "p"}}

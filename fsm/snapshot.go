@@ -185,7 +185,7 @@ func (f *FSM) cutOff(old map[schema.GroupResource]*table) {
 		f.notify.mark(t.ring)
 	}
 	for _, t := range f.tables {
-		t.ring.floor = f.revision
+		t.ring.floor, t.departed.floor = f.revision, f.revision
 		t.ring.changes.Add(1)
 	}
 	f.tails.cutOff()

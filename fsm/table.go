@@ -29,10 +29,11 @@ type table struct {
 	items    *btree.BTreeG[item]
 	frozen   *btree.BTreeG[item]
 	ring     *ring
+	departed departures
 }
 
 func newTable(gr schema.GroupResource, revision uint64) *table {
-	return &table{resource: gr, items: btree.NewG(treeDegree, less), ring: newRing(revision)}
+	return &table{resource: gr, items: btree.NewG(treeDegree, less), ring: newRing(revision), departed: departures{floor: revision}}
 }
 
 func (t *table) get(key string) (item, bool) { return t.items.Get(item{key: key}) }

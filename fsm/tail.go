@@ -13,8 +13,9 @@ import (
 type Tail struct {
 	f     *FSM
 	want  func(*api.Change) bool
-	nodes []string // whose pods it follows; nil follows those of all
-	moves bool     // it also follows where other nodes' pods are, while there are network policies
+	nodes []string               // whose pods it follows; nil follows those of all
+	pods  func(*api.Change) bool // which of these nodes' pods' changes; nil is all
+	moves bool                   // it also follows where other nodes' pods are, while there are network policies
 
 	mu       sync.Mutex
 	queue    []*api.Change
@@ -33,15 +34,22 @@ func (f *FSM) TailAll(want func(*api.Change) bool) (*View, *Tail) {
 	return f.viewLocked(), t
 }
 
-// TailNodes is TailAll for an agent: the records of its nodes' pods at this moment, and the changes of
-// these and, of other tables, what also accepts. With moves it follows where the pods of other nodes are, too: see Moved.
-func (f *FSM) TailNodes(nodes []string, moves bool, also func(*api.Change) bool) (*View, []*api.PodRecord, *Tail) {
+// Following is what an agent follows. Its functions run under the state's lock: they must be quick and must not call the FSM.
+type Following struct {
+	Nodes []string               // whose pods
+	Pods  func(*api.Change) bool // which of these pods' changes; nil is all
+	Moves bool                   // also where the pods of other nodes are: see Moved
+	Also  func(*api.Change) bool // which changes of other tables
+}
+
+// TailNodes is TailAll for an agent: the records of its nodes' pods at this moment, and the changes that it follows.
+func (f *FSM) TailNodes(what Following) (*View, []*api.PodRecord, *Tail) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	t := &Tail{f: f, want: also, nodes: append([]string{}, nodes...), moves: moves, ready: make(chan struct{}, 1)}
+	t := &Tail{f: f, want: what.Also, nodes: append([]string{}, what.Nodes...), pods: what.Pods, moves: what.Moves, ready: make(chan struct{}, 1)}
 	f.tails.add(t)
 	var pods []*api.PodRecord
-	for _, n := range nodes {
+	for _, n := range what.Nodes {
 		pods = append(pods, f.podsOfNodeLocked(n)...)
 	}
 	return f.viewLocked(), pods, t
@@ -96,7 +104,7 @@ func (s *tails) offer(c *api.Change, policed bool) {
 	s.offerTo(s.byNode[after], c)
 	if before != after {
 		for _, t := range s.byNode[before] {
-			if !slices.Contains(s.byNode[after], t) {
+			if !slices.Contains(s.byNode[after], t) && t.follows(c) {
 				s.give(t, c)
 			}
 		}
@@ -133,10 +141,18 @@ func nodeOf(p *api.PodRecord) string {
 
 func (s *tails) offerTo(list []*Tail, c *api.Change) {
 	for _, t := range list {
-		if c.Resource == Pods && t.nodes != nil || t.want(c) {
+		if t.follows(c) {
 			s.give(t, c)
 		}
 	}
+}
+
+// follows says whether a tail hears of a change that is of its nodes' pods, or of another table.
+func (t *Tail) follows(c *api.Change) bool {
+	if c.Resource == Pods && t.nodes != nil {
+		return t.pods == nil || t.pods(c)
+	}
+	return t.want(c)
 }
 
 func (s *tails) give(t *Tail, c *api.Change) {

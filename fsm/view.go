@@ -235,6 +235,17 @@ func (t TableView) Get(namespace, name string) (runtime.Object, bool) {
 	return it.object(), true
 }
 
+// Since yields what was made or changed after a revision as changes from nothing, in order of namespace and name.
+func (t TableView) Since(gr schema.GroupResource, revision uint64, yield func(*api.Change)) {
+	t.tree.Ascend(func(it item) bool {
+		if it.revision > revision {
+			ns, name := splitKey(it.key)
+			yield(&api.Change{Revision: it.revision, Resource: gr, Namespace: ns, Name: name, New: it.obj, NewPod: it.pod})
+		}
+		return true
+	})
+}
+
 // AscendPods is Ascend for the records of pods.
 func (t TableView) AscendPods(namespace, name string, yield func(*api.PodRecord) bool) {
 	t.ascend(namespace, name, func(it item) bool { return yield(it.pod) })

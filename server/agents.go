@@ -202,25 +202,24 @@ func (s *Server) watchNode(ctx context.Context, from rpc.Caller, q *wire.WatchRe
 	if err != nil {
 		return err
 	}
-	view, pods, tail := s.state.TailNodes(nodes, wanted[podAddresses], func(c *api.Change) bool { return wanted[c.Resource] && tellsNode(from.Name, c) })
+	if err := s.awaitKnown(ctx, q.Since); err != nil {
+		return rpc.Errorf(rpc.CodeUnavailable, "%v", err)
+	}
+	follow := fsm.Following{Nodes: nodes, Moves: wanted[podAddresses], Also: func(c *api.Change) bool { return wanted[c.Resource] && tellsNode(from.Name, c) }}
+	if from.Role == pki.RoleFleet {
+		follow.Pods = func(c *api.Change) bool { return concernsFleet(c.NewPod) }
+	}
+	view, pods, tail := s.state.TailNodes(follow)
 	defer tail.Close()
 	w := nodeWatch{stream: stream, fleet: from.Role == pki.RoleFleet, nodes: map[string]bool{}, moves: wanted[podAddresses], now: s.state.View}
 	for _, n := range nodes {
 		w.nodes[n] = true
 	}
-	for gr := range wanted {
-		if gr != fsm.Pods && gr != podAddresses {
-			view.Table(gr).Ascend("", "", func(ns, name string, obj runtime.Object) bool {
-				c := &api.Change{Resource: gr, Namespace: ns, Name: name, New: obj}
-				return !tellsNode(from.Name, c) || !s.shows(c) || w.put(gr, obj) == nil
-			})
-		}
-	}
-	for _, p := range pods {
-		w.putPod(p)
-	}
-	if w.policies = view.Table(fsm.Policies).Len(); w.moves && w.policies > 0 {
-		w.putAddresses(view)
+	w.policies = view.Table(fsm.Policies).Len()
+	if missed, ok := s.missed(&w, from.Name, q.Since, wanted, view, pods); ok {
+		s.resume(&w, q.Since, missed, wanted[secretsResource])
+	} else {
+		s.putAll(&w, from.Name, wanted, view, pods)
 	}
 	w.send(&wire.Event{Type: wire.EventSynced, Revision: view.Revision()})
 	for {
@@ -236,6 +235,26 @@ func (s *Server) watchNode(ctx context.Context, from rpc.Caller, q *wire.WatchRe
 				return err
 			}
 		}
+	}
+}
+
+// putAll sends all that exists of what a node asks for.
+func (s *Server) putAll(w *nodeWatch, node string, wanted map[schema.GroupResource]bool, view *fsm.View, pods []*api.PodRecord) {
+	for gr := range wanted {
+		if gr != fsm.Pods && gr != podAddresses {
+			view.Table(gr).Ascend("", "", func(ns, name string, obj runtime.Object) bool {
+				c := &api.Change{Resource: gr, Namespace: ns, Name: name, New: obj}
+				return !tellsNode(node, c) || !s.shows(c) || w.put(gr, obj) == nil
+			})
+		}
+	}
+	for _, p := range pods {
+		if !w.fleet || concernsFleet(p) {
+			w.putPod(p)
+		}
+	}
+	if w.moves && w.policies > 0 {
+		w.putAddresses(view)
 	}
 }
 
@@ -261,7 +280,7 @@ var podAddresses = schema.GroupResource{Resource: wire.PodAddresses}
 
 // nodeWatch writes events and remembers its first error.
 type nodeWatch struct {
-	stream *rpc.Stream
+	stream interface{ Queue(message any) error }
 	nodes  map[string]bool
 	fleet  bool
 	pods   api.PodEncoder
@@ -331,8 +350,6 @@ func (w *nodeWatch) change(c *api.Change) error {
 		w.countPolicies(c)
 	}
 	switch {
-	case w.fleet && onlyReported(c):
-		return nil
 	case c.Resource == fsm.Pods && !w.owns(c.OldPod) && !w.owns(c.NewPod):
 		return w.moved(c)
 	case c.NewPod != nil && w.nodes[c.NewPod.Node]:

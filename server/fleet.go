@@ -65,8 +65,8 @@ func (s *Server) agentMayWrite(p rpc.Peer, op ops.Op) error {
 	return fmt.Errorf("%s may not propose a %T", p, op)
 }
 
-// onlyReported says that a change is nothing but the status of a pod, which a fleet has written itself.
-func onlyReported(c *api.Change) bool {
-	a, b := c.OldPod, c.NewPod
-	return a != nil && b != nil && a.UID == b.UID && a.Node == b.Node && a.DeletionTime == b.DeletionTime && a.Template == b.Template
+// concernsFleet says whether there is something to do about a pod: it is to be reported running, or gone. A fleet keeps nothing else of it,
+// so of nothing else it hears, not even when its watch begins: a new leader of a million pods has better things to do.
+func concernsFleet(p *api.PodRecord) bool {
+	return p != nil && (p.Deleting() || p.Phase() == corev1.PodPending || p.Phase() == "")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -34,16 +35,16 @@ func (s *Server) serveTerm(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer s.ready.Store(false)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	var working sync.WaitGroup
+	working.Go(func() { s.consensus.pulse(ctx) })
+	working.Go(func() {
 		for ctx.Err() == nil {
 			if err := s.term(ctx); err != nil && ctx.Err() == nil {
 				s.log.Error("the leader's work stopped and begins again", "error", err)
 				time.Sleep(retryPause)
 			}
 		}
-	}()
+	})
 	for leading := true; leading; {
 		select {
 		case leading = <-s.consensus.raft.LeaderCh():
@@ -53,7 +54,7 @@ func (s *Server) serveTerm(ctx context.Context) {
 	}
 	s.log.Info("no longer the leader")
 	cancel()
-	<-done
+	working.Wait()
 }
 
 func (s *Server) term(ctx context.Context) error {

@@ -95,7 +95,7 @@ func Open(cfg Config, passport *Passport, gossip Gossip) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, log: cfg.Logger, passport: passport, identity: identity, state: fsm.New(), nodes: newNodeConns()}
 	s.meta = settings{s.state}
-	s.watchman = newWatchman(s.now, gossip, func() bool { return s.leads() })
+	s.watchman = newWatchman(s.now, gossip, func() bool { return s.leads() && s.consensus.followedWithin(followedLately) })
 	s.tables = newTables()
 	methods := rpc.NewMethods()
 	s.registerMethods(methods)

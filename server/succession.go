@@ -20,6 +20,13 @@ const (
 	leaderSilent = 900 * time.Millisecond
 	// leaderQuiet is the silence at which this server, when asked, takes the leader for gone: those who ask do so only then.
 	leaderQuiet = 650 * time.Millisecond
+	// silentMost bounds how patient heirs are with a leader that has been late; raft's own timeout comes after it. lateFactor is how much more
+	// silence they grant than there was lately, and after each lateHalf it is taken for half as long.
+	silentMost = 2500 * time.Millisecond
+	lateFactor = 2
+	lateHalf   = 10 * time.Second
+	// lookLate is how late a look may come before it counts as our own pause: what the leader sent meanwhile is still to be read.
+	lookLate = 100 * time.Millisecond
 	// silenceLook is how often the silence is looked at when there is some.
 	silenceLook = 50 * time.Millisecond
 	// askWait bounds the look whether anybody listens at the leader's address, and the question to another server.
@@ -39,6 +46,7 @@ type succession struct {
 	self  string
 	ended chan string // servers whose connection for raft has ended
 	heirs chan string // capacity 1: another heir of this leader has noticed its silence
+	late  lateness
 
 	part     func() (leader string, silence time.Duration, term uint64) // ours in raft; leader is "" if we follow nobody
 	members  func() ([]string, error)
@@ -77,14 +85,21 @@ func (s *succession) Run(ctx context.Context) error {
 	}
 	for {
 		leader, silence, _ := s.part()
+		pause := max(silenceLook, leaderQuiet-silence)
+		began := time.Now()
 		var name string
 		select {
 		case name = <-s.ended:
 			s.awaitRefusal(ctx, name)
 		case name = <-s.heirs:
-		case <-time.After(max(silenceLook, leaderQuiet-silence)):
-			name, silence, _ = s.part()
-			if name != leader || silence < leaderSilent {
+		case <-time.After(pause):
+			var now time.Duration
+			name, now, _ = s.part()
+			over := time.Since(began) - pause
+			if name == leader {
+				s.late.heard(silence, now, time.Since(began))
+			}
+			if name != leader || over > lookLate || now < s.late.stretch(leaderSilent) {
 				continue
 			}
 		case <-ctx.Done():
@@ -120,7 +135,7 @@ func (s *succession) alone() bool {
 // gone says whether we follow this server and it seems to have ended.
 func (s *succession) gone(ctx context.Context, name string) bool {
 	leader, silence, _ := s.part()
-	return name != "" && leader == name && (silence >= leaderQuiet || s.refuses(ctx, name))
+	return name != "" && leader == name && (silence >= s.late.stretch(leaderQuiet) || s.refuses(ctx, name))
 }
 
 // asked is gone for another heir. Whoever agrees looks to the succession too: the last heartbeats came at different times, and a later heir
@@ -146,7 +161,7 @@ func (s *succession) succeed(ctx context.Context, name string) {
 	slices.Sort(members)
 	heirs := slices.DeleteFunc(members, func(m string) bool { return m == name })
 	select {
-	case <-time.After(time.Duration(max(0, slices.Index(heirs, s.self))) * successionPause):
+	case <-time.After(time.Duration(max(0, slices.Index(heirs, s.self))) * s.late.stretch(successionPause)):
 	case <-ctx.Done():
 		return
 	}

@@ -68,6 +68,15 @@ func (h *heirs) beat(d time.Duration) {
 	}
 }
 
+// beLate has the leader beat late, each time a little too soon to be succeeded.
+func (h *heirs) beLate() {
+	for range 5 {
+		h.beat(time.Second)
+		time.Sleep(550 * time.Millisecond) // and the 250 that a beat is apart from the next
+	}
+	h.beat(time.Second)
+}
+
 // live runs them all, as the world is now.
 func (h *heirs) live(t *testing.T) {
 	for _, s := range h.all {
@@ -144,6 +153,35 @@ func TestSuccession(t *testing.T) {
 				time.Sleep(400 * time.Millisecond)
 			}
 			h.want(t)
+		},
+		"a leader that was late may be later": func(t *testing.T, h *heirs) {
+			h.live(t)
+			h.beLate()
+			time.Sleep(1300 * time.Millisecond)
+			h.want(t)
+		},
+		"a leader that was late is not waited for for ever": func(t *testing.T, h *heirs) {
+			h.live(t)
+			h.beLate()
+			time.Sleep(2500 * time.Millisecond)
+			h.want(t, "b")
+		},
+		"a leader that was late long ago is as any other": func(t *testing.T, h *heirs) {
+			h.live(t)
+			h.beLate()
+			h.beat(time.Minute)
+			time.Sleep(1300 * time.Millisecond)
+			h.want(t, "b")
+		},
+		"a leader that was late and has ended is succeeded at once": func(t *testing.T, h *heirs) {
+			h.live(t)
+			h.beLate()
+			h.refusing = true
+			for _, s := range h.all {
+				s.lost("a")
+			}
+			time.Sleep(10 * time.Millisecond)
+			h.want(t, "b")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

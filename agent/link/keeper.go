@@ -20,9 +20,11 @@ type keeper struct {
 
 	mu      sync.Mutex
 	address string
-	conn    *rpc.Conn // nil while there is none
-	contact bool      // the server knows of a leader: what it says is not stale for long
-	heard   time.Time // when it last answered, or the connection began
+	conn    *rpc.Conn       // nil while there is none
+	contact bool            // the server knows of a leader: what it says is not stale for long
+	last    time.Time       // when it last answered, or the connection began
+	heard   context.Context // ends when the server falls silent while another one answers; nil without a connection
+	hush    context.CancelFunc
 	stopped bool
 }
 
@@ -68,17 +70,40 @@ func (k *keeper) current() (conn *rpc.Conn, contact bool) {
 	return k.conn, k.contact
 }
 
-func (k *keeper) setContact(contact bool) {
+// answered notes an answer.
+func (k *keeper) answered(contact bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.contact, k.heard = contact, time.Now()
+	k.contact, k.last = contact, time.Now()
+	if k.heard != nil && k.heard.Err() != nil {
+		k.listenAnew()
+	}
 }
 
 // quiet says whether the server has left heartbeats unanswered on this connection.
 func (k *keeper) quiet(conn *rpc.Conn) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.conn == conn && time.Since(k.heard) > quietMax
+	return k.conn == conn && time.Since(k.last) > quietMax
+}
+
+// listenAnew makes heard true again.
+func (k *keeper) listenAnew() { k.heard, k.hush = context.WithCancel(context.Background()) }
+
+// fellSilent lets those who wait for this server go to another one, if there is one.
+func (k *keeper) fellSilent() {
+	k.mu.Lock()
+	first := k.contact
+	k.contact = false
+	k.mu.Unlock()
+	if first {
+		k.link.signal()
+	}
+	if k.link.contactBeside(k) {
+		k.mu.Lock()
+		k.hush()
+		k.mu.Unlock()
+	}
 }
 
 // run dials, beats until the connection ends, and begins again.
@@ -122,7 +147,13 @@ func (k *keeper) session(ctx context.Context, address string) error {
 
 func (k *keeper) set(c *rpc.Conn) {
 	k.mu.Lock()
-	k.conn, k.contact, k.heard = c, c != nil, time.Now()
+	k.conn, k.contact, k.last = c, c != nil, time.Now()
+	if c != nil {
+		k.listenAnew()
+	} else {
+		k.hush()
+		k.heard, k.hush = nil, nil
+	}
 	k.mu.Unlock()
 	k.link.signal()
 }
@@ -151,21 +182,28 @@ func (k *keeper) send(ctx context.Context, stream *rpc.Stream, answers <-chan ui
 		if err := stream.Send(&wire.Heartbeat{Sequence: sequence, Table: table}); err != nil {
 			return err
 		}
+		began := time.Now()
 		if err := k.link.pace(ctx, prompt); err != nil {
 			return err
+		}
+		if late := time.Since(began) - HeartbeatInterval; late > stallMax {
+			last = last.Add(late) // answers may have come and wait to be read
 		}
 		select {
 		case <-answers:
 			last = time.Now()
 		default:
-			if time.Since(last) > silenceMax {
+			switch silence := time.Since(last); {
+			case silence > silenceEnd:
 				return errSilent
+			case silence > silenceMax:
+				k.fellSilent()
 			}
 		}
 	}
 }
 
-var errSilent = rpc.Errorf(rpc.CodeUnavailable, "the server has not answered for %v", silenceMax)
+var errSilent = rpc.Errorf(rpc.CodeUnavailable, "the server has not answered for %v", silenceEnd)
 
 func (k *keeper) listen(stream *rpc.Stream, answers chan uint64) error {
 	for {
@@ -177,7 +215,7 @@ func (k *keeper) listen(stream *rpc.Stream, answers chan uint64) error {
 		case answers <- reply.Sequence:
 		default: // one is enough to know that it lives
 		}
-		k.setContact(reply.LeaderContact)
+		k.answered(reply.LeaderContact)
 		k.link.heard(reply.Leader)
 		k.link.learn(reply.Servers)
 	}

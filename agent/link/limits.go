@@ -7,10 +7,15 @@ const (
 	HeartbeatInterval = 250 * time.Millisecond
 	// tablePause gathers what follows a new table of services in a row before the servers are told of the last.
 	tablePause = 20 * time.Millisecond
-	// silenceMax is how long a server may leave heartbeats unanswered before its connection is given up.
+	// silenceMax is how long a server may leave heartbeats unanswered before this node goes to another one that answers, and
+	// silenceEnd before its connection is given up. They are apart since a server that is late has too much to do: new connections, from
+	// every node, are what it needs least.
 	silenceMax = 1500 * time.Millisecond
+	silenceEnd = 6 * time.Second
 	// quietMax is how long a server may leave them unanswered before a watch leaves it, if it led and another leads by now.
 	quietMax = 2 * HeartbeatInterval
+	// stallMax is how late this process may be itself before the rest is nobody's silence.
+	stallMax = 100 * time.Millisecond
 	// redialMin and redialMax bound the pause between attempts to reach a server.
 	redialMin = 50 * time.Millisecond
 	redialMax = time.Second

@@ -173,6 +173,35 @@ func (l *Link) pickLocked() *rpc.Conn {
 	return third
 }
 
+// contactBeside says whether another server answers that knows of a leader.
+func (l *Link) contactBeside(k *keeper) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, other := range l.keepers {
+		if c, contact := other.current(); other != k && c != nil && contact {
+			return true
+		}
+	}
+	return false
+}
+
+// whileHeard makes a context for work with one server, which ends with that server's silence if another one answers.
+func (l *Link) whileHeard(ctx context.Context, conn *rpc.Conn) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, k := range l.keepers {
+		k.mu.Lock()
+		heard := k.heard
+		k.mu.Unlock()
+		if c, _ := k.current(); c == conn && heard != nil && heard.Err() == nil {
+			stop := context.AfterFunc(heard, cancel)
+			return ctx, func() { stop(); cancel() }
+		}
+	}
+	return ctx, cancel
+}
+
 // stale says that conn's server has lost its leader while another server knows of one.
 func (l *Link) stale(conn *rpc.Conn) bool {
 	l.mu.Lock()
@@ -201,8 +230,11 @@ func (l *Link) call(ctx context.Context, method string, request, reply any) erro
 		if err != nil {
 			return err
 		}
-		err = c.Call(ctx, method, request, reply)
-		if err == nil || rpc.CodeOf(err) != rpc.CodeUnavailable {
+		try, cancel := l.whileHeard(ctx, c)
+		err = c.Call(try, method, request, reply)
+		left := try.Err() != nil && ctx.Err() == nil
+		cancel()
+		if err == nil || !left && rpc.CodeOf(err) != rpc.CodeUnavailable {
 			return err
 		}
 		select {

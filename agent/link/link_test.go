@@ -32,11 +32,18 @@ type fakeServer struct {
 	asked   uint64 // the revision that was asked for last
 	gets    int
 	refuse  error
+	mute    bool // answers nothing, as a server whose machine is too busy
+	dialled int  // streams of heartbeats
 	watches int
+	since   uint64   // of the last watch
+	known   uint64   // the revision of which watches begin; those from an earlier one go on
 	unknown []string // resources that it does not tell nodes of
 }
 
 func (s *fakeServer) heartbeat(_ context.Context, _ rpc.Caller, _ *wire.Heartbeats, stream *rpc.Stream) error {
+	s.mu.Lock()
+	s.dialled++
+	s.mu.Unlock()
 	for {
 		var beat wire.Heartbeat
 		if err := stream.Recv(&beat); err != nil {
@@ -46,16 +53,27 @@ func (s *fakeServer) heartbeat(_ context.Context, _ rpc.Caller, _ *wire.Heartbea
 		s.beats++
 		s.table = beat.Table
 		reply := wire.HeartbeatReply{Sequence: beat.Sequence, Leader: s.leader, Servers: s.servers, LeaderContact: s.leader != ""}
+		mute := s.mute
 		s.mu.Unlock()
+		if mute {
+			continue
+		}
 		if err := stream.Send(&reply); err != nil {
 			return err
 		}
 	}
 }
 
-func (s *fakeServer) get(context.Context, rpc.Caller, *wire.GetRequest) (*wire.GetReply, error) {
+func (s *fakeServer) get(ctx context.Context, _ rpc.Caller, _ *wire.GetRequest) (*wire.GetReply, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.mute {
+		s.gets++
+		s.mu.Unlock()
+		<-ctx.Done()
+		s.mu.Lock()
+		return nil, ctx.Err()
+	}
 	s.gets++
 	return &wire.GetReply{Found: true, Object: []byte(s.name)}, s.refuse
 }
@@ -76,17 +94,23 @@ func (s *fakeServer) awaitTables(_ context.Context, _ rpc.Caller, q *wire.AwaitT
 func (s *fakeServer) watch(ctx context.Context, _ rpc.Caller, q *wire.WatchRequest, stream *rpc.Stream) error {
 	s.mu.Lock()
 	s.watches++
-	unknown := s.unknown
+	s.since = q.Since
+	known, unknown := s.known, s.unknown
 	s.mu.Unlock()
 	for _, r := range q.Resources {
 		if slices.Contains(unknown, r) {
 			return rpc.Errorf(rpc.CodeDenied, "a node may not watch %s", r) // as every version has said it
 		}
 	}
+	if q.Since > 0 {
+		if err := stream.Send(&wire.Event{Type: wire.EventResumed, Revision: q.Since}); err != nil {
+			return err
+		}
+	}
 	if err := stream.Send(&wire.Event{Type: wire.EventPut, Resource: "pods", Name: "from-" + s.name}); err != nil {
 		return err
 	}
-	if err := stream.Send(&wire.Event{Type: wire.EventSynced}); err != nil {
+	if err := stream.Send(&wire.Event{Type: wire.EventSynced, Revision: known}); err != nil {
 		return err
 	}
 	<-ctx.Done()
@@ -291,7 +315,7 @@ func TestWatchMoves(t *testing.T) {
 func TestWatchGoesOnWithoutWhatAnOlderServerDoesNotKnow(t *testing.T) {
 	a, b, l := world(t)
 	for _, s := range []*fakeServer{a, b} {
-		s.set(func() { s.unknown = []string{"ingresses", "policies"} })
+		s.set(func() { s.unknown, s.known = []string{"ingresses", "policies"}, 7 })
 	}
 	j := &journal{}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -321,7 +345,7 @@ func TestWatchGoesOnWithoutWhatAnOlderServerDoesNotKnow(t *testing.T) {
 		}
 	}
 	eventually(t, "pods are asked for again and again, in vain", func() bool {
-		return a.count(&a.watches)+b.count(&b.watches) > 3 && j.ends("begin")
+		return a.count(&a.watches)+b.count(&b.watches) > 3
 	})
 }
 
@@ -348,15 +372,79 @@ func TestWatchLeavesADeposedLeader(t *testing.T) {
 	} {
 		l := &Link{leader: c.leader, keepers: map[string]*keeper{}}
 		for name, conn := range conns {
-			l.keepers[name] = &keeper{name: name, conn: conn, contact: true, heard: time.Now().Add(time.Hour)}
+			l.keepers[name] = &keeper{name: name, conn: conn, contact: true, last: time.Now().Add(time.Hour)}
 		}
 		for _, name := range c.silent {
-			l.keepers[name].heard = long
+			l.keepers[name].last = long
 		}
 		if got := l.deposed(conns["a"]); got != c.leaving {
 			t.Errorf("leader %q, silent %v: leaving %v", c.leader, c.silent, got)
 		}
 	}
+}
+
+// A server that is late is left by those who wait for it, but not by the connection: it comes back to where it was.
+func TestASilentServerIsLeftForAWhile(t *testing.T) {
+	a, _, l := world(t)
+	j := &journal{}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = l.Watch(ctx, []string{"pods"}, nil, j) })
+	t.Cleanup(func() { cancel(); wg.Wait() })
+	eventually(t, "the leader is watched", func() bool { return j.ends("from-a", "synced") })
+	get := func() string {
+		got, _, err := l.Get(ctx, "pods", "default", "x")
+		if err != nil {
+			t.Error(err)
+		}
+		return string(got)
+	}
+	a.set(func() { a.mute = true })
+	answer := make(chan string, 1)
+	wg.Go(func() { answer <- get() })
+	eventually(t, "the silent server is asked", func() bool { return a.count(&a.gets) > 0 })
+	if got := <-answer; got != "b" {
+		t.Errorf("%q answered", got)
+	}
+	eventually(t, "the watch goes on", func() bool { return j.ends("from-b", "synced") })
+	a.set(func() { a.mute = false })
+	eventually(t, "it is asked again", func() bool { return get() == "a" })
+	if n := a.count(&a.dialled); n != 1 {
+		t.Errorf("it was dialled %d times", n)
+	}
+}
+
+// Where no other server answers, whoever waits waits on: a cluster that is late is no better served by asking again.
+func TestAllServersSilent(t *testing.T) {
+	a, b, l := world(t)
+	b.stop()
+	a.set(func() { a.mute = true })
+	ctx, cancel := context.WithTimeout(context.Background(), silenceMax+time.Second)
+	defer cancel()
+	_, _, _ = l.Get(ctx, "pods", "default", "x")
+	if n := a.count(&a.gets); n != 1 {
+		t.Errorf("the same was asked %d times", n)
+	}
+}
+
+// A watch that was synced goes on at another server from where it was: its sink hears of no new beginning.
+func TestWatchGoesOn(t *testing.T) {
+	a, b, l := world(t)
+	a.set(func() { a.known = 7 })
+	j := &journal{}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = l.Watch(ctx, []string{"pods"}, nil, j) })
+	t.Cleanup(func() { cancel(); wg.Wait() })
+	eventually(t, "the leader is watched", func() bool { return j.ends("begin", "from-a", "synced") })
+	a.stop()
+	b.set(func() { b.leader = "b" })
+	eventually(t, "the watch goes on", func() bool { return j.ends("begin", "from-a", "synced", "from-b") })
+	b.set(func() {
+		if b.since != 7 {
+			t.Errorf("it was asked for from revision %d", b.since)
+		}
+	})
 }
 
 // A server that leaves the cluster is no longer dialled, and the new list is kept.
@@ -370,9 +458,10 @@ func TestServersComeAndGo(t *testing.T) {
 	b.set(func() { b.servers = only })
 	eventually(t, "b is forgotten", func() bool {
 		mu.Lock()
-		defer mu.Unlock()
+		n := len(kept)
+		mu.Unlock() // the link calls Remember under its own lock
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		return len(kept) == 1 && len(l.keepers) == 1
+		return n == 1 && len(l.keepers) == 1
 	})
 }

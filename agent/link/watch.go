@@ -13,7 +13,8 @@ import (
 
 // Sink receives a watch. Each time the watch starts over, Begin comes first, then an event for all
 // that exists, then Synced with the revision as of which that is all; whatever was not named in between is gone,
-// but for the resources that Begin names: the server is older and tells nothing of them.
+// but for the resources that Begin names: the server is older and tells nothing of them. A watch that goes on with another server, or the
+// same one again, goes on for the sink too: it hears of no new beginning.
 type Sink interface {
 	Begin(untold []string)
 	Event(*wire.Event)
@@ -43,6 +44,9 @@ type watch struct {
 	sink               Sink
 	conn               *rpc.Conn
 	untold             []string // optional resources that the server of conn does not know
+	begun              []string // those of the sink's last beginning
+	known              uint64   // the revision as of which the sink has everything else; 0 before it was synced
+	whole              bool     // no beginning waits for its Synced
 }
 
 // once watches one server. It returns nil if that is to be tried again at once.
@@ -55,29 +59,58 @@ func (w *watch) once(ctx context.Context) error {
 	if conn != w.conn {
 		w.conn, w.untold = conn, nil
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := l.whileHeard(ctx, conn)
 	var leaving sync.WaitGroup
 	defer leaving.Wait()
 	defer cancel()
 	leaving.Go(func() { l.leaveStale(ctx, cancel, conn) })
-	stream, err := conn.Open(ctx, wire.MethodWatch, &wire.WatchRequest{Resources: w.resources(), Nodes: l.cfg.Nodes})
+	stream, err := conn.Open(ctx, wire.MethodWatch, &wire.WatchRequest{Resources: w.resources(), Nodes: l.cfg.Nodes, Since: w.since()})
 	if err != nil {
 		return err
 	}
 	defer stream.Close()
-	w.sink.Begin(w.untold)
-	for {
+	for first := true; ; first = false {
 		e := &wire.Event{}
 		if err := stream.Recv(e); err != nil {
 			return w.doWithout(err)
 		}
-		if e.Type == wire.EventSynced {
-			w.sink.Synced(e.Revision)
-		} else {
-			w.sink.Event(e)
-		}
+		w.take(e, first)
 	}
 }
+
+// since is the revision from which the server is to go on; 0 is to begin anew, as where it tells of more than the sink has heard of.
+func (w *watch) since() uint64 {
+	if !slices.Equal(w.untold, w.begun) {
+		return 0
+	}
+	return w.known
+}
+
+// take hands an event on. The servers tell changes in the order of their revisions, and so they do what was missed: each event is all up to
+// its own.
+func (w *watch) take(e *wire.Event, first bool) {
+	if first && e.Type != wire.EventResumed {
+		w.known, w.whole, w.begun = 0, false, slices.Clone(w.untold)
+		w.sink.Begin(w.begun)
+	}
+	switch e.Type {
+	case wire.EventResumed:
+		return
+	case wire.EventSynced:
+		if !w.whole {
+			w.sink.Synced(e.Revision)
+		}
+		w.whole = true
+	default:
+		w.sink.Event(e)
+	}
+	if w.whole && !aside[e.Resource] {
+		w.known = max(w.known, e.Revision)
+	}
+}
+
+// aside are resources whose objects may be told out of turn, as newer than the changes that come next.
+var aside = map[string]bool{wire.PodAddresses: true, "secrets": true}
 
 // resources are those to ask the server for.
 func (w *watch) resources() []string {

@@ -88,6 +88,8 @@ type Registered struct {
 type WatchRequest struct {
 	Resources []string
 	Nodes     []Numbers
+	// Since is a revision as of which the caller knows all that it asks for, from an earlier watch of any server; 0 if there is none.
+	Since uint64
 }
 
 // RefusedWatch begins a server's denial of a watch; the resource that it does not serve to nodes follows. An agent reads it, since a server
@@ -99,13 +101,15 @@ const RefusedWatch = "a node may not watch "
 const PodAddresses = "pods/addresses"
 
 // Event of a watch. First come all objects that exist (EventPut), then one EventSynced for
-// all resources, then changes. A new watch starts over: what is not in it is gone.
+// all resources, then changes. A new watch starts over: what is not in it is gone. But if the server can tell what has happened since the
+// revision that the caller knows, EventResumed comes first, then for all that is different its last change, in the order of revisions, then
+// EventSynced, and nothing else is gone.
 type Event struct {
 	Type            EventType
 	Resource        string
 	Namespace, Name string
 	UID             string
-	Object          []byte // protobuf; nil for EventDeleted and EventSynced
+	Object          []byte // protobuf; nil but for EventPut
 	Revision        uint64
 }
 
@@ -117,6 +121,7 @@ const (
 	EventPut EventType = iota + 1
 	EventDeleted
 	EventSynced
+	EventResumed
 )
 
 // GetRequest names an object. The answer is as of Index, or newer.
