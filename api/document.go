@@ -1,0 +1,102 @@
+package api
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// Document is an object of a kind that is not in the table: what a CustomResourceDefinition makes, and the definitions themselves. The
+// cluster reads and writes its metadata, as owners, finalizers and namespaces concern everything; the rest is for the API server and
+// for clients only, and stays the JSON that it was stored as. It is immutable once it is stored.
+type Document struct {
+	metav1.TypeMeta
+	metav1.ObjectMeta
+	// Rest is a JSON object: every field of the object but apiVersion, kind and metadata.
+	Rest []byte
+}
+
+var _ wire = (*Document)(nil)
+
+// DeepCopyObject copies everything but Rest, which nobody changes.
+func (d *Document) DeepCopyObject() runtime.Object {
+	c := &Document{TypeMeta: d.TypeMeta, Rest: d.Rest}
+	d.ObjectMeta.DeepCopyInto(&c.ObjectMeta)
+	return c
+}
+
+// NewDocument takes an object's JSON apart. It does not keep the bytes.
+func NewDocument(object []byte) (*Document, error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(object, &fields); err != nil {
+		return nil, fmt.Errorf("reading an object: %w", err)
+	}
+	d := &Document{}
+	into := map[string]any{"apiVersion": &d.APIVersion, "kind": &d.Kind, "metadata": &d.ObjectMeta}
+	for name, value := range into {
+		if raw, ok := fields[name]; ok {
+			if err := json.Unmarshal(raw, value); err != nil {
+				return nil, fmt.Errorf("reading an object's %s: %w", name, err)
+			}
+			delete(fields, name)
+		}
+	}
+	if d.APIVersion == "" || d.Kind == "" {
+		return nil, errors.New("reading an object: it has no apiVersion or kind")
+	}
+	var err error
+	d.Rest, err = json.Marshal(fields)
+	return d, err
+}
+
+// JSON is the whole object.
+func (d *Document) JSON() ([]byte, error) {
+	head := struct {
+		metav1.TypeMeta `json:",inline"`
+		ObjectMeta      *metav1.ObjectMeta `json:"metadata"`
+	}{d.TypeMeta, &d.ObjectMeta}
+	b, err := json.Marshal(head)
+	if err != nil {
+		return nil, err
+	}
+	if rest := bytes.TrimSpace(d.Rest); len(rest) > len("{}") {
+		b = append(b[:len(b)-1], ',')
+		b = append(b, rest[1:]...)
+	}
+	return b, nil
+}
+
+// Marshal writes the four parts one after the other, the first three with their lengths.
+func (d *Document) Marshal() ([]byte, error) {
+	m, err := d.ObjectMeta.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, 0, len(d.APIVersion)+len(d.Kind)+len(m)+len(d.Rest)+12)
+	for _, part := range [][]byte{[]byte(d.APIVersion), []byte(d.Kind), m} {
+		b = binary.AppendUvarint(b, uint64(len(part)))
+		b = append(b, part...)
+	}
+	return append(b, d.Rest...), nil
+}
+
+// Unmarshal reads what Marshal wrote, and keeps none of the bytes.
+func (d *Document) Unmarshal(b []byte) error {
+	var parts [3][]byte
+	for i := range parts {
+		n, size := binary.Uvarint(b)
+		if size <= 0 || n > uint64(len(b)-size) {
+			return errors.New("a document ends too early")
+		}
+		parts[i], b = b[size:size+int(n)], b[size+int(n):]
+	}
+	d.TypeMeta = metav1.TypeMeta{APIVersion: string(parts[0]), Kind: string(parts[1])}
+	d.ObjectMeta = metav1.ObjectMeta{}
+	d.Rest = bytes.Clone(b)
+	return d.ObjectMeta.Unmarshal(parts[2])
+}
