@@ -44,6 +44,7 @@ func newCustomResources(cfg server.Config, options restOptions, loopback *restcl
 	cfg.OpenAPIV3Config = server.DefaultOpenAPIV3Config(crdopenapi.GetOpenAPIDefinitions, apiopenapi.NewDefinitionNamer(crdserver.Scheme))
 	cfg.SkipOpenAPIInstallation = true // see openapi.go
 	cfg.EnableIndex = false
+	cfg.AdmissionControl = definitionRule{cfg.AdmissionControl}
 	cfg.Serializer = crdserver.Codecs
 	cfg.LoopbackClientConfig = loopback
 	v1 := apiextensionsv1.SchemeGroupVersion
@@ -177,4 +178,3 @@ func (l *groupLister) refresh(group string) {
 	l.list.AddGroup(g)
 	l.here.Insert(group)
 }
-

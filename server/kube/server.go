@@ -69,7 +69,9 @@ func New(c Config) (*Server, error) {
 	}
 	generic.Handler.GoRestfulContainer.Router(&router{})
 	generic.PrepareRun()
-	s.installOpenAPI()
+	if err := s.installOpenAPI(); err != nil {
+		return nil, fmt.Errorf("following custom resources: %w", err)
+	}
 	if err := s.listCustomGroups(); err != nil {
 		return nil, fmt.Errorf("following the groups of custom resources: %w", err)
 	}
