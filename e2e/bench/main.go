@@ -24,7 +24,7 @@ type benchmark struct {
 
 var (
 	labName     = flag.String("lab", "bench", "name of the lab to start")
-	only        = flag.String("run", "", "rows to make, separated by commas: idle, apply, writes, nodes, leaders, bulk, pods, dns, api, reads, watches, lists, memory, pull, scale, million; all but the last if empty")
+	only        = flag.String("run", "", "rows to make, separated by commas: idle, apply, writes, nodes, leaders, bulk, pods, dns, api, reads, watches, crds, lists, memory, pull, scale, million; all but the last if empty")
 	millionPods = flag.Int("million", 1_000_000, "how many pods the row million has")
 	kills       = flag.Int("kills", 20, "how often a node is killed or cut off")
 	shots       = flag.Int("leaders", 10, "how often the leader is killed")
@@ -50,6 +50,7 @@ func benchmarks() []benchmark {
 		{"api", bare, benchAPI},
 		{"reads", bare, benchReads},
 		{"watches", bare, benchWatches},
+		{"crds", bare, benchCRDs},
 		{"pods", []string{"--servers", "1", "--clients", "1"}, benchPods},
 		{"dns", []string{"--servers", "1", "--clients", "1"}, benchDNS},
 		{"bulk", []string{"--servers", "3", "--clients", "0", "--sim-nodes", "100"}, benchBulk},

@@ -66,18 +66,19 @@ func sameDocument(next, stored *api.Document) bool {
 	return c.TypeMeta == stored.TypeMeta && bytes.Equal(c.Rest, stored.Rest) && equality.Semantic.DeepEqual(&c.ObjectMeta, &stored.ObjectMeta)
 }
 
-// documentSlot is where a change keeps the objects that were made of it for the readers of one storage.
-type documentSlot struct {
+// convertedSlot is where a change keeps the objects that were made of it for the readers of another version than the stored one: a
+// webhook may have been asked. What needs no conversion is made anew for each reader, as most have its encoding only.
+type convertedSlot struct {
 	of  *objectStorage
 	old bool
 }
 
-type readDocument struct {
+type converted struct {
 	o   runtime.Object
 	err error
 }
 
-// before and after are a change's objects as readers see them, nil if there is none. They are shared and must not be changed.
+// before and after are a change's objects as readers see them, nil if there is none. They may be shared and must not be changed.
 func (s *objectStorage) before(c *api.Change) (runtime.Object, error) {
 	return s.shown(c, oldObject(c), true)
 }
@@ -87,17 +88,47 @@ func (s *objectStorage) after(c *api.Change) (runtime.Object, error) {
 }
 
 func (s *objectStorage) shown(c *api.Change, o runtime.Object, old bool) (runtime.Object, error) {
-	if s.documents == nil || o == nil {
-		return o, nil
+	if !s.converts(o) {
+		return s.documents.read(o)
 	}
-	slot := documentSlot{s, old}
+	slot := convertedSlot{s, old}
 	v, ok := c.Shared().Load(slot)
 	if !ok {
 		o, err := s.documents.read(o)
-		v, _ = c.Shared().LoadOrStore(slot, readDocument{o, err})
+		v, _ = c.Shared().LoadOrStore(slot, converted{o, err})
 	}
-	r := v.(readDocument)
+	r := v.(converted)
 	return r.o, r.err
+}
+
+// readableSlot is where a change keeps whether readers of a storage can be shown it.
+type readableSlot struct{ of *objectStorage }
+
+// readable says why the object that a change's readers would see cannot be read.
+func (s *objectStorage) readable(c *api.Change) error {
+	if s.documents == nil {
+		return nil
+	}
+	if known, ok := c.Shared().Load(readableSlot{s}); ok {
+		return known.(converted).err
+	}
+	read := s.after
+	if c.Deleted() {
+		read = s.before
+	}
+	_, err := read(c)
+	c.Shared().Store(readableSlot{s}, converted{err: err})
+	return err
+}
+
+// converts says whether an object is stored in another version than its readers see.
+func (s *objectStorage) converts(o runtime.Object) bool {
+	doc, ok := o.(*api.Document)
+	if !ok {
+		return false
+	}
+	as := s.kind.New().GetObjectKind().GroupVersionKind()
+	return !as.Empty() && as.GroupVersion().String() != doc.APIVersion
 }
 
 // documentOptions is a generic.RESTOptionsGetter for kinds that are not in the table. The server of custom resources wraps the codec.

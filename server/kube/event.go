@@ -37,26 +37,20 @@ type encoding struct {
 // object is a copy whose top level the caller may change.
 func (e *event) object() runtime.Object {
 	if e.change.Deleted() {
-		return withRevision(e.shown(true), e.change.Revision)
+		return withRevision(e.shown(oldObject(e.change), true), e.change.Revision)
 	}
-	return shallow(e.shown(false))
+	return shallow(e.shown(newObject(e.change), false))
 }
 
-// shown is what the watcher has looked at before it made the event, so that it can be read.
-func (e *event) shown(old bool) runtime.Object {
-	switch {
-	case e.of == nil && old:
-		return oldObject(e.change)
-	case e.of == nil:
-		return newObject(e.change)
+// shown is what readers see of a change's object. The watcher has made sure before it made the event
+// that it can be read.
+func (e *event) shown(o runtime.Object, old bool) runtime.Object {
+	if e.of == nil {
+		return o
 	}
-	read := e.of.after
-	if old {
-		read = e.of.before
-	}
-	o, err := read(e.change)
+	o, err := e.of.shown(e.change, o, old)
 	if err != nil {
-		return e.of.kind.New()
+		panic("kube: " + err.Error())
 	}
 	return o
 }

@@ -260,13 +260,15 @@ func (w *watcher) deliver(c *api.Change) bool {
 		return true
 	}
 	var before, after runtime.Object
-	if !w.all || w.s.documents != nil {
+	err := w.s.readable(c)
+	if err == nil && !w.all {
 		var unread [2]error
 		before, unread[0] = w.s.before(c)
 		after, unread[1] = w.s.after(c)
-		if err := errors.Join(unread[:]...); err != nil {
-			return w.failed(err)
-		}
+		err = errors.Join(unread[:]...)
+	}
+	if err != nil {
+		return w.failed(err)
 	}
 	was := (c.Old != nil || c.OldPod != nil) && (w.all || w.match(before))
 	is := !c.Deleted() && (w.all || w.match(after))
@@ -277,7 +279,7 @@ func (w *watcher) deliver(c *api.Change) bool {
 		return w.to.change(watch.Added, c)
 	case was && c.Deleted():
 		return w.to.change(watch.Deleted, c)
-	case was:
+	case was: // with a selector, so before is there
 		// It left the selection, which shows its last state in the selection with the new revision.
 		return w.to.object(watch.Deleted, withRevision(before, c.Revision))
 	}
