@@ -121,10 +121,19 @@ func define(w *writer, group, resource string, n int) error {
 	if err != nil {
 		return err
 	}
-	if err := w.post(definitionsPath, string(body)); err != nil {
-		return err
+	end := time.Now().Add(time.Minute)
+	for {
+		// A write during which the leader changed may or may not have been made.
+		err := w.post(definitionsPath, string(body))
+		if err == nil || strings.Contains(err.Error(), "AlreadyExists") {
+			break
+		}
+		if !strings.Contains(err.Error(), "ServerTimeout") || time.Now().After(end) {
+			return err
+		}
+		time.Sleep(time.Second)
 	}
-	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+	for ; ; time.Sleep(10 * time.Millisecond) {
 		if _, err = w.get("/apis/"+group+"/v1/"+resource, jsonType); err == nil || time.Now().After(end) {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 
 	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
@@ -19,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/version"
 	apiopenapi "k8s.io/apiserver/pkg/endpoints/openapi"
 	"k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/server/healthz"
 	restclient "k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 )
@@ -65,6 +67,20 @@ func newCustomResources(cfg server.Config, options restOptions, loopback *restcl
 	}
 	c.informer = c.Informers.Apiextensions().V1().CustomResourceDefinitions().Informer()
 	return c, nil
+}
+
+// withoutHealth keeps the health of a server from that of the one which delegates to it: while the definitions cannot be read the server
+// is not ready, but it lives.
+type withoutHealth struct{ server.DelegationTarget }
+
+// HealthzChecks are none.
+func (withoutHealth) HealthzChecks() []healthz.HealthChecker { return nil }
+
+// HealthzChecks say whether the definitions are known and in discovery.
+func (c *customResources) HealthzChecks() []healthz.HealthChecker {
+	return slices.DeleteFunc(slices.Clone(c.GenericAPIServer.HealthzChecks()), func(h healthz.HealthChecker) bool {
+		return !strings.HasPrefix(h.Name(), "poststarthook/start-apiextensions-")
+	})
 }
 
 // unknownPath answers what nobody serves. Before the definitions are known a path may be one of theirs.

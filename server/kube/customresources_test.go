@@ -1,17 +1,24 @@
 package kube_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	crdclient "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -22,6 +29,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"sigs.k8s.io/yaml"
+
+	"github.com/peapod-sh/peapod/api/ops"
+	"github.com/peapod-sh/peapod/server/kube"
 )
 
 // widgets is a definition with most of what definitions can have.
@@ -355,6 +365,7 @@ func painted(d *apiextensionsv1.CustomResourceDefinition) {
 	spec.Properties["paint"] = spec.Properties["color"]
 	delete(spec.Properties, "color")
 	spec.XValidations = nil
+	d.Spec.Versions[1].Schema.OpenAPIV3Schema.Properties["spec"] = spec
 	d.Spec.Versions[1].SelectableFields = []apiextensionsv1.SelectableField{{JSONPath: ".spec.paint"}}
 }
 
@@ -522,5 +533,67 @@ func TestHostileDefinitions(t *testing.T) {
 	}
 	if _, err := h.client.CoreV1().ConfigMaps("default").List(context.Background(), metav1.ListOptions{}); err != nil {
 		t.Errorf("others suffer: %v", err)
+	}
+}
+
+// tunnelNode connects whom it is asked to.
+type tunnelNode struct{}
+
+func (tunnelNode) DialNode(context.Context, string) (net.Conn, error) {
+	here, there := net.Pipe()
+	go func() {
+		defer there.Close()
+		in := bufio.NewReader(there)
+		q, err := http.ReadRequest(in)
+		if err != nil {
+			return
+		}
+		to, err := net.Dial("tcp", strings.TrimPrefix(q.URL.Path, "/dial/"))
+		if err != nil {
+			return
+		}
+		defer to.Close()
+		fmt.Fprint(there, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
+		go func() { _, _ = io.Copy(to, in) }()
+		_, _ = io.Copy(there, to)
+	}()
+	return here, nil
+}
+
+// TestConversionWebhookInTheCluster: a webhook that is a service is reached over the node of one of its endpoints.
+func TestConversionWebhookInTheCluster(t *testing.T) {
+	hook := convertingHook(t, nil)
+	at, err := url.Parse(*hook.Webhook.ClientConfig.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := start(t, func(c *kube.Config) { c.Nodes = tunnelNode{} })
+	port, err := strconv.Atoi(at.Port())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready, name, number := true, "node1", int32(port)
+	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "converter"},
+		Spec: corev1.ServiceSpec{ClusterIP: "10.96.0.77", ClusterIPs: []string{"10.96.0.77"}, Ports: []corev1.ServicePort{{Port: 443, Protocol: corev1.ProtocolTCP}}}}
+	empty := ""
+	slice := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "converter-x", Labels: map[string]string{discoveryv1.LabelServiceName: "converter"}},
+		AddressType: discoveryv1.AddressTypeIPv4, Ports: []discoveryv1.EndpointPort{{Name: &empty, Port: &number}},
+		Endpoints: []discoveryv1.Endpoint{{Addresses: []string{at.Hostname()}, NodeName: &name, Conditions: discoveryv1.EndpointConditions{Ready: &ready}}}}
+	if _, err := h.store.Propose(context.Background(), &ops.Put{Resource: corev1.Resource("services"), Object: service},
+		&ops.Put{Resource: schema.GroupResource{Group: discoveryv1.GroupName, Resource: "endpointslices"}, Object: slice}); err != nil {
+		t.Fatal(err)
+	}
+	path := at.Path
+	hook.Webhook.ClientConfig.URL = nil
+	hook.Webhook.ClientConfig.Service = &apiextensionsv1.ServiceReference{Namespace: "default", Name: "converter", Path: &path}
+	h.define(definition(t, widgets, twoVersions(hook), painted))
+	ctx := context.Background()
+	if _, err := h.widgets().Create(ctx, widget("a", map[string]any{"color": "blue"}), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = h.dyn.Resource(widgetsV1.GroupResource().WithVersion("v2")).Namespace("default").Get(ctx, "a", metav1.GetOptions{})
+	// The test server's certificate is for example.com and addresses: that TLS gets so far shows that it was reached.
+	if err == nil || !strings.Contains(err.Error(), "certificate is valid for") {
+		t.Errorf("asked over the node: %v", err)
 	}
 }

@@ -59,7 +59,8 @@ func New(c Config) (*Server, error) {
 	if s.custom, err = newCustomResources(*cfg, restOptions{c.Store, c.Limits.SlowReader}, self.config(), webhookWay{s}, nowhere); err != nil {
 		return nil, err
 	}
-	generic, err := cfg.Complete(nil).New("peapod", s.custom.GenericAPIServer)
+	cfg.ReadyzChecks = append(cfg.ReadyzChecks, s.custom.HealthzChecks()...)
+	generic, err := cfg.Complete(nil).New("peapod", withoutHealth{s.custom.GenericAPIServer})
 	if err != nil {
 		return nil, fmt.Errorf("making the API server: %w", err)
 	}
