@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// wire is what every type of k8s.io/api can do: write itself as protobuf and read itself back.
+// wire is what every type of k8s.io/api can do, and a Document: write itself as protobuf and read itself back.
 // Its Marshal sorts map keys, so equal objects have equal bytes.
 type wire interface {
 	runtime.Object
@@ -53,12 +53,16 @@ func AppendSized(b []byte, obj runtime.Object) ([]byte, error) {
 	return b, nil
 }
 
-// Decode reads what Encode wrote for an object of a registered resource. Nothing is defaulted: the
+// Decode reads what Encode wrote: an object of a kind of the table, or a Document. Nothing is defaulted: the
 // object was whole when it was stored; only what protobuf has no room for comes from Kind.Restore.
 func Decode(gr schema.GroupResource, b []byte) (runtime.Object, error) {
 	k := KindFor(gr)
 	if k == nil {
-		return nil, fmt.Errorf("decoding %s: no such kind is registered", gr)
+		d := &Document{}
+		if err := d.Unmarshal(b); err != nil {
+			return nil, fmt.Errorf("decoding %s: %w", gr, err)
+		}
+		return d, nil
 	}
 	obj := k.New()
 	w, ok := obj.(wire)

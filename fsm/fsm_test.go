@@ -3,6 +3,7 @@ package fsm
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -26,6 +27,15 @@ var configMaps = schema.GroupResource{Resource: "configmaps"}
 
 func configMap(name, value string) *corev1.ConfigMap {
 	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, UID: types.UID("u-" + name)}, Data: map[string]string{"v": value}}
+}
+
+var widgets = schema.GroupResource{Group: "shop.example", Resource: "widgets"}
+
+// widget is an object of a kind that is not in the table.
+func widget(name, value string) *api.Document {
+	rest, _ := json.Marshal(map[string]any{"spec": map[string]any{"value": value}})
+	return &api.Document{TypeMeta: metav1.TypeMeta{APIVersion: "shop.example/v1", Kind: "Widget"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, UID: types.UID("w-" + name)}, Rest: rest}
 }
 
 func service(name string, ports ...int32) *corev1.Service {
@@ -52,7 +62,7 @@ func history(t *rapid.T) [][]ops.Op {
 	n := 0
 	one := rapid.Custom(func(t *rapid.T) ops.Op {
 		n++
-		switch rapid.IntRange(0, 8).Draw(t, "op") {
+		switch rapid.IntRange(0, 10).Draw(t, "op") {
 		case 0:
 			return &ops.Put{Resource: configMaps, Object: configMap(name.Draw(t, "name"), rapid.String().Draw(t, "value")), Expect: expect.Draw(t, "expect")}
 		case 1:
@@ -71,6 +81,10 @@ func history(t *rapid.T) [][]ops.Op {
 			return &ops.PutMeta{Key: name.Draw(t, "key"), Value: []byte{byte(n)}, IfAbsent: rapid.Bool().Draw(t, "absent")}
 		case 7:
 			return &ops.Put{Resource: services, Object: service(name.Draw(t, "name"), rapid.Int32Range(30000, 30003).Draw(t, "port")), Expect: ops.Any}
+		case 8:
+			return &ops.Put{Resource: widgets, Object: widget(name.Draw(t, "name"), rapid.String().Draw(t, "value")), Expect: expect.Draw(t, "expect")}
+		case 9:
+			return &ops.Delete{Resource: widgets, Namespace: "default", Name: name.Draw(t, "name"), Expect: expect.Draw(t, "expect")}
 		default:
 			p := template()
 			p.Name, p.UID, p.GenerateName = "web-"+suffix.Draw(t, "suffix"), uid(n), ""

@@ -252,6 +252,7 @@ func (e *Engine) indexObject(old, o *object) {
 	if gk := o.obj.GetObjectKind().GroupVersionKind().GroupKind(); !gk.Empty() {
 		e.kindsSeen[gk] = true
 	}
+	e.learnKind(o)
 	if old != nil {
 		e.unlinkOwners(old)
 		if old.meta.GetGeneration() == o.meta.GetGeneration() {

@@ -1,40 +1,196 @@
 package kube
 
 import (
-	"encoding/json"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 
+	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	crdserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
+	crdopenapi "k8s.io/apiextensions-apiserver/pkg/generated/openapi"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/version"
+	apiopenapi "k8s.io/apiserver/pkg/endpoints/openapi"
+	"k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/server/healthz"
+	restclient "k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
 )
 
-// customResourcesPath is where clients look for custom resource definitions.
-const customResourcesPath = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+// customResources serves custom resource definitions and what they define. The handlers and controllers are those of
+// k8s.io/apiextensions-apiserver, behind the handlers of the table's kinds; the objects are Documents in the same store.
+type customResources struct {
+	*crdserver.CustomResourceDefinitions
+	informer cache.SharedIndexInformer
+}
 
-var customResources = schema.GroupResource{Group: "apiextensions.k8s.io", Resource: "customresourcedefinitions"}
+// crdInformerHook waits for the definitions. It would end the process if the server was stopped before they are all there, so unknownPath
+// waits for them instead.
+const crdInformerHook = "crd-informer-synced"
 
-// installCustomResources answers that there are no custom resource definitions. kubectl asks for them when a
-// manifest names a kind that it does not find, before it says that the kind is unknown; without an answer it
-// tells the user about definitions instead of the mistake. Discovery does not name the path, so that nobody
-// believes that definitions can be made.
-func (s *Server) installCustomResources() {
-	refuse := failing(s.generic.Serializer, func(r *http.Request) error {
-		e := apierrors.NewMethodNotSupported(customResources, strings.ToLower(r.Method))
-		e.ErrStatus.Message = "custom resource definitions cannot be made yet"
+// newCustomResources makes the server that the one of the table's kinds, which cfg is for, delegates to. Its controllers speak to the
+// API through loopback.
+func newCustomResources(cfg server.Config, options restOptions, loopback *restclient.Config, hooks webhookWay, next http.Handler) (*customResources, error) {
+	c := &customResources{}
+	cfg.PostStartHooks = map[string]server.PostStartHookConfigEntry{}
+	cfg.DisabledPostStartHooks = cfg.DisabledPostStartHooks.Union(sets.NewString(crdInformerHook))
+	cfg.MergedResourceConfig = crdserver.DefaultAPIResourceConfigSource()
+	cfg.OpenAPIV3Config = server.DefaultOpenAPIV3Config(crdopenapi.GetOpenAPIDefinitions, apiopenapi.NewDefinitionNamer(crdserver.Scheme))
+	cfg.SkipOpenAPIInstallation = true // see openapi.go
+	cfg.EnableIndex = false
+	cfg.AdmissionControl = definitionRule{cfg.AdmissionControl}
+	cfg.Serializer = crdserver.Codecs
+	cfg.LoopbackClientConfig = loopback
+	v1 := apiextensionsv1.SchemeGroupVersion
+	cfg.RESTOptionsGetter = documentOptions{options, crdserver.Codecs.LegacyCodec(v1), v1}
+	config := &crdserver.Config{
+		GenericConfig: &server.RecommendedConfig{Config: cfg},
+		ExtraConfig: crdserver.ExtraConfig{
+			CRDRESTOptionsGetter: documentOptions{options, unstructured.UnstructuredJSONScheme, nil},
+			MasterCount:          1, // definitions are established at once
+			ServiceResolver:      hooks,
+			AuthResolverWrapper:  hooks.wrap,
+		},
+	}
+	var err error
+	c.CustomResourceDefinitions, err = config.Complete().New(server.NewEmptyDelegateWithCustomHandler(c.unknownPath(next)))
+	if err != nil {
+		return nil, fmt.Errorf("making the server of custom resources: %w", err)
+	}
+	c.informer = c.Informers.Apiextensions().V1().CustomResourceDefinitions().Informer()
+	return c, nil
+}
+
+// withoutHealth keeps the health of a server from that of the one which delegates to it: while the definitions cannot be read the server
+// is not ready, but it lives.
+type withoutHealth struct{ server.DelegationTarget }
+
+// HealthzChecks are none.
+func (withoutHealth) HealthzChecks() []healthz.HealthChecker { return nil }
+
+// HealthzChecks say whether the definitions are known and in discovery.
+func (c *customResources) HealthzChecks() []healthz.HealthChecker {
+	return slices.DeleteFunc(slices.Clone(c.GenericAPIServer.HealthzChecks()), func(h healthz.HealthChecker) bool {
+		return !strings.HasPrefix(h.Name(), "poststarthook/start-apiextensions-")
+	})
+}
+
+// unknownPath answers what nobody serves. Before the definitions are known a path may be one of theirs.
+func (c *customResources) unknownPath(next http.Handler) http.Handler {
+	early := failing(crdserver.Codecs, func(*http.Request) error {
+		e := apierrors.NewServiceUnavailable("the custom resource definitions are not known yet")
+		e.ErrStatus.Details = &metav1.StatusDetails{RetryAfterSeconds: 1}
 		return e
 	})
-	s.generic.Handler.NonGoRestfulMux.HandleFunc(customResourcesPath, func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			refuse.ServeHTTP(w, r)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c.informer != nil && !c.informer.HasSynced() {
+			w.Header().Set("Retry-After", "1")
+			early.ServeHTTP(w, r)
 			return
 		}
-		w.Header().Set("Content-Type", "application/json")
-		// An error means that the client has gone, which needs no answer.
-		_ = json.NewEncoder(w).Encode(map[string]any{
-			"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinitionList",
-			"metadata": metav1.ListMeta{ResourceVersion: "0"}, "items": []any{},
-		})
+		next.ServeHTTP(w, r)
 	})
+}
+
+// established lists the definitions whose resources are served, in the order of their names.
+func (c *customResources) established() []*apiextensionsv1.CustomResourceDefinition {
+	all, err := c.Informers.Apiextensions().V1().CustomResourceDefinitions().Lister().List(labels.Everything())
+	if err != nil {
+		return nil // the lister of a cache has no errors
+	}
+	all = slices.DeleteFunc(all, func(d *apiextensionsv1.CustomResourceDefinition) bool {
+		return !apihelpers.IsCRDConditionTrue(d, apiextensionsv1.Established)
+	})
+	slices.SortFunc(all, func(a, b *apiextensionsv1.CustomResourceDefinition) int { return compareNames(a.Name, b.Name) })
+	return all
+}
+
+func compareNames(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// servedVersionsOf are the versions that a definition serves.
+func servedVersionsOf(d *apiextensionsv1.CustomResourceDefinition) (out []string) {
+	for _, v := range d.Spec.Versions {
+		if v.Served {
+			out = append(out, v.Name)
+		}
+	}
+	return out
+}
+
+// groupLister keeps the groups of custom resources in the list of all groups; discovery of all resources at once follows by itself.
+type groupLister struct {
+	resources *customResources
+	list      interface {
+		AddGroup(metav1.APIGroup)
+		RemoveGroup(string)
+	}
+
+	mu   sync.Mutex
+	here sets.Set[string] // the groups that it has added
+}
+
+func (s *Server) listCustomGroups() error {
+	gv := apiextensionsv1.SchemeGroupVersion
+	own := metav1.GroupVersionForDiscovery{GroupVersion: gv.String(), Version: gv.Version}
+	s.generic.DiscoveryGroupManager.AddGroup(metav1.APIGroup{Name: gv.Group, Versions: []metav1.GroupVersionForDiscovery{own}, PreferredVersion: own})
+	s.generic.AggregatedDiscoveryGroupManager.SetGroupVersionPriority(metav1.GroupVersion{Group: gv.Group, Version: gv.Version}, groupPriority(gv.Group), versionPriority)
+	l := &groupLister{resources: s.custom, list: s.generic.DiscoveryGroupManager, here: sets.New[string]()}
+	_, err := s.custom.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(o any) { l.refresh(groupOf(o)) },
+		UpdateFunc: func(_, o any) { l.refresh(groupOf(o)) },
+		DeleteFunc: func(o any) { l.refresh(groupOf(o)) },
+	})
+	return err
+}
+
+func groupOf(o any) string {
+	if gone, ok := o.(cache.DeletedFinalStateUnknown); ok {
+		o = gone.Obj
+	}
+	if d, ok := o.(*apiextensionsv1.CustomResourceDefinition); ok {
+		return d.Spec.Group
+	}
+	return ""
+}
+
+// refresh brings one group up to date.
+func (l *groupLister) refresh(group string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	versions := sets.New[string]()
+	for _, d := range l.resources.established() {
+		if d.Spec.Group == group {
+			versions.Insert(servedVersionsOf(d)...)
+		}
+	}
+	if len(versions) == 0 {
+		if l.here.Has(group) {
+			l.list.RemoveGroup(group)
+			l.here.Delete(group)
+		}
+		return
+	}
+	g := metav1.APIGroup{Name: group}
+	for _, v := range slices.SortedFunc(slices.Values(versions.UnsortedList()), func(a, b string) int { return version.CompareKubeAwareVersionStrings(b, a) }) {
+		g.Versions = append(g.Versions, metav1.GroupVersionForDiscovery{GroupVersion: schema.GroupVersion{Group: group, Version: v}.String(), Version: v})
+	}
+	g.PreferredVersion = g.Versions[0]
+	l.list.AddGroup(g)
+	l.here.Insert(group)
 }

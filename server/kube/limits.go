@@ -33,6 +33,9 @@ const (
 	openAPIKeep = 2 * time.Minute
 	// countedRemainderMax is up to how many objects a list counts what is left after a page.
 	countedRemainderMax = 100000
+	// schemaDepthMax is how deep the schema of a custom resource may be: those that people write have less than 30 levels, and the time to
+	// validate one grows with the square of it.
+	schemaDepthMax = 200
 	// streamsPerConnectionMax bounds the HTTP/2 streams of one client connection.
 	streamsPerConnectionMax = 1000
 	// certCacheAge is how long a verified chain of client certificates is believed, and certCacheMax

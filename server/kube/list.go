@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"reflect"
 	"strings"
@@ -96,9 +97,22 @@ func (p *page) fill(list runtime.Object, from, key string) error {
 	}
 	items := reflect.ValueOf(ptr).Elem()
 	items.Set(reflect.MakeSlice(items.Type(), 0, p.sizeHint(from)))
-	p.snap.Ascend(ns, name, func(ns, name string, o runtime.Object) bool {
-		var add, more bool
-		if add, more, err = p.visit(ns, name, items.Len(), func() runtime.Object { return o }); add {
+	p.snap.Ascend(ns, name, func(ns, name string, stored runtime.Object) bool {
+		var o runtime.Object
+		var unread error
+		add, more, refused := p.visit(ns, name, items.Len(), func() runtime.Object {
+			if o, unread = p.s.documents.read(stored); unread != nil {
+				return p.s.kind.New()
+			}
+			return o
+		})
+		if add && o == nil && unread == nil {
+			o, unread = p.s.documents.read(stored)
+		}
+		if err = cmp.Or(unread, refused); err != nil {
+			return false
+		}
+		if add {
 			appendItem(items, o)
 		}
 		return more

@@ -1,11 +1,13 @@
 package kube
 
 import (
+	"maps"
 	"reflect"
 	"strconv"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
@@ -18,10 +20,22 @@ type metaObject interface {
 // shallow copies the top-level struct, so that TypeMeta and the scalars of ObjectMeta can be set:
 // encoders write the TypeMeta of what they encode, and stored objects are shared.
 func shallow(o runtime.Object) runtime.Object {
+	if u, ok := o.(*unstructured.Unstructured); ok {
+		return shallowMap(u)
+	}
 	v := reflect.ValueOf(o).Elem()
 	c := reflect.New(v.Type())
 	c.Elem().Set(v)
 	return c.Interface().(runtime.Object)
+}
+
+// shallowMap does the same for an object that is a map.
+func shallowMap(u *unstructured.Unstructured) runtime.Object {
+	c := &unstructured.Unstructured{Object: maps.Clone(u.Object)}
+	if m, ok := c.Object["metadata"].(map[string]any); ok {
+		c.Object["metadata"] = maps.Clone(m)
+	}
+	return c
 }
 
 // assign makes dst a shallow copy of src.

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"hash"
 	"io"
 	"maps"
 	"net/http"
@@ -16,17 +17,25 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	restful "github.com/emicklei/go-restful/v3"
 	"github.com/munnerz/goautoneg"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	crdserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
+	crdopenapi "k8s.io/apiextensions-apiserver/pkg/generated/openapi"
+	"k8s.io/apimachinery/pkg/runtime"
 	apiopenapi "k8s.io/apiserver/pkg/endpoints/openapi"
 	"k8s.io/apiserver/pkg/server"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/kube-openapi/pkg/builder"
 	"k8s.io/kube-openapi/pkg/builder3"
+	"k8s.io/kube-openapi/pkg/common"
 	"k8s.io/kube-openapi/pkg/common/restfuladapter"
 	"k8s.io/kube-openapi/pkg/handler"
 	"k8s.io/kube-openapi/pkg/handler3"
+	"k8s.io/kube-openapi/pkg/spec3"
 
 	"github.com/peapod-sh/peapod/api"
 	"github.com/peapod-sh/peapod/api/openapi"
@@ -40,50 +49,121 @@ const (
 // openAPI serves the OpenAPI documents. A document costs much memory and is wanted seldom, so it
 // is built when asked for, kept compressed, and forgotten after a while without use. Its hash, which clients
 // cache by, is made without building it: a document depends on the routes, on the version of the
-// Kubernetes types and on the encoding, nothing else.
+// Kubernetes types and on the encoding, and that of custom resources on their definitions; on nothing else.
 type openAPI struct {
 	server *Server
+	// changes counts what happened to definitions of custom resources.
+	changes atomic.Uint64
 
 	mu    sync.Mutex
 	built map[string]*document // by path and media type
+
+	partsMu sync.Mutex
+	fixed   map[string]openAPIPart // of the handlers, which stay
+	parts   *openAPIParts
+}
+
+// openAPIPart is one group version, or another path with handlers.
+type openAPIPart struct {
+	hash string
+	v3   func() (*spec3.OpenAPI, error)
+}
+
+// openAPIParts are all parts, by the path that they serve, "api/v1" or "apis/apps/v1".
+type openAPIParts struct {
+	changes uint64 // that they are of
+	by      map[string]openAPIPart
+	hash    string // of all together
+	index   []byte // JSON
+	custom  []*apiextensionsv1.CustomResourceDefinition
 }
 
 // document is an encoded OpenAPI document.
 type document struct {
+	hash    string
 	gzipped []byte
 	forget  *time.Timer
 }
 
-func (s *Server) installOpenAPI() {
+func (s *Server) installOpenAPI() error {
 	o := &openAPI{server: s, built: map[string]*document{}}
+	count := func(any) { o.changes.Add(1) }
+	if _, err := s.custom.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: count, DeleteFunc: count,
+		UpdateFunc: func(_, now any) { count(now) }}); err != nil {
+		return err
+	}
 	mux := s.generic.Handler.NonGoRestfulMux
 	mux.Handle(openAPIv2, http.HandlerFunc(o.serveV2))
 	mux.Handle(openAPIv3, http.HandlerFunc(o.serveIndex))
 	mux.HandlePrefix(openAPIv3+"/", http.HandlerFunc(o.serveV3))
+	return nil
 }
 
-// groups are the web services by the path that they serve, "api/v1" or "apis/apps/v1".
-func (o *openAPI) groups() map[string]*restful.WebService {
-	out := map[string]*restful.WebService{}
-	for _, ws := range o.server.generic.Handler.GoRestfulContainer.RegisteredWebServices() {
-		out[strings.Trim(ws.RootPath(), "/")] = ws
+// definitions of the types of a server's handlers, and what they are called.
+type definitions struct {
+	of     common.GetOpenAPIDefinitions
+	scheme *runtime.Scheme
+}
+
+var (
+	tableDefinitions = definitions{openapi.GetOpenAPIDefinitions, api.Scheme}
+	crdDefinitions   = definitions{crdopenapi.GetOpenAPIDefinitions, crdserver.Scheme}
+)
+
+// handlers are the web services of both servers with their definitions.
+func (o *openAPI) handlers(yield func([]*restful.WebService, definitions) bool) {
+	if yield(o.server.generic.Handler.GoRestfulContainer.RegisteredWebServices(), tableDefinitions) {
+		yield(o.server.custom.GenericAPIServer.Handler.GoRestfulContainer.RegisteredWebServices(), crdDefinitions)
+	}
+}
+
+// fixedParts are made once: handlers do not change any more when the first request comes.
+func (o *openAPI) fixedParts() map[string]openAPIPart {
+	out := map[string]openAPIPart{}
+	for services, types := range o.handlers {
+		for _, ws := range services {
+			path := strings.Trim(ws.RootPath(), "/")
+			h := sha256.New()
+			fmt.Fprintln(h, o.server.config.Version, typesVersion(), path)
+			for _, r := range ws.Routes() {
+				fmt.Fprintln(h, r.Method, r.Path, r.Operation)
+			}
+			out[path] = openAPIPart{hashOf(h), func() (*spec3.OpenAPI, error) {
+				cfg := server.DefaultOpenAPIV3Config(types.of, apiopenapi.NewDefinitionNamer(types.scheme))
+				cfg.Info.Title, cfg.Info.Version = "Kubernetes", "v"+o.server.config.Version
+				return builder3.BuildOpenAPISpecFromRoutes(restfuladapter.AdaptWebServices([]*restful.WebService{ws}), cfg)
+			}}
+		}
 	}
 	return out
 }
 
-// hash names the content of a group's document, or of the whole with group "".
-func (o *openAPI) hash(group string) string {
-	h := sha256.New()
-	fmt.Fprintln(h, o.server.config.Version, typesVersion(), group)
-	groups := o.groups()
-	for _, g := range slices.Sorted(maps.Keys(groups)) {
-		if group == "" || g == group {
-			for _, r := range groups[g].Routes() {
-				fmt.Fprintln(h, r.Method, r.Path, r.Operation)
-			}
-		}
+func hashOf(h hash.Hash) string { return strings.ToUpper(hex.EncodeToString(h.Sum(nil))) }
+
+// current makes the parts anew if a definition has changed.
+func (o *openAPI) current() (*openAPIParts, error) {
+	o.partsMu.Lock()
+	defer o.partsMu.Unlock()
+	changes := o.changes.Load()
+	if o.parts != nil && o.parts.changes == changes {
+		return o.parts, nil
 	}
-	return strings.ToUpper(hex.EncodeToString(h.Sum(nil)))
+	if o.fixed == nil {
+		o.fixed = o.fixedParts()
+	}
+	p := &openAPIParts{changes: changes, by: maps.Clone(o.fixed), custom: o.server.custom.established()}
+	maps.Copy(p.by, customParts(p.custom))
+	all := sha256.New()
+	index := handler3.OpenAPIV3Discovery{Paths: map[string]handler3.OpenAPIV3DiscoveryGroupVersion{}}
+	for _, path := range slices.Sorted(maps.Keys(p.by)) {
+		index.Paths[path] = handler3.OpenAPIV3DiscoveryGroupVersion{ServerRelativeURL: hashedURL(path, p.by[path].hash)}
+		fmt.Fprintln(all, path, p.by[path].hash)
+	}
+	p.hash = hashOf(all)
+	var err error
+	p.index, err = json.Marshal(index)
+	o.parts = p
+	return p, err
 }
 
 // typesVersion is the version of the module that the schemas are made from.
@@ -100,18 +180,14 @@ var typesVersion = sync.OnceValue(func() string {
 
 // serveIndex lists the group versions' documents with their hashes.
 func (o *openAPI) serveIndex(w http.ResponseWriter, r *http.Request) {
-	index := handler3.OpenAPIV3Discovery{Paths: map[string]handler3.OpenAPIV3DiscoveryGroupVersion{}}
-	for g := range o.groups() {
-		index.Paths[g] = handler3.OpenAPIV3DiscoveryGroupVersion{ServerRelativeURL: hashedURL(g, o.hash(g))}
-	}
-	b, err := json.Marshal(index)
+	p, err := o.current()
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Etag", strconv.Quote(o.hash("")))
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b))
+	w.Header().Set("Etag", strconv.Quote(p.hash))
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(p.index))
 }
 
 func hashedURL(group, hash string) string {
@@ -121,25 +197,27 @@ func hashedURL(group, hash string) string {
 
 func (o *openAPI) serveV3(w http.ResponseWriter, r *http.Request) {
 	group := strings.TrimPrefix(r.URL.Path, openAPIv3+"/")
-	ws := o.groups()[group]
-	if ws == nil {
+	all, err := o.current()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	part, ok := all.by[group]
+	if !ok {
 		http.NotFound(w, r)
 		return
 	}
-	hash := o.hash(group)
 	switch r.URL.Query().Get("hash") {
 	case "":
-	case hash:
+	case part.hash:
 		w.Header().Set("Cache-Control", "public, immutable")
 		w.Header().Set("Expires", time.Now().AddDate(1, 0, 0).UTC().Format(http.TimeFormat))
 	default:
-		http.Redirect(w, r, hashedURL(group, hash), http.StatusMovedPermanently)
+		http.Redirect(w, r, hashedURL(group, part.hash), http.StatusMovedPermanently)
 		return
 	}
-	o.serve(w, r, group, hash, "v3", handler3.ToV3ProtoBinary, func() ([]byte, error) {
-		cfg := server.DefaultOpenAPIV3Config(openapi.GetOpenAPIDefinitions, apiopenapi.NewDefinitionNamer(api.Scheme))
-		cfg.Info.Title, cfg.Info.Version = "Kubernetes", "v"+o.server.config.Version
-		doc, err := builder3.BuildOpenAPISpecFromRoutes(restfuladapter.AdaptWebServices([]*restful.WebService{ws}), cfg)
+	o.serve(w, r, group, part.hash, "v3", handler3.ToV3ProtoBinary, func() ([]byte, error) {
+		doc, err := part.v3()
 		if err != nil {
 			return nil, err
 		}
@@ -148,16 +226,34 @@ func (o *openAPI) serveV3(w http.ResponseWriter, r *http.Request) {
 }
 
 func (o *openAPI) serveV2(w http.ResponseWriter, r *http.Request) {
-	o.serve(w, r, "", o.hash(""), "v2", handler.ToProtoBinary, func() ([]byte, error) {
-		cfg := server.DefaultOpenAPIConfig(openapi.GetOpenAPIDefinitions, apiopenapi.NewDefinitionNamer(api.Scheme))
+	all, err := o.current()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	o.serve(w, r, "", all.hash, "v2", handler.ToProtoBinary, func() ([]byte, error) { return o.wholeV2(all.custom) })
+}
+
+// wholeV2 is one document of everything.
+func (o *openAPI) wholeV2(custom []*apiextensionsv1.CustomResourceDefinition) ([]byte, error) {
+	var m swaggerMerger
+	for services, types := range o.handlers {
+		cfg := server.DefaultOpenAPIConfig(types.of, apiopenapi.NewDefinitionNamer(types.scheme))
 		cfg.Info.Title, cfg.Info.Version = "Kubernetes", "v"+o.server.config.Version
-		all := o.server.generic.Handler.GoRestfulContainer.RegisteredWebServices()
-		doc, err := builder.BuildOpenAPISpecFromRoutes(restfuladapter.AdaptWebServices(all), cfg)
+		doc, err := builder.BuildOpenAPISpecFromRoutes(restfuladapter.AdaptWebServices(services), cfg)
 		if err != nil {
 			return nil, err
 		}
-		return doc.MarshalJSON()
-	})
+		if err := m.add(doc); err != nil {
+			return nil, err
+		}
+	}
+	for _, d := range custom {
+		if err := m.addCustom(d); err != nil {
+			return nil, err
+		}
+	}
+	return m.document()
 }
 
 // serve answers in the first media type that the client accepts.
@@ -173,7 +269,7 @@ func (o *openAPI) serve(w http.ResponseWriter, r *http.Request, group, hash, ver
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	doc, err := o.document(version+"/"+group+" "+media, func() ([]byte, error) {
+	doc, err := o.document(version+"/"+group+" "+media, hash, func() ([]byte, error) {
 		b, err := build()
 		if err == nil && media != "application/json" {
 			b, err = toProto(b)
@@ -209,14 +305,18 @@ func negotiate(accept, version string) string {
 	return ""
 }
 
-// document gives the compressed document of a name, building it if it is not there. One is built
+// document gives the compressed document of a name, building it if it is not there or of another hash. One is built
 // at a time, which bounds the memory.
-func (o *openAPI) document(name string, build func() ([]byte, error)) ([]byte, error) {
+func (o *openAPI) document(name, hash string, build func() ([]byte, error)) ([]byte, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if d := o.built[name]; d != nil {
-		d.forget.Reset(openAPIKeep)
-		return d.gzipped, nil
+		if d.hash == hash {
+			d.forget.Reset(openAPIKeep)
+			return d.gzipped, nil
+		}
+		d.forget.Stop()
+		delete(o.built, name)
 	}
 	plain, err := build()
 	if err != nil {
@@ -230,12 +330,16 @@ func (o *openAPI) document(name string, build func() ([]byte, error)) ([]byte, e
 	if err := z.Close(); err != nil {
 		return nil, err
 	}
-	o.built[name] = &document{gzipped: b.Bytes(), forget: time.AfterFunc(openAPIKeep, func() {
+	d := &document{hash: hash, gzipped: b.Bytes()}
+	d.forget = time.AfterFunc(openAPIKeep, func() {
 		o.mu.Lock()
 		defer o.mu.Unlock()
-		delete(o.built, name)
-	})}
-	return b.Bytes(), nil
+		if o.built[name] == d {
+			delete(o.built, name)
+		}
+	})
+	o.built[name] = d
+	return d.gzipped, nil
 }
 
 func writeGzipped(w http.ResponseWriter, r *http.Request, gzipped []byte) {

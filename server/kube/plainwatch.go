@@ -180,7 +180,7 @@ func (m *messages) change(t watch.EventType, c *api.Change) bool {
 	e := v.(*encoding)
 	e.once.Do(func() {
 		var b bytes.Buffer
-		e.err = m.form.write(t, (&event{c}).object(), &b)
+		e.err = m.form.write(t, (&event{change: c}).object(), &b)
 		e.raw = b.Bytes()
 	})
 	if e.err != nil {

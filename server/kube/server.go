@@ -34,6 +34,7 @@ type Server struct {
 	creations     creations   // made by install
 	authenticator authenticator.Request
 	pods, nodes   *registry.Store
+	custom        *customResources
 }
 
 // New makes a server. It serves at once through Handler; Run serves HTTPS.
@@ -50,22 +51,32 @@ func New(c Config) (*Server, error) {
 	}
 	s.authenticator = newAuthenticator(&s.config, s.accounts)
 	cfg := s.genericConfig()
-	generic, err := cfg.Complete(nil).New("peapod", server.NewEmptyDelegate())
+	self := &loopback{}
+	nowhere := failing(cfg.Serializer, func(*http.Request) error {
+		return apierrors.NewGenericServerResponse(http.StatusNotFound, "", schema.GroupResource{}, "", "", 0, false)
+	})
+	var err error
+	if s.custom, err = newCustomResources(*cfg, restOptions{c.Store, c.Limits.SlowReader}, self.config(), webhookWay{s}, nowhere); err != nil {
+		return nil, err
+	}
+	cfg.ReadyzChecks = append(cfg.ReadyzChecks, s.custom.HealthzChecks()...)
+	generic, err := cfg.Complete(nil).New("peapod", withoutHealth{s.custom.GenericAPIServer})
 	if err != nil {
 		return nil, fmt.Errorf("making the API server: %w", err)
 	}
-	s.generic = generic
+	s.generic, self.handler = generic, generic.Handler
 	if err := s.install(cfg); err != nil {
 		return nil, err
 	}
 	generic.Handler.GoRestfulContainer.Router(&router{})
 	generic.PrepareRun()
-	s.installOpenAPI()
-	s.installCustomResources()
+	if err := s.installOpenAPI(); err != nil {
+		return nil, fmt.Errorf("following custom resources: %w", err)
+	}
+	if err := s.listCustomGroups(); err != nil {
+		return nil, fmt.Errorf("following the groups of custom resources: %w", err)
+	}
 	s.installTokenDiscovery()
-	generic.Handler.NonGoRestfulMux.NotFoundHandler(failing(cfg.Serializer, func(*http.Request) error {
-		return apierrors.NewGenericServerResponse(http.StatusNotFound, "", schema.GroupResource{}, "", "", 0, false)
-	}))
 	if c.Metrics != nil {
 		generic.Handler.NonGoRestfulMux.Handle("/metrics", c.Metrics)
 	}
@@ -80,7 +91,7 @@ func (s *Server) genericConfig() *server.Config {
 	cfg.EffectiveVersion = newServedVersion(s.config.Version)
 	cfg.ExternalAddress = s.config.Address
 	cfg.LoopbackClientConfig = &restclient.Config{}
-	cfg.Authentication.Authenticator = s.authenticator
+	cfg.Authentication.Authenticator = ownRequests{s.authenticator}
 	cfg.Authorization.Authorizer = s.config.Authorizer
 	cfg.AdmissionControl = newAdmission(s.config.Store, s.config.Authorizer)
 	cfg.LongRunningFunc = longRunning

@@ -76,6 +76,9 @@ func start(t *testing.T, change ...func(*kube.Config)) *harness {
 	h.client = kubernetes.NewForConfigOrDie(h.config)
 	h.dyn = dynamic.NewForConfigOrDie(h.config)
 	h.namespace("default")
+	h.eventually("the server knows its custom resources", func() bool {
+		return h.client.Discovery().RESTClient().Get().AbsPath("/readyz/poststarthook/start-apiextensions-controllers").Do(context.Background()).Error() == nil
+	})
 	return h
 }
 

@@ -29,6 +29,8 @@ type objectStorage struct {
 	gr     schema.GroupResource
 	prefix string
 	slow   time.Duration // how long a watch's event waits for its reader
+	// documents makes objects of what is stored; nil for the kinds of the table.
+	documents *documents
 }
 
 var _ storage.Interface = (*objectStorage)(nil)
@@ -132,8 +134,11 @@ func (s *objectStorage) Get(ctx context.Context, key string, opts storage.GetOpt
 	o, ok := s.store.Get(s.gr, ns, name)
 	switch {
 	case ok:
-		assign(out, o)
-		return nil
+		o, err := s.documents.read(o)
+		if err == nil {
+			assign(out, o)
+		}
+		return err
 	case opts.IgnoreNotFound:
 		return runtime.SetZeroValue(out)
 	}
@@ -148,16 +153,24 @@ func (s *objectStorage) Create(ctx context.Context, key string, obj, out runtime
 	if err := s.PrepareObjectForStorage(obj); err != nil {
 		return err
 	}
-	r, err := s.propose(ctx, "create", &ops.Put{Resource: s.gr, Object: obj, Expect: ops.Absent})
+	stored, err := s.documents.write(obj)
+	if err != nil {
+		return err
+	}
+	r, err := s.propose(ctx, "create", &ops.Put{Resource: s.gr, Object: stored, Expect: ops.Absent})
 	if err != nil {
 		return err
 	}
 	switch r.Rows[0] {
 	case ops.Applied:
-		if out != nil {
-			assign(out, withRevision(obj, r.Revision))
+		if out == nil {
+			return nil
 		}
-		return nil
+		o, err := s.documents.result(obj, stored, r.Revision)
+		if err == nil {
+			assign(out, o)
+		}
+		return err
 	case ops.Found, ops.Conflict:
 		return storage.NewKeyExistsError(key, 0)
 	}
@@ -169,7 +182,7 @@ func (s *objectStorage) Delete(ctx context.Context, key string, out runtime.Obje
 	validate storage.ValidateObjectFunc, _ runtime.Object, _ storage.DeleteOptions) error {
 	ns, name := s.splitKey(key)
 	var done uint64
-	old, err := s.settle(ctx, key, false, func(o runtime.Object, _ bool) (ops.Op, error) {
+	old, err := s.settle(ctx, key, false, func(o, _ runtime.Object) (ops.Op, error) {
 		if err := pre.Check(key, o); err != nil {
 			return nil, err
 		}
@@ -187,12 +200,13 @@ func (s *objectStorage) Delete(ctx context.Context, key string, out runtime.Obje
 
 func (s *objectStorage) GuaranteedUpdate(ctx context.Context, key string, dst runtime.Object, ignoreNotFound bool,
 	pre *storage.Preconditions, try storage.UpdateFunc, _ runtime.Object) error {
-	var next runtime.Object
+	var next, stored runtime.Object
 	var done uint64
-	_, err := s.settle(ctx, key, ignoreNotFound, func(o runtime.Object, found bool) (ops.Op, error) {
-		revision, input := uint64(0), s.kind.New()
-		if found {
+	_, err := s.settle(ctx, key, ignoreNotFound, func(o, was runtime.Object) (ops.Op, error) {
+		expect, revision, input := ops.Absent, uint64(0), s.kind.New()
+		if o != nil {
 			revision, input = revisionOf(o), o.DeepCopyObject() // patch code may change what it gets
+			expect = revision
 		}
 		if err := pre.Check(key, input); err != nil {
 			return nil, err
@@ -201,24 +215,28 @@ func (s *objectStorage) GuaranteedUpdate(ctx context.Context, key string, dst ru
 		if err != nil {
 			return nil, err
 		}
-		next = obj
-		if found && s.same(obj, o) {
+		next, stored = obj, obj
+		if o != nil && s.documents == nil && s.same(obj, o) {
 			return nil, nil
-		}
-		expect := revision
-		if !found {
-			expect = ops.Absent
 		}
 		if err := s.PrepareObjectForStorage(obj); err != nil {
 			return nil, err
 		}
-		return &ops.Put{Resource: s.gr, Object: obj, Expect: expect}, nil
+		if stored, err = s.documents.write(obj); err != nil {
+			return nil, err
+		}
+		if o != nil && s.documents != nil && sameDocument(stored.(*api.Document), was.(*api.Document)) {
+			return nil, nil
+		}
+		return &ops.Put{Resource: s.gr, Object: stored, Expect: expect}, nil
 	}, &done)
 	if err != nil {
 		return err
 	}
-	assign(dst, withRevision(next, done))
-	return nil
+	if next, err = s.documents.result(next, stored, done); err == nil {
+		assign(dst, next)
+	}
+	return err
 }
 
 // same says whether writing obj over old would change nothing.
@@ -229,20 +247,26 @@ func (s *objectStorage) same(obj, old runtime.Object) bool {
 	return equality.Semantic.DeepEqual(c, old)
 }
 
-// settle decides on the local object and proposes the decision until it holds. The local state may
+// settle decides on the local object, as readers see it and as it is stored (both nil if there is none), and proposes the decision until it holds. The local state may
 // be behind: a decision not to write (an error, nothing to change, no such object) is made again
 // after a barrier, a write that was decided on an old object is refused by the store. done is
 // set to the revision of the result.
 func (s *objectStorage) settle(ctx context.Context, key string, absentOK bool,
-	decide func(old runtime.Object, found bool) (ops.Op, error), done *uint64) (runtime.Object, error) {
+	decide func(old, stored runtime.Object) (ops.Op, error), done *uint64) (runtime.Object, error) {
 	ns, name := s.splitKey(key)
 	fresh := false
 	for range writeAttemptsMax {
-		old, found := s.store.Get(s.gr, ns, name)
+		stored, found := s.store.Get(s.gr, ns, name)
+		var old runtime.Object
 		var op ops.Op
 		var err error
-		if found || absentOK {
-			op, err = decide(old, found)
+		if found {
+			if old, err = s.documents.read(stored); err != nil {
+				return nil, err
+			}
+			op, err = decide(old, stored)
+		} else if absentOK {
+			op, err = decide(nil, nil)
 		} else {
 			err = storage.NewKeyNotFoundError(key, 0)
 		}
@@ -258,7 +282,7 @@ func (s *objectStorage) settle(ctx context.Context, key string, absentOK bool,
 			}
 			fresh = true
 			// Most often nothing has changed meanwhile, and the decision stands.
-			if again, ok := s.store.Get(s.gr, ns, name); ok == found && (!ok || revisionOf(again) == revisionOf(old)) {
+			if again, ok := s.store.Get(s.gr, ns, name); ok == found && (!ok || revisionOf(again) == revisionOf(stored)) {
 				if err == nil {
 					*done = revisionOf(old)
 				}

@@ -125,11 +125,17 @@ func (w *watcher) sendInitial() bool {
 	snap := w.initial
 	w.initial = nil // it need not outlive this function
 	ok := true
-	snap.Ascend(w.scope.namespace, w.scope.name, func(ns, name string, o runtime.Object) bool {
+	snap.Ascend(w.scope.namespace, w.scope.name, func(ns, name string, stored runtime.Object) bool {
 		if w.scope.past(ns, name) {
 			return false
 		}
-		if w.scope.has(ns, name) && w.match(o) {
+		if !w.scope.has(ns, name) {
+			return true
+		}
+		o, err := w.s.documents.read(stored)
+		if err != nil {
+			ok = w.failed(err)
+		} else if w.match(o) {
 			ok = w.to.object(watch.Added, shallow(o))
 		}
 		return ok
@@ -162,9 +168,19 @@ func (w *watcher) step() bool {
 		status := apierrors.NewResourceExpired("the watch fell behind: list again").Status()
 		w.to.object(watch.Error, &status)
 	default:
-		status := apierrors.NewInternalError(err).Status()
-		w.to.object(watch.Error, &status)
+		return w.failed(err)
 	}
+	return false
+}
+
+// failed ends the watch with the reason.
+func (w *watcher) failed(err error) bool {
+	var known apierrors.APIStatus
+	if !errors.As(err, &known) {
+		known = apierrors.NewInternalError(err)
+	}
+	status := known.Status()
+	w.to.object(watch.Error, &status)
 	return false
 }
 
@@ -193,7 +209,13 @@ func (w *watcher) bookmark(revision uint64, endOfInitial bool) bool {
 // channel gives events to the goroutine of apiserver's handler.
 type channel struct{ *watcher }
 
-func (w channel) change(t watch.EventType, c *api.Change) bool { return w.object(t, &event{c}) }
+func (w channel) change(t watch.EventType, c *api.Change) bool {
+	e := &event{change: c}
+	if w.s.documents != nil {
+		e.of = w.s
+	}
+	return w.object(t, e)
+}
 
 // flush has nothing to do: the handler sends what it has written when the channel is empty.
 func (w channel) flush() bool { return true }
@@ -237,8 +259,19 @@ func (w *watcher) deliver(c *api.Change) bool {
 	if !w.scope.has(c.Namespace, c.Name) {
 		return true
 	}
-	was := (c.Old != nil || c.OldPod != nil) && (w.all || w.match(oldObject(c)))
-	is := !c.Deleted() && (w.all || w.match(newObject(c)))
+	var before, after runtime.Object
+	err := w.s.readable(c)
+	if err == nil && !w.all {
+		var unread [2]error
+		before, unread[0] = w.s.before(c)
+		after, unread[1] = w.s.after(c)
+		err = errors.Join(unread[:]...)
+	}
+	if err != nil {
+		return w.failed(err)
+	}
+	was := (c.Old != nil || c.OldPod != nil) && (w.all || w.match(before))
+	is := !c.Deleted() && (w.all || w.match(after))
 	switch {
 	case is && was:
 		return w.to.change(watch.Modified, c)
@@ -246,9 +279,9 @@ func (w *watcher) deliver(c *api.Change) bool {
 		return w.to.change(watch.Added, c)
 	case was && c.Deleted():
 		return w.to.change(watch.Deleted, c)
-	case was:
+	case was: // with a selector, so before is there
 		// It left the selection, which shows its last state in the selection with the new revision.
-		return w.to.object(watch.Deleted, withRevision(oldObject(c), c.Revision))
+		return w.to.object(watch.Deleted, withRevision(before, c.Revision))
 	}
 	return true
 }

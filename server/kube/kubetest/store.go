@@ -154,7 +154,9 @@ func (s *Store) put(op *ops.Put) ops.Result {
 		return refusal(ops.Taken, detail)
 	}
 	obj := op.Object.DeepCopyObject()
-	obj.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
+	if _, keeps := obj.(*api.Document); !keeps {
+		obj.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
+	}
 	return s.commit(t, op.Resource, k, old, obj)
 }
 

@@ -1,0 +1,143 @@
+package extendtest
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/peapod-sh/peapod/e2e/kit"
+)
+
+// definition is of a kind in a group of its own, so that tests do not meet.
+func definition(group string) string {
+	return fmt.Sprintf(`apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: widgets.%[1]s}
+spec:
+  group: %[1]s
+  names: {plural: widgets, singular: widget, kind: Widget, shortNames: [wd]}
+  scope: Namespaced
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    additionalPrinterColumns:
+    - {name: Size, type: integer, jsonPath: .spec.size}
+    selectableFields: [{jsonPath: .spec.color}]
+    subresources:
+      status: {}
+      scale: {specReplicasPath: .spec.replicas, statusReplicasPath: .status.replicas}
+    schema:
+      openAPIV3Schema:
+        type: object
+        description: A widget is made of parts.
+        properties:
+          spec:
+            type: object
+            x-kubernetes-validations:
+            - {rule: "self.size <= 10 || self.color == 'red'", message: only red ones are large}
+            properties:
+              size: {type: integer, default: 3}
+              color: {type: string, description: What one sees.}
+              replicas: {type: integer}
+          status:
+            type: object
+            properties: {replicas: {type: integer}}
+`, group)
+}
+
+func widget(group, name, spec string) string {
+	return fmt.Sprintf("apiVersion: %s/v1\nkind: Widget\nmetadata: {name: %s}\nspec: {%s}\n", group, name, spec)
+}
+
+// define makes a definition that goes with the test.
+func define(t *testing.T, k kit.Kubectl, group string) {
+	t.Helper()
+	k.In(definition(group)).Must(t, "apply", "-f", "-")
+	t.Cleanup(func() { k.Try("delete", "crd", "widgets."+group, "--wait=false", "--ignore-not-found") })
+	k.Must(t, "wait", "--for=condition=Established", "crd/widgets."+group, "--timeout=60s")
+}
+
+func succeeded(r kit.Result) error {
+	if r.Code != 0 {
+		return fmt.Errorf("exit code %d: %s", r.Code, r.Err)
+	}
+	return nil
+}
+
+// become waits until a command's output is one.
+func become(t *testing.T, k kit.Kubectl, want string, args ...string) {
+	t.Helper()
+	kit.Eventually(t, limit, strings.Join(args, " ")+" becomes "+want, func() error {
+		if got := k.Try(args...); got.Code != 0 || strings.TrimSpace(got.Out) != want {
+			return fmt.Errorf("it is %q %s", got.Out, got.Err)
+		}
+		return nil
+	})
+}
+
+func TestKubectlUsesCustomResources(t *testing.T) {
+	const group = "use.example"
+	_, k := space(t)
+	define(t, k, group)
+	kit.Eventually(t, limit, "the kind is known", func() error {
+		return succeeded(k.In(widget(group, "one", "color: blue, replicas: 2")).Try("apply", "-f", "-"))
+	})
+	kit.WantMatch(t, k.Must(t, "get", "widgets."+group), `NAME +SIZE`, `one +3`)
+	kit.WantMatch(t, k.Must(t, "explain", "widgets."+group+".spec"), `color\s+<string>`, `What one sees`)
+	k.Want(t, "widget."+group+"/one\n", "get", "widgets."+group, "--field-selector=spec.color=blue", "-o", "name")
+	k.Want(t, "", "get", "widgets."+group, "--field-selector=spec.color=red", "-o", "name", "--ignore-not-found")
+	k.Must(t, "scale", "widgets."+group+"/one", "--replicas=5")
+	k.Want(t, "5 2", "get", "widgets."+group, "one", "-o", "jsonpath={.spec.replicas} {.metadata.generation}")
+	kit.WantMatch(t, k.Fail(t, "patch", "widgets."+group, "one", "--type=merge", "-p", `{"spec":{"size":11}}`), `only red ones are large`)
+	kit.WantMatch(t, k.In(widget(group, "two", "colour: blue")).Fail(t, "apply", "-f", "-"), `unknown field "spec.colour"`)
+	kit.WantMatch(t, k.In(widget(group, "one", "replicas: 2")).Fail(t, "apply", "--server-side", "-f", "-"), `conflict`)
+	k.In(widget(group, "one", "replicas: 2")).Must(t, "apply", "--server-side", "--force-conflicts", "-f", "-")
+	k.Must(t, "delete", "crd", "widgets."+group, "--timeout=60s")
+	kit.Eventually(t, limit, "the kind is unknown", func() error {
+		if k.Try("get", "widgets."+group).Code == 0 {
+			return fmt.Errorf("it is not")
+		}
+		return nil
+	})
+}
+
+// TestCustomResourcesGoWithOwnersAndNamespaces: what works by metadata works for every kind.
+func TestCustomResourcesGoWithOwnersAndNamespaces(t *testing.T) {
+	const group = "owned.example"
+	_, k := space(t)
+	define(t, k, group)
+	kit.Eventually(t, limit, "the kind is known", func() error { return succeeded(k.In(widget(group, "top", "")).Try("apply", "-f", "-")) })
+	uid := k.Must(t, "get", "widgets."+group, "top", "-o", "jsonpath={.metadata.uid}")
+	owner := fmt.Sprintf("ownerReferences: [{apiVersion: %s/v1, kind: Widget, name: top, uid: %s}]", group, uid)
+	k.In(strings.Replace(widget(group, "below", ""), "name: below", "name: below, "+owner, 1)).Must(t, "apply", "-f", "-")
+	k.In("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: below, "+owner+"}\n").Must(t, "apply", "-f", "-")
+	k.Must(t, "delete", "widgets."+group, "top")
+	become(t, k, "", "get", "widgets."+group, "-o", "name")
+	become(t, k, "", "get", "configmap", "below", "-o", "name", "--ignore-not-found")
+	k.Must(t, "create", "namespace", "crd-space")
+	in := k
+	in.Namespace = "crd-space"
+	in.In(widget(group, "inside", "")).Must(t, "apply", "-f", "-")
+	k.Must(t, "delete", "namespace", "crd-space", "--timeout=60s")
+	become(t, k, "", "get", "widgets."+group, "-A", "-o", "name")
+}
+
+// TestCustomResourcesOnEveryServer: a kind made through one server is served by all, and by all of them after they were all dead.
+func TestCustomResourcesOnEveryServer(t *testing.T) {
+	const group = "everywhere.example"
+	l, k := space(t)
+	define(t, k, group)
+	for i, server := range []string{"server1", "server2", "server3"} {
+		name := fmt.Sprintf("w%d", i)
+		kit.Eventually(t, limit, server+" serves the kind", func() error {
+			return succeeded(k.In(widget(group, name, "")).Try("--context", server, "apply", "-f", "-"))
+		})
+	}
+	l.Do(t, "kill", "server1", "server2", "server3")
+	l.Do(t, "restart", "server1", "server2", "server3")
+	for _, server := range []string{"server1", "server2", "server3"} {
+		become(t, k, "w0 w1 w2", "--context", server, "get", "widgets."+group, "-o", "jsonpath={.items[*].metadata.name}")
+	}
+	k.Must(t, "label", "widgets."+group, "w0", "alive=yes")
+}

@@ -1,0 +1,175 @@
+package kube
+
+import (
+	"bytes"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/registry/generic"
+	"k8s.io/apiserver/pkg/storage"
+	"k8s.io/apiserver/pkg/storage/storagebackend"
+	"k8s.io/apiserver/pkg/storage/storagebackend/factory"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/peapod-sh/peapod/api"
+)
+
+// documents makes objects of what the store holds of kinds that are not in the table, and the reverse. The codec converts between
+// versions, prunes and defaults; who reads gets an object of its own. A nil documents is that of the table's kinds, which are stored
+// as they are read.
+type documents struct{ codec runtime.Codec }
+
+// read makes the object that a reader sees.
+func (d *documents) read(stored runtime.Object) (runtime.Object, error) {
+	doc, ok := stored.(*api.Document)
+	if d == nil || !ok {
+		return stored, nil
+	}
+	b, err := doc.JSON()
+	if err != nil {
+		return nil, apierrors.NewInternalError(err)
+	}
+	o, err := runtime.Decode(d.codec, b)
+	if err != nil {
+		return nil, apierrors.NewInternalError(fmt.Errorf("reading the stored %s %q: %w", doc.Kind, doc.Name, err))
+	}
+	return o, nil
+}
+
+// write makes what is stored of an object.
+func (d *documents) write(o runtime.Object) (runtime.Object, error) {
+	if d == nil {
+		return o, nil
+	}
+	b, err := runtime.Encode(d.codec, o)
+	if err != nil {
+		return nil, err
+	}
+	return api.NewDocument(b)
+}
+
+// result is what a writer gets back, with its new revision: an object that was converted to be stored may come back as less.
+func (d *documents) result(o, stored runtime.Object, revision uint64) (runtime.Object, error) {
+	if d == nil || o.GetObjectKind().GroupVersionKind() == stored.GetObjectKind().GroupVersionKind() {
+		return withRevision(o, revision), nil
+	}
+	return d.read(withRevision(stored, revision))
+}
+
+// sameDocument says whether to store next in the place of stored would change nothing. An object that is stored in another version
+// than it would be now does change: that is how objects are brought to a new version.
+func sameDocument(next, stored *api.Document) bool {
+	c := withRevision(next, revisionOf(stored)).(*api.Document)
+	return c.TypeMeta == stored.TypeMeta && bytes.Equal(c.Rest, stored.Rest) && equality.Semantic.DeepEqual(&c.ObjectMeta, &stored.ObjectMeta)
+}
+
+// convertedSlot is where a change keeps the objects that were made of it for the readers of another version than the stored one: a
+// webhook may have been asked. What needs no conversion is made anew for each reader, as most have its encoding only.
+type convertedSlot struct {
+	of  *objectStorage
+	old bool
+}
+
+type converted struct {
+	o   runtime.Object
+	err error
+}
+
+// before and after are a change's objects as readers see them, nil if there is none. They may be shared and must not be changed.
+func (s *objectStorage) before(c *api.Change) (runtime.Object, error) {
+	return s.shown(c, oldObject(c), true)
+}
+
+func (s *objectStorage) after(c *api.Change) (runtime.Object, error) {
+	return s.shown(c, newObject(c), false)
+}
+
+func (s *objectStorage) shown(c *api.Change, o runtime.Object, old bool) (runtime.Object, error) {
+	if !s.converts(o) {
+		return s.documents.read(o)
+	}
+	slot := convertedSlot{s, old}
+	v, ok := c.Shared().Load(slot)
+	if !ok {
+		o, err := s.documents.read(o)
+		v, _ = c.Shared().LoadOrStore(slot, converted{o, err})
+	}
+	r := v.(converted)
+	return r.o, r.err
+}
+
+// readableSlot is where a change keeps whether readers of a storage can be shown it.
+type readableSlot struct{ of *objectStorage }
+
+// readable says why the object that a change's readers would see cannot be read.
+func (s *objectStorage) readable(c *api.Change) error {
+	if s.documents == nil {
+		return nil
+	}
+	if known, ok := c.Shared().Load(readableSlot{s}); ok {
+		return known.(converted).err
+	}
+	read := s.after
+	if c.Deleted() {
+		read = s.before
+	}
+	_, err := read(c)
+	c.Shared().Store(readableSlot{s}, converted{err: err})
+	return err
+}
+
+// converts says whether an object is stored in another version than its readers see.
+func (s *objectStorage) converts(o runtime.Object) bool {
+	doc, ok := o.(*api.Document)
+	if !ok {
+		return false
+	}
+	as := s.kind.New().GetObjectKind().GroupVersionKind()
+	return !as.Empty() && as.GroupVersion().String() != doc.APIVersion
+}
+
+// documentOptions is a generic.RESTOptionsGetter for kinds that are not in the table. The server of custom resources wraps the codec.
+type documentOptions struct {
+	restOptions
+	codec   runtime.Codec
+	version runtime.GroupVersioner
+}
+
+func (d documentOptions) GetRESTOptions(gr schema.GroupResource, _ runtime.Object) (generic.RESTOptions, error) {
+	return generic.RESTOptions{
+		StorageConfig: &storagebackend.ConfigForResource{GroupResource: gr, Config: storagebackend.Config{
+			Codec: d.codec, EncodeVersioner: d.version}},
+		Decorator:               d.decorate,
+		EnableGarbageCollection: true,
+		DeleteCollectionWorkers: 1,
+		ResourcePrefix:          resourcePrefix(gr),
+	}, nil
+}
+
+func (d documentOptions) decorate(c *storagebackend.ConfigForResource, prefix string, key func(runtime.Object) (string, error),
+	newFunc, _ func() runtime.Object, _ storage.AttrFunc, _ storage.IndexerFuncs, _ *cache.Indexers) (storage.Interface, factory.DestroyFunc, error) {
+	cluster, err := clusterScoped(key, newFunc())
+	if err != nil {
+		return nil, nil, err
+	}
+	return &objectStorage{store: d.store, kind: &api.Kind{New: newFunc, ClusterScoped: cluster}, gr: c.GroupResource,
+		prefix: prefix, slow: d.slow, documents: &documents{c.Codec}}, func() {}, nil
+}
+
+// clusterScoped finds out by the keys of a resource whether its objects are in namespaces.
+func clusterScoped(key func(runtime.Object) (string, error), probe runtime.Object) (bool, error) {
+	var keys [2]string
+	for i, namespace := range []string{"a", "b"} {
+		m := accessor(probe)
+		m.SetNamespace(namespace)
+		m.SetName("name")
+		var err error
+		if keys[i], err = key(probe); err != nil {
+			return false, err
+		}
+	}
+	return keys[0] == keys[1], nil
+}
