@@ -33,6 +33,8 @@ type Server struct {
 	guard         *rbac.Guard // nil without a policy
 	creations     creations   // made by install
 	authenticator authenticator.Request
+	admission     chain
+	types         lazyTypes // made by install
 	pods, nodes   *registry.Store
 }
 
@@ -50,6 +52,9 @@ func New(c Config) (*Server, error) {
 	}
 	s.authenticator = newAuthenticator(&s.config, s.accounts)
 	cfg := s.genericConfig()
+	if err := s.installAdmission(cfg); err != nil {
+		return nil, err
+	}
 	generic, err := cfg.Complete(nil).New("peapod", server.NewEmptyDelegate())
 	if err != nil {
 		return nil, fmt.Errorf("making the API server: %w", err)
@@ -82,7 +87,6 @@ func (s *Server) genericConfig() *server.Config {
 	cfg.LoopbackClientConfig = &restclient.Config{}
 	cfg.Authentication.Authenticator = s.authenticator
 	cfg.Authorization.Authorizer = s.config.Authorizer
-	cfg.AdmissionControl = newAdmission(s.config.Store, s.config.Authorizer)
 	cfg.LongRunningFunc = longRunning
 	cfg.RequestTimeout = s.config.Limits.Request
 	cfg.MaxRequestBodyBytes = requestBodyMax
