@@ -30,6 +30,9 @@ type Config struct {
 	// of pods that controllers make, with the account that they run as. It must be a pure function of these and of the facts. An error
 	// refuses the pod. nil sets the account's name only.
 	PreparePod func(p *corev1.Pod, account *corev1.ServiceAccount, facts Facts) error
+	// Asked says of a pod that PreparePod has let in whether it must go the way of a client's, as an Ask, because somebody wants to be
+	// asked about each. It must be a pure function too. nil asks nobody.
+	Asked func(p *corev1.Pod, facts Facts) bool
 	// Leases says when what must not run twice has ended on a node that is down or gone. With nil such pods wait for their node.
 	Leases Leases
 }
@@ -49,6 +52,8 @@ type Engine struct {
 	ingressing
 	revisions
 	balancing
+	asking
+	stocks    map[string]map[types.UID]*stock // of quotas, by namespace
 	daemons   map[types.UID]*daemon
 	pending   pendingPods
 	nominated map[types.UID]string              // pending pods for which others were told to go, and from where
@@ -64,7 +69,7 @@ type Engine struct {
 func New(cfg Config) *Engine {
 	return &Engine{
 		agenda: newAgenda(), model: newModel(), output: newOutput(), storage: newStorage(), disruption: newDisruption(), autoscaling: newAutoscaling(), ingressing: newIngressing(),
-		revisions: newRevisions(), balancing: newBalancing(), daemons: map[types.UID]*daemon{},
+		revisions: newRevisions(), balancing: newBalancing(), asking: newAsking(), stocks: map[string]map[types.UID]*stock{}, daemons: map[types.UID]*daemon{},
 		cfg: cfg, names: newGenerator(cfg.Seed), table: sched.NewTable(cfg.Seed, cfg.Strategy),
 		nominated: map[types.UID]string{}, gangs: map[string]map[types.UID]struct{}{}, condemned: map[types.UID]struct{}{},
 		pending: newPendingPods(), cidrs: newCIDRPool(cfg.ClusterCIDR, cfg.NodeMaskBits),
@@ -87,6 +92,9 @@ func (e *Engine) Observe(c *api.Change) {
 func (e *Engine) Failed(op ops.Op, row int, o ops.Outcome) {
 	switch op := op.(type) {
 	case *ops.Put:
+		if op.Resource == Quotas {
+			e.failedQuota(refOf(op.Resource, op.Object))
+		}
 		e.failedObject(refOf(op.Resource, op.Object), op.Object)
 	case *ops.Delete:
 		r := ref{op.Resource, op.Namespace, op.Name}
@@ -142,6 +150,7 @@ func (e *Engine) Step(now time.Time) (out []ops.Op, next time.Time) {
 	e.run(areaMigration, e.syncMigration)
 	e.run(areaBudget, e.syncBudget)
 	e.run(areaIngress, e.syncIngress)
+	e.run(areaQuota, e.syncQuotas)
 	return e.flush(now), e.agenda.next()
 }
 
@@ -184,6 +193,21 @@ var (
 	PriorityClasses = schema.GroupResource{Group: "scheduling.k8s.io", Resource: "priorityclasses"}
 	RuntimeClasses  = schema.GroupResource{Group: "node.k8s.io", Resource: "runtimeclasses"}
 )
+
+// Resources by which somebody wants to be asked about pods.
+var (
+	Quotas             = core("resourcequotas")
+	MutatingHooks      = registration("mutatingwebhookconfigurations")
+	ValidatingHooks    = registration("validatingwebhookconfigurations")
+	MutatingPolicies   = registration("mutatingadmissionpolicies")
+	MutatingBindings   = registration("mutatingadmissionpolicybindings")
+	ValidatingPolicies = registration("validatingadmissionpolicies")
+	ValidatingBindings = registration("validatingadmissionpolicybindings")
+)
+
+func registration(resource string) schema.GroupResource {
+	return schema.GroupResource{Group: "admissionregistration.k8s.io", Resource: resource}
+}
 
 func core(resource string) schema.GroupResource { return schema.GroupResource{Resource: resource} }
 

@@ -30,6 +30,7 @@ type chain struct {
 	mutators   []mutator
 	validators []validator
 	hooks      *hooks.Hooks
+	quota      quotaRule                  // last of all, so that it never counts what another rule refuses
 	interfaces admission.ObjectInterfaces // for those who have none
 }
 
@@ -38,15 +39,14 @@ var (
 	_ admission.ValidationInterface = chain{}
 )
 
-func newAdmission(store Store, asked authorizer.Authorizer, h *hooks.Hooks, o admission.ObjectInterfaces) chain {
+func newAdmission(store Store, asked authorizer.Authorizer, h *hooks.Hooks, o admission.ObjectInterfaces, stop <-chan struct{}) chain {
 	s := state{store}
 	return chain{
-		hooks: h, interfaces: o,
+		hooks: h, interfaces: o, quota: newQuotaRule(s, stop),
 		mutators: []mutator{
 			namespaceRule{s}, limitRule{s}, accountRule{s}, kubeletRule{s, asked}, nodeRule{}, priorityRule{s}, tolerationRule{}, storageClassRule{s},
 			storageProtectionRule{}, runtimeClassRule{s}, certificateRule{}, ingressClassRule{s}, topologyRule{s},
 		},
-		// A quota would come last of all, so that it never counts what another rule refuses.
 		validators: []validator{namespaceRule{s}, limitRule{s}, newPodSecurityRule(s), priorityRule{s}, claimResizeRule{s}, runtimeClassRule{s}},
 	}
 }
@@ -88,7 +88,10 @@ func (c chain) Validate(ctx context.Context, at admission.Attributes, o admissio
 			}
 		}
 	}
-	return c.hooks.Validate(ctx, at, c.orOwn(o))
+	if err := c.hooks.Validate(ctx, at, c.orOwn(o)); err != nil {
+		return err
+	}
+	return c.quota.validate(ctx, at)
 }
 
 func (c chain) orOwn(o admission.ObjectInterfaces) admission.ObjectInterfaces {

@@ -26,7 +26,7 @@ func (s *Server) installAdmission(cfg *server.Config) error {
 	}
 	cfg.EquivalentResourceRegistry = runtime.NewEquivalentResourceRegistry()
 	s.admission = newAdmission(s.config.Store, s.config.Authorizer, h, &admission.RuntimeObjectInterfaces{ObjectCreater: api.Scheme, ObjectTyper: api.Scheme,
-		ObjectDefaulter: api.Scheme, ObjectConvertor: api.Scheme, EquivalentResourceMapper: cfg.EquivalentResourceRegistry})
+		ObjectDefaulter: api.Scheme, ObjectConvertor: api.Scheme, EquivalentResourceMapper: cfg.EquivalentResourceRegistry}, s.stopped)
 	cfg.AdmissionControl = s.admission
 	return nil
 }

@@ -34,7 +34,8 @@ type Server struct {
 	creations     creations   // made by install
 	authenticator authenticator.Request
 	admission     chain
-	types         lazyTypes // made by install
+	types         lazyTypes     // made by install
+	stopped       chan struct{} // closed when Run ends
 	pods, nodes   *registry.Store
 }
 
@@ -43,7 +44,7 @@ func New(c Config) (*Server, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
-	s := &Server{config: c}
+	s := &Server{config: c, stopped: make(chan struct{})}
 	if c.Tokens != nil {
 		s.accounts = &Accounts{Store: c.Store, Issuer: c.Tokens, Now: time.Now}
 	}
@@ -129,6 +130,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer close(s.stopped)
 	s.generic.RunPostStartHooks(ctx)
 	hs := &http.Server{
 		Handler:           s.Handler(),
