@@ -85,6 +85,7 @@ func TestTableHoldsTheKinds(t *testing.T) {
 		"horizontalpodautoscalers.autoscaling", "jobs.batch", "cronjobs.batch", "leases.coordination.k8s.io", "endpointslices.discovery.k8s.io",
 		"clusterrolebindings.rbac.authorization.k8s.io", "clusterroles.rbac.authorization.k8s.io",
 		"rolebindings.rbac.authorization.k8s.io", "roles.rbac.authorization.k8s.io",
+		mutatingHooksKind, validatingHooksKind, mutatingKind, "mutatingadmissionpolicybindings.admissionregistration.k8s.io", validatingKind, validatingBoundKind,
 	}
 	for _, w := range want {
 		if !slices.Contains(got, w) {

@@ -29,7 +29,7 @@ func BenchmarkPodRows(b *testing.B) {
 			for i := range nodes / 10 {
 				names = append(names, fmt.Sprintf("n%04d", g*nodes/10+i))
 			}
-			_, _, t := f.TailNodes(names, true, func(*api.Change) bool { return false })
+			_, _, t := f.TailNodes(Following{Nodes: names, Moves: true, Also: func(*api.Change) bool { return false }})
 			tails = append(tails, t)
 		}
 		apply := func(kind string, op ops.Op) {

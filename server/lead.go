@@ -76,13 +76,15 @@ func (s *Server) term(ctx context.Context) error {
 		return err
 	}
 	verdicts := make(chan liveness.Transition, verdictsMax)
-	t := &term{state: s.state, proposer: s.proposer, engine: engine, verdicts: verdicts, usage: newUsageMeter(s.nodes), log: s.log.Named("term"), now: s.now, breath: breath}
+	t := &term{state: s.state, proposer: s.proposer, engine: engine, verdicts: verdicts, usage: newUsageMeter(s.nodes), asker: newAsker(s.api.Load),
+		log: s.log.Named("term"), now: s.now, breath: breath}
 	for _, v := range s.watchman.begin(s.nodeNames()) {
 		t.judge(v)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return t.Run(ctx) })
 	g.Go(func() error { return t.usage.Run(ctx) })
+	g.Go(func() error { return t.asker.Run(ctx) })
 	g.Go(func() error { return s.watchman.Run(ctx, verdicts) })
 	g.Go(func() error { return s.housekeep(ctx) })
 	g.Go(func() error { return s.signRequests(ctx) })
@@ -103,7 +105,8 @@ func (s *Server) newEngine(leases reconcile.Leases, breathe func()) (*reconcile.
 	prepare := func(p *corev1.Pod, account *corev1.ServiceAccount, facts reconcile.Facts) error {
 		return kube.PreparePod(p, account, facts)
 	}
+	asked := func(p *corev1.Pod, facts reconcile.Facts) bool { return kube.PodsAsked(p, facts) }
 	return reconcile.New(reconcile.Config{Seed: rand.Uint64(), ClusterCIDR: network.ClusterCIDR,
-		RootCA: string(ca.CertPEM()), EndedPodsMax: endedPodsMax, PreparePod: prepare, Leases: leases, Strategy: s.cfg.Strategy,
+		RootCA: string(ca.CertPEM()), EndedPodsMax: endedPodsMax, PreparePod: prepare, Asked: asked, Leases: leases, Strategy: s.cfg.Strategy,
 		StatusPause: statusPause, PodEventsPerSecond: podEventsPerSecond, Breathe: breathe}), nil
 }

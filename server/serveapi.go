@@ -35,6 +35,7 @@ func (s *Server) serveAPI(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.api.Store(api)
 	return api.Run(ctx, s.cfg.API)
 }
 

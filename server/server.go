@@ -20,6 +20,7 @@ import (
 	"github.com/peapod-sh/peapod/rpc/fence"
 	"github.com/peapod-sh/peapod/rpc/pki"
 	"github.com/peapod-sh/peapod/sched"
+	"github.com/peapod-sh/peapod/server/kube"
 )
 
 // Config of a server. Addresses are host:port.
@@ -69,6 +70,8 @@ type Server struct {
 	ready atomic.Bool
 	// leases are the term's; a server that does not lead cannot confirm that it is followed, whatever is left here.
 	leases atomic.Pointer[fence.Leases]
+	// api is this server's part of the Kubernetes API; nil before it serves.
+	api atomic.Pointer[kube.Server]
 }
 
 // Found prepares the data directory of a cluster's first server, unless it has an identity already.

@@ -23,6 +23,8 @@ type term struct {
 	engine   *reconcile.Engine
 	verdicts <-chan liveness.Transition
 	usage    *usageMeter
+	asker    *asker
+	asks     []reconcile.Ask // to hand over
 	log      hclog.Logger
 	now      func() time.Time
 	breath   *breather // which the engine shares
@@ -45,9 +47,13 @@ func (t *term) Run(ctx context.Context) error {
 		if err := t.observe(tail); err != nil {
 			return err
 		}
+		if err := t.exchange(tail); err != nil {
+			return err
+		}
 		began := time.Now()
 		list, next := t.engine.Step(t.now())
 		metrics.MeasureSince([]string{"server", "term", "step"}, began)
+		t.asks = append(t.asks, t.engine.Asks()...)
 		if len(list) > 0 {
 			if err := t.commit(ctx, list); err != nil {
 				return fmt.Errorf("committing the controllers' decisions: %w", err)
@@ -55,7 +61,14 @@ func (t *term) Run(ctx context.Context) error {
 			continue
 		}
 		resetTimer(timer, next, t.now())
+		queue, ask := t.handOver()
 		select {
+		case queue <- ask:
+			t.asks = t.asks[1:]
+		case a := <-t.asker.done:
+			if err := t.answer(tail, a); err != nil {
+				return err
+			}
 		case <-tail.Ready():
 		case v := <-t.verdicts:
 			t.judge(v)

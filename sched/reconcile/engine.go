@@ -39,6 +39,9 @@ type Config struct {
 	// Breathe, if it is there, is called between two pieces of a step's work, of which a big step has many thousands: whoever waits for
 	// the processor may have it then.
 	Breathe func()
+	// Asked says of a pod that PreparePod has let in whether it must go the way of a client's, as an Ask, because somebody wants to be
+	// asked about each. It must be a pure function too. nil asks nobody.
+	Asked func(p *corev1.Pod, facts Facts) bool
 	// Leases says when what must not run twice has ended on a node that is down or gone. With nil such pods wait for their node.
 	Leases Leases
 }
@@ -58,7 +61,9 @@ type Engine struct {
 	ingressing
 	revisions
 	balancing
-	pace      pacing
+	pace pacing
+	asking
+	stocks    map[string]map[types.UID]*stock // of quotas, by namespace
 	daemons   map[types.UID]*daemon
 	pending   pendingPods
 	nominated map[types.UID]string              // pending pods for which others were told to go, and from where
@@ -74,7 +79,7 @@ type Engine struct {
 func New(cfg Config) *Engine {
 	return &Engine{
 		agenda: newAgenda(), model: newModel(), output: newOutput(), storage: newStorage(), disruption: newDisruption(), autoscaling: newAutoscaling(), ingressing: newIngressing(),
-		revisions: newRevisions(), balancing: newBalancing(), pace: newPacing(), daemons: map[types.UID]*daemon{},
+		revisions: newRevisions(), balancing: newBalancing(), pace: newPacing(), asking: newAsking(), stocks: map[string]map[types.UID]*stock{}, daemons: map[types.UID]*daemon{},
 		cfg: cfg, names: newGenerator(cfg.Seed), table: sched.NewTable(cfg.Seed, cfg.Strategy),
 		nominated: map[types.UID]string{}, gangs: map[string]map[types.UID]struct{}{}, condemned: map[types.UID]struct{}{},
 		pending: newPendingPods(), cidrs: newCIDRPool(cfg.ClusterCIDR, cfg.NodeMaskBits),
@@ -97,6 +102,9 @@ func (e *Engine) Observe(c *api.Change) {
 func (e *Engine) Failed(op ops.Op, row int, o ops.Outcome) {
 	switch op := op.(type) {
 	case *ops.Put:
+		if op.Resource == Quotas {
+			e.failedQuota(refOf(op.Resource, op.Object))
+		}
 		e.failedObject(refOf(op.Resource, op.Object), op.Object)
 	case *ops.Delete:
 		r := ref{op.Resource, op.Namespace, op.Name}
@@ -152,6 +160,7 @@ func (e *Engine) Step(now time.Time) (out []ops.Op, next time.Time) {
 	e.run(areaMigration, e.syncMigration)
 	e.run(areaBudget, e.syncBudget)
 	e.run(areaIngress, e.syncIngress)
+	e.run(areaQuota, e.syncQuotas)
 	return e.flush(now), e.agenda.next()
 }
 
@@ -201,6 +210,21 @@ var (
 	PriorityClasses = schema.GroupResource{Group: "scheduling.k8s.io", Resource: "priorityclasses"}
 	RuntimeClasses  = schema.GroupResource{Group: "node.k8s.io", Resource: "runtimeclasses"}
 )
+
+// Resources by which somebody wants to be asked about pods.
+var (
+	Quotas             = core("resourcequotas")
+	MutatingHooks      = registration("mutatingwebhookconfigurations")
+	ValidatingHooks    = registration("validatingwebhookconfigurations")
+	MutatingPolicies   = registration("mutatingadmissionpolicies")
+	MutatingBindings   = registration("mutatingadmissionpolicybindings")
+	ValidatingPolicies = registration("validatingadmissionpolicies")
+	ValidatingBindings = registration("validatingadmissionpolicybindings")
+)
+
+func registration(resource string) schema.GroupResource {
+	return schema.GroupResource{Group: "admissionregistration.k8s.io", Resource: resource}
+}
 
 func core(resource string) schema.GroupResource { return schema.GroupResource{Resource: resource} }
 

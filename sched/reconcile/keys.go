@@ -40,6 +40,7 @@ const (
 	areaBudget
 	areaAutoscaler
 	areaIngress
+	areaQuota // a namespace
 	areas
 )
 

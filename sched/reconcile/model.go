@@ -308,6 +308,7 @@ func (e *Engine) noticed(old, o *object) {
 	e.markObject(any)
 	e.noticedGarbage(old, o)
 	e.markBudgets(any)
+	e.markQuotas(any.ns)
 	if any.ns != "" && e.terminating(any.ns) {
 		e.mark(key{area: areaNamespace, name: any.ns})
 	}
@@ -368,6 +369,9 @@ func (e *Engine) noticed(old, o *object) {
 		e.markRanges()
 	case LimitRanges, PriorityClasses, RuntimeClasses:
 		e.markRefused()
+		e.markAsked()
+	case MutatingHooks, ValidatingHooks, MutatingPolicies, MutatingBindings, ValidatingPolicies, ValidatingBindings:
+		e.markAsked()
 	}
 }
 

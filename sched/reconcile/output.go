@@ -25,6 +25,8 @@ func newOutput() output { return output{written: map[ref]bool{}} }
 
 func (e *Engine) begin() {
 	e.output = newOutput()
+	clear(e.asked)
+	clear(e.asks)
 }
 
 // put writes an object once a step. A second write of the same object in a step would fail on the
@@ -63,7 +65,7 @@ func (e *Engine) flush(now time.Time) []ops.Op {
 	for _, rows := range chunks(e.deletes, deleteRowsMax) {
 		out = append(out, &ops.DeletePods{Now: now.Unix(), Rows: rows})
 	}
-	out = append(out, e.plans...)
+	out = append(out, e.divert(e.plans)...)
 	for _, rows := range chunks(e.binds, bindRowsMax) {
 		out = append(out, &ops.BindPods{Now: now.Unix(), Rows: rows})
 	}

@@ -226,7 +226,7 @@ func (e *Engine) admit(w workload, p *corev1.Pod) (why string, ok bool) {
 	name := cmp.Or(p.Spec.ServiceAccountName, p.Spec.DeprecatedServiceAccount, defaultAccount)
 	if e.cfg.PreparePod == nil {
 		p.Spec.ServiceAccountName, p.Spec.DeprecatedServiceAccount = name, name
-		return "", true
+		return e.ask(w, p)
 	}
 	o := e.object(Accounts, w.ns, name)
 	if o == nil {
@@ -240,11 +240,14 @@ func (e *Engine) admit(w workload, p *corev1.Pod) (why string, ok bool) {
 	if err := e.cfg.PreparePod(p, o.obj.(*corev1.ServiceAccount), Facts{&e.model}); err != nil {
 		return err.Error(), false
 	}
-	return "", true
+	return e.ask(w, p)
 }
 
 // saidCreated writes the events of a batch: two a pod for few, one in all for many.
 func (e *Engine) saidCreated(w workload, made []madePod) {
+	if e.asked[w.ref] {
+		return // see Answered
+	}
 	single := e.mayTell(len(made), 2)
 	if !single && len(made) != 1 {
 		e.event(w.obj, w.gvk, corev1.EventTypeNormal, "SuccessfulCreate", w.component, fmt.Sprintf("Created %d pods", len(made)))

@@ -157,6 +157,9 @@ func (s *ensemble) remove(p *pod) {
 }
 
 func (s *ensemble) saidCreated(rows []ops.PlanRow) {
+	if s.e.asked[s.w.ref] {
+		return // see Answered
+	}
 	single := s.e.mayTell(len(rows), 2)
 	if !single && len(rows) != 1 {
 		s.say(corev1.EventTypeNormal, "SuccessfulCreate", fmt.Sprintf("create %d Pods in StatefulSet %s successful", len(rows), s.set.Name))

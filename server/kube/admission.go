@@ -11,6 +11,7 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
 	"github.com/peapod-sh/peapod/api"
+	"github.com/peapod-sh/peapod/server/hooks"
 )
 
 // mutator fills in what depends on the cluster, or refuses a request before anything else looks at it.
@@ -23,10 +24,14 @@ type validator interface {
 	validate(ctx context.Context, at admission.Attributes) error
 }
 
-// chain is the rules of admission, each in a file of its own, in the order in which Kubernetes asks them.
+// chain is the rules of admission, each in a file of its own, in the order in which Kubernetes asks them, and then what users have put
+// behind them.
 type chain struct {
 	mutators   []mutator
 	validators []validator
+	hooks      *hooks.Hooks
+	quota      quotaRule                  // last of all, so that it never counts what another rule refuses
+	interfaces admission.ObjectInterfaces // for those who have none
 }
 
 var (
@@ -34,39 +39,66 @@ var (
 	_ admission.ValidationInterface = chain{}
 )
 
-func newAdmission(store Store, asked authorizer.Authorizer) chain {
+func newAdmission(store Store, asked authorizer.Authorizer, h *hooks.Hooks, o admission.ObjectInterfaces, stop <-chan struct{}) chain {
 	s := state{store}
 	return chain{
+		hooks: h, interfaces: o, quota: newQuotaRule(s, stop),
 		mutators: []mutator{
 			namespaceRule{s}, limitRule{s}, accountRule{s}, kubeletRule{s, asked}, nodeRule{}, priorityRule{s}, tolerationRule{}, storageClassRule{s},
 			storageProtectionRule{}, runtimeClassRule{s}, certificateRule{}, ingressClassRule{s}, topologyRule{s},
 		},
-		// A quota would come last of all, so that it never counts what another rule refuses.
 		validators: []validator{namespaceRule{s}, limitRule{s}, newPodSecurityRule(s), priorityRule{s}, claimResizeRule{s}, runtimeClassRule{s}},
 	}
 }
 
 // Handles says which operations the rules want to see.
-func (chain) Handles(op admission.Operation) bool { return op != admission.Connect }
+func (chain) Handles(admission.Operation) bool { return true }
 
-// Admit lets the rules change the object; the first that refuses it ends this.
-func (c chain) Admit(ctx context.Context, at admission.Attributes, _ admission.ObjectInterfaces) error {
-	for _, m := range c.mutators {
-		if err := m.mutate(ctx, at); err != nil {
-			return err
+// Admit lets the rules change the object; the first that refuses it ends this. All are asked once more if a webhook wishes so: what it
+// made of the object may want defaults again.
+func (c chain) Admit(ctx context.Context, at admission.Attributes, o admission.ObjectInterfaces) error {
+	if err := c.admit(ctx, at, o); err != nil {
+		return err
+	}
+	again := at.GetReinvocationContext()
+	if !again.ShouldReinvoke() {
+		return nil
+	}
+	again.SetIsReinvoke()
+	return c.admit(ctx, at, o)
+}
+
+func (c chain) admit(ctx context.Context, at admission.Attributes, o admission.ObjectInterfaces) error {
+	if at.GetOperation() != admission.Connect { // which our own rules have no part in
+		for _, m := range c.mutators {
+			if err := m.mutate(ctx, at); err != nil {
+				return err
+			}
 		}
 	}
-	return nil
+	return c.hooks.Admit(ctx, at, c.orOwn(o))
 }
 
 // Validate lets the rules look at what has become of the object.
-func (c chain) Validate(ctx context.Context, at admission.Attributes, _ admission.ObjectInterfaces) error {
-	for _, v := range c.validators {
-		if err := v.validate(ctx, at); err != nil {
-			return err
+func (c chain) Validate(ctx context.Context, at admission.Attributes, o admission.ObjectInterfaces) error {
+	if at.GetOperation() != admission.Connect {
+		for _, v := range c.validators {
+			if err := v.validate(ctx, at); err != nil {
+				return err
+			}
 		}
 	}
-	return nil
+	if err := c.hooks.Validate(ctx, at, c.orOwn(o)); err != nil {
+		return err
+	}
+	return c.quota.validate(ctx, at)
+}
+
+func (c chain) orOwn(o admission.ObjectInterfaces) admission.ObjectInterfaces {
+	if o == nil {
+		return c.interfaces
+	}
+	return o
 }
 
 // created is the new object of a request that creates one of this resource; nil of every other request.

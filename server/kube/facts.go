@@ -22,6 +22,7 @@ var (
 	servicesResource        = schema.GroupResource{Resource: "services"}
 	claimsResource          = schema.GroupResource{Resource: "persistentvolumeclaims"}
 	limitRangesResource     = schema.GroupResource{Resource: "limitranges"}
+	quotasResource          = schema.GroupResource{Resource: "resourcequotas"}
 	priorityClassesResource = schema.GroupResource{Group: schedulingv1.GroupName, Resource: "priorityclasses"}
 	runtimeClassesResource  = schema.GroupResource{Group: nodev1.GroupName, Resource: "runtimeclasses"}
 	storageClassesResource  = schema.GroupResource{Group: storagev1.GroupName, Resource: "storageclasses"}

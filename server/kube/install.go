@@ -40,7 +40,8 @@ func (s *Server) install(cfg *server.Config) error {
 	codecs := serializer.NewCodecFactory(api.Scheme,
 		serializer.WithStreamingCollectionEncodingToJSON(), serializer.WithStreamingCollectionEncodingToProtobuf())
 	types := newTypes(slices.Collect(maps.Values(groups))...)
-	s.creations = newCreations(groups, newAdmission(s.config.Store, s.config.Authorizer), codecs, types)
+	s.types = types
+	s.creations = newCreations(groups, s.admission, codecs, types)
 	versions := map[string][]metav1.GroupVersionForDiscovery{}
 	for _, gv := range slices.SortedFunc(maps.Keys(groups), compareGroupVersions) {
 		if err := s.installGroupVersion(cfg, gv, groups[gv], codecs, types); err != nil {

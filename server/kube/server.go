@@ -33,6 +33,9 @@ type Server struct {
 	guard         *rbac.Guard // nil without a policy
 	creations     creations   // made by install
 	authenticator authenticator.Request
+	admission     chain
+	types         lazyTypes     // made by install
+	stopped       chan struct{} // closed when Run ends
 	pods, nodes   *registry.Store
 	custom        *customResources
 }
@@ -42,7 +45,7 @@ func New(c Config) (*Server, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
-	s := &Server{config: c}
+	s := &Server{config: c, stopped: make(chan struct{})}
 	if c.Tokens != nil {
 		s.accounts = &Accounts{Store: c.Store, Issuer: c.Tokens, Now: time.Now}
 	}
@@ -51,6 +54,9 @@ func New(c Config) (*Server, error) {
 	}
 	s.authenticator = newAuthenticator(&s.config, s.accounts)
 	cfg := s.genericConfig()
+	if err := s.installAdmission(cfg); err != nil {
+		return nil, err
+	}
 	self := &loopback{}
 	nowhere := failing(cfg.Serializer, func(*http.Request) error {
 		return apierrors.NewGenericServerResponse(http.StatusNotFound, "", schema.GroupResource{}, "", "", 0, false)
@@ -93,7 +99,6 @@ func (s *Server) genericConfig() *server.Config {
 	cfg.LoopbackClientConfig = &restclient.Config{}
 	cfg.Authentication.Authenticator = ownRequests{s.authenticator}
 	cfg.Authorization.Authorizer = s.config.Authorizer
-	cfg.AdmissionControl = newAdmission(s.config.Store, s.config.Authorizer)
 	cfg.LongRunningFunc = longRunning
 	cfg.RequestTimeout = s.config.Limits.Request
 	cfg.MaxRequestBodyBytes = requestBodyMax
@@ -136,6 +141,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer close(s.stopped)
 	s.generic.RunPostStartHooks(ctx)
 	hs := &http.Server{
 		Handler:           s.Handler(),

@@ -1,0 +1,90 @@
+package api
+
+import (
+	"time"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+func init() {
+	Register(&Kind{
+		GroupVersion: admissionv1.SchemeGroupVersion,
+		Name:         "ValidatingAdmissionPolicy", Resource: "validatingadmissionpolicies", Singular: "validatingadmissionpolicy",
+		Categories:    []string{"api-extensions"},
+		ClusterScoped: true,
+		New:           func() runtime.Object { return &admissionv1.ValidatingAdmissionPolicy{} },
+		NewList:       func() runtime.Object { return &admissionv1.ValidatingAdmissionPolicyList{} },
+		Default: with(func(p *admissionv1.ValidatingAdmissionPolicy) {
+			fillPtr(&p.Spec.FailurePolicy, admissionv1.Fail)
+			defaultMatchResources(p.Spec.MatchConstraints)
+		}),
+		Validate: check(func(p *admissionv1.ValidatingAdmissionPolicy) field.ErrorList {
+			return validateValidatingPolicy(p, false)
+		}),
+		ValidateUpdate: checkOld(func(p, old *admissionv1.ValidatingAdmissionPolicy) field.ErrorList {
+			return validateValidatingPolicy(p, equality.Semantic.DeepEqual(p.Spec, old.Spec))
+		}),
+		Columns: []metav1.TableColumnDefinition{
+			nameColumn,
+			textColumn("Validations", "How many validations the policy has."),
+			textColumn("ParamKind", "The kind of what the policy takes its parameters from."),
+			ageColumn,
+		},
+		Row: row(func(p *admissionv1.ValidatingAdmissionPolicy, now time.Time) []any {
+			return []any{p.Name, itoa(len(p.Spec.Validations)), paramKindText(p.Spec.ParamKind), age(p.CreationTimestamp, now)}
+		}),
+		HasStatus:     true,
+		HasGeneration: true,
+	})
+	Register(&Kind{
+		GroupVersion: admissionv1.SchemeGroupVersion,
+		Name:         "MutatingAdmissionPolicy", Resource: "mutatingadmissionpolicies", Singular: "mutatingadmissionpolicy",
+		Categories:    []string{"api-extensions"},
+		ClusterScoped: true,
+		New:           func() runtime.Object { return &admissionv1.MutatingAdmissionPolicy{} },
+		NewList:       func() runtime.Object { return &admissionv1.MutatingAdmissionPolicyList{} },
+		Default: with(func(p *admissionv1.MutatingAdmissionPolicy) {
+			fillPtr(&p.Spec.FailurePolicy, admissionv1.Fail)
+			defaultMatchResources(p.Spec.MatchConstraints)
+		}),
+		Validate: check(func(p *admissionv1.MutatingAdmissionPolicy) field.ErrorList { return validateMutatingPolicy(p, false) }),
+		ValidateUpdate: checkOld(func(p, old *admissionv1.MutatingAdmissionPolicy) field.ErrorList {
+			return validateMutatingPolicy(p, equality.Semantic.DeepEqual(p.Spec, old.Spec))
+		}),
+		Columns: []metav1.TableColumnDefinition{
+			nameColumn,
+			textColumn("Mutations", "How many mutations the policy has."),
+			textColumn("ParamKind", "The kind of what the policy takes its parameters from."),
+			ageColumn,
+		},
+		Row: row(func(p *admissionv1.MutatingAdmissionPolicy, now time.Time) []any {
+			return []any{p.Name, itoa(len(p.Spec.Mutations)), paramKindText(p.Spec.ParamKind), age(p.CreationTimestamp, now)}
+		}),
+		HasGeneration: true,
+	})
+}
+
+func paramKindText(k *admissionv1.ParamKind) string {
+	if k == nil {
+		return "<unset>"
+	}
+	return k.APIVersion + "/" + k.Kind
+}
+
+func defaultMatchResources(m *admissionv1.MatchResources) {
+	if m == nil {
+		return
+	}
+	fillPtr(&m.MatchPolicy, admissionv1.Equivalent)
+	fillPtr(&m.NamespaceSelector, metav1.LabelSelector{})
+	fillPtr(&m.ObjectSelector, metav1.LabelSelector{})
+	for _, list := range [][]admissionv1.NamedRuleWithOperations{m.ResourceRules, m.ExcludeResourceRules} {
+		for i := range list {
+			fillPtr(&list[i].Scope, admissionv1.AllScopes)
+		}
+	}
+}

@@ -1,0 +1,116 @@
+package hooks
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+
+	"k8s.io/apiserver/pkg/admission"
+	"k8s.io/apiserver/pkg/admission/plugin/webhook/generic"
+	"k8s.io/apiserver/pkg/admission/plugin/webhook/mutating"
+	"k8s.io/apiserver/pkg/admission/plugin/webhook/validating"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+	"k8s.io/apiserver/pkg/util/webhook"
+	"k8s.io/client-go/rest"
+)
+
+// answerMax bounds a webhook's answer, in bytes: a patch of the largest object in base64, and some more.
+const answerMax = 16 << 20
+
+// plugin is the library's part that asks webhooks, with the table that it knows them from.
+type plugin[P any] struct {
+	*table
+	plugin P
+}
+
+func newMutating(c Config, leave []hook) (*plugin[*mutating.Plugin], error) {
+	p, err := mutating.NewMutatingWebhook(nil)
+	if err != nil {
+		return nil, err
+	}
+	t := newTable(c.State, mutatingResource, without(leave))
+	return &plugin[*mutating.Plugin]{t, p}, prepare(p.Webhook, p, c, t)
+}
+
+func newValidating(c Config, leave []hook) (*plugin[*validating.Plugin], error) {
+	p, err := validating.NewValidatingAdmissionWebhook(nil)
+	if err != nil {
+		return nil, err
+	}
+	t := newTable(c.State, validatingResource, without(leave))
+	return &plugin[*validating.Plugin]{t, p}, prepare(p.Webhook, p, c, t)
+}
+
+func prepare(w *generic.Webhook, p admission.InitializationValidator, c Config, t *table) error {
+	w.SetExternalKubeClientSet(client{namespaces: namespaces{state: c.State, table: t}})
+	w.SetExternalKubeInformerFactory(factory{table: t})
+	w.SetServiceResolver(resolver{c.Services})
+	w.SetAuthenticationInfoResolverWrapper(func(webhook.AuthenticationInfoResolver) webhook.AuthenticationInfoResolver {
+		return callers(c)
+	})
+	w.SetUnconditionalAuthorizer(c.Authorizer)
+	return p.ValidateInitialization()
+}
+
+var _ authorizer.UnconditionalAuthorizer = authorizer.Authorizer(nil)
+
+// callers gives the ways to webhooks: none is told who the caller is but by what its certificate is checked against.
+func callers(c Config) webhook.AuthenticationInfoResolver {
+	return &webhook.AuthenticationInfoResolverDelegator{
+		ClientConfigForFunc: func(string) (*rest.Config, error) { return guarded(&rest.Config{}), nil },
+		ClientConfigForServiceFunc: func(name, namespace string, _ int) (*rest.Config, error) {
+			return guarded(&rest.Config{Dial: func(ctx context.Context, _, address string) (net.Conn, error) {
+				return c.Services.Dial(ctx, namespace, name, address)
+			}}), nil
+		},
+	}
+}
+
+func guarded(c *rest.Config) *rest.Config {
+	c.Wrap(func(next http.RoundTripper) http.RoundTripper { return guard{next} })
+	return c
+}
+
+// guard refuses what would lead the server astray: redirects, which a webhook could send it anywhere with, and answers without end.
+type guard struct{ next http.RoundTripper }
+
+func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := g.next.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	if to := resp.Header.Get("Location"); to != "" && resp.StatusCode >= 300 && resp.StatusCode < 400 {
+		resp.Body.Close()
+		return nil, fmt.Errorf("the webhook answered with a redirect to %q, which is not followed", to)
+	}
+	resp.Body = &bounded{resp.Body, answerMax}
+	return resp, nil
+}
+
+type bounded struct {
+	io.ReadCloser
+	left int64
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, fmt.Errorf("the webhook's answer is longer than %d bytes", answerMax)
+	}
+	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	return n, err
+}
+
+type resolver struct{ services Services }
+
+// ResolveEndpoint implements webhook.ServiceResolver.
+func (r resolver) ResolveEndpoint(namespace, name string, port int32) (*url.URL, error) {
+	address, err := r.services.Endpoint(namespace, name, port)
+	if err != nil {
+		return nil, err
+	}
+	return &url.URL{Scheme: "https", Host: address}, nil
+}

@@ -1,0 +1,10 @@
+// Package hooks asks what users have put before admission: mutating and validating webhooks, and policies in CEL.
+//
+// The flow of a write: the rules of server/kube come first, then mutating policies, mutating webhooks, and, on the object as it would be
+// stored, validating policies and validating webhooks. Matching, calling and evaluating are k8s.io/apiserver's; this package gives
+// it what is configured, straight from the local state, so that a webhook or policy counts from the write that made it known here
+// (table.go, policies.go), ways to services through the cluster's nodes (call.go), and an end to the circle in which a webhook's own pods
+// wait for the webhook (circle.go).
+//
+// The package must not know: storage, Raft, how nodes are reached.
+package hooks
