@@ -52,8 +52,8 @@ func native(name corev1.ResourceName) bool {
 	return !qualified(name) || strings.Contains(string(name), corev1.ResourceDefaultNamespacePrefix)
 }
 
-// extended resources are those of devices and the like: quota asks for them by a prefix, which they may not have themselves.
-func extended(name corev1.ResourceName) bool {
+// ExtendedResource says whether a resource is one of devices and the like: quota asks for them by a prefix, which they may not have themselves.
+func ExtendedResource(name corev1.ResourceName) bool {
 	return !native(name) && !strings.HasPrefix(string(name), corev1.DefaultResourceRequestsPrefix) &&
 		len(utilvalidation.IsQualifiedName(corev1.DefaultResourceRequestsPrefix+string(name))) == 0
 }
@@ -69,7 +69,7 @@ func validateQuantity(name corev1.ResourceName, q resource.Quantity, path *field
 	if q.Sign() < 0 {
 		errs = append(errs, field.Invalid(path, q.String(), "must be greater than or equal to 0"))
 	}
-	if whole := extended(name) || objectCounts.Has(name); whole && q.MilliValue()%1000 != 0 {
+	if whole := ExtendedResource(name) || objectCounts.Has(name); whole && q.MilliValue()%1000 != 0 {
 		errs = append(errs, field.Invalid(path, q, "must be an integer"))
 	}
 	return errs
@@ -82,7 +82,7 @@ func validateContainerResourceName(name corev1.ResourceName, path *field.Path) f
 	switch {
 	case !qualified(name) && !containerResource(name):
 		errs = append(errs, field.Invalid(path, name, "must be a standard resource for containers"))
-	case !native(name) && !extended(name):
+	case !native(name) && !ExtendedResource(name):
 		errs = append(errs, field.Invalid(path, name, "doesn't follow extended resource name standard"))
 	}
 	return errs

@@ -160,8 +160,23 @@ func mergeNode(old, want *corev1.Node) (*corev1.Node, bool) {
 	if status.VolumesAttached == nil {
 		status.VolumesAttached = n.Status.VolumesAttached
 	}
+	keepDevices(&status.Capacity, old.Status.Capacity)
+	keepDevices(&status.Allocatable, old.Status.Allocatable)
 	n.Status = *status
 	return n, changed || !apiEqual(&old.Status, status)
+}
+
+// keepDevices leaves the extended resources alone that others than the agent have given the node, as Kubernetes documents for people.
+func keepDevices(now *corev1.ResourceList, old corev1.ResourceList) {
+	for name, q := range old {
+		if _, named := (*now)[name]; named || !api.ExtendedResource(name) {
+			continue
+		}
+		if *now == nil {
+			*now = corev1.ResourceList{}
+		}
+		(*now)[name] = q
+	}
 }
 
 // justRestarted tells that a node which nobody has missed says that it is not ready yet: its agent was

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -90,8 +91,9 @@ func TestNodeMayWrite(t *testing.T) {
 func TestMergeNode(t *testing.T) {
 	old := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n", Labels: map[string]string{"user": "kept"}},
 		Spec: corev1.NodeSpec{PodCIDR: "10.42.1.0/24", Unschedulable: true, Taints: []corev1.Taint{{Key: "k"}}},
-		Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{{Type: "Custom", Status: corev1.ConditionTrue},
-			{Type: corev1.NodeReady, Status: corev1.ConditionFalse, Reason: "KubeletNotReady"}}}}
+		Status: corev1.NodeStatus{Capacity: corev1.ResourceList{"example.com/dongle": resource.MustParse("4"), "hugepages-2Mi": resource.MustParse("2Mi")},
+			Conditions: []corev1.NodeCondition{{Type: "Custom", Status: corev1.ConditionTrue},
+				{Type: corev1.NodeReady, Status: corev1.ConditionFalse, Reason: "KubeletNotReady"}}}}
 	want := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n", Labels: map[string]string{"own": "new"}},
 		Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "KubeletReady"}}}}
 	got, changed := mergeNode(old, want)
@@ -103,6 +105,9 @@ func TestMergeNode(t *testing.T) {
 	}
 	if len(got.Status.Conditions) != 2 || got.Status.Conditions[1].Status != corev1.ConditionTrue {
 		t.Errorf("conditions %v", got.Status.Conditions)
+	}
+	if q := got.Status.Capacity; len(q) != 1 || q.Name("example.com/dongle", resource.DecimalSI).Value() != 4 {
+		t.Errorf("capacity %v", q)
 	}
 	if _, again := mergeNode(got, want); again {
 		t.Error("registering the same once more counts as a change")

@@ -174,7 +174,7 @@ func TestNoLeaderInTime(t *testing.T) {
 	})
 }
 
-// What its caller has given up before anybody took it is not written later, and the caller knows that.
+// What its caller has given up before anybody took it is not written later, and the caller knows that. Invariant 13.
 func TestGivenUpIsNotWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &scriptedLog{}

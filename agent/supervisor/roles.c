@@ -70,6 +70,9 @@ static int humble(void) {
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || syscall(SYS_capset, &h, none) || prctl(PR_SET_DUMPABLE, 0) ? -1 : 0;
 }
 
+// PAUSE_TELLS is where a pause that others will see says that they may come: Go's first extra file.
+enum { PAUSE_TELLS = 3 };
+
 // run_pause holds a pod's namespaces: it reaps what falls to it and ends on SIGTERM or SIGINT.
 static void run_pause(int argc, char **argv) {
 	int seen = argc == 3 && !strcmp(argv[2], "seen");
@@ -87,6 +90,8 @@ static void run_pause(int argc, char **argv) {
 		pv_note("making the pod's pause harmless", errno);
 		_exit(1);
 	}
+	if (seen && write(PAUSE_TELLS, "", 1) == 1)
+		close(PAUSE_TELLS);
 	for (;;) {
 		int sig = sigwaitinfo(&set, NULL);
 		if (sig == SIGCHLD)

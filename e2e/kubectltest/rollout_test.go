@@ -79,6 +79,7 @@ func watchPods(t *testing.T, l *kit.Lab, namespace, selector string) (stop func(
 	}
 }
 
+// TestRollingUpdateKeepsItsLimits: AP016.
 func TestRollingUpdateKeepsItsLimits(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -110,6 +111,7 @@ func TestRollingUpdateKeepsItsLimits(t *testing.T) {
 	}
 }
 
+// TestRecreate: AP015.
 func TestRecreate(t *testing.T) {
 	t.Parallel()
 	l, k := space(t)
@@ -141,6 +143,7 @@ func TestRecreate(t *testing.T) {
 	l.ReadyPods(t, k.Namespace, "app=web", 3, limit)
 }
 
+// TestPauseAndHistory: AP017 beside pauses.
 func TestPauseAndHistory(t *testing.T) {
 	t.Parallel()
 	l, k := space(t)

@@ -113,7 +113,7 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// TestEvictionIsRefused until the budget allows it (conformance: apps/disruption).
+// TestEvictionIsRefused until the budget allows it: AP023.
 func TestEvictionIsRefused(t *testing.T) {
 	l, k := space(t)
 	k.In(web(2, "", "")+budget("maxUnavailable: 0")).Must(t, "apply", "-f", "-")

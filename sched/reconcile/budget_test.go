@@ -42,6 +42,7 @@ func webOnly() *metav1.LabelSelector {
 	return &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}
 }
 
+// TestBudgetStatus: AP025.
 func TestBudgetStatus(t *testing.T) {
 	for _, c := range []struct {
 		least, most                         string

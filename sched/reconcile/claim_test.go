@@ -431,7 +431,7 @@ func TestOnePodAtATime(t *testing.T) {
 }
 
 // A claim of one writer that any node could reach is used on one node at a time: by as many pods as there is room for, by those that are
-// about to end too.
+// about to end too. Invariant 35.
 func TestOneWriterIsOneNode(t *testing.T) {
 	for mode, together := range map[corev1.PersistentVolumeAccessMode]bool{corev1.ReadWriteOnce: true, corev1.ReadWriteMany: false} {
 		t.Run(string(mode), func(t *testing.T) {
@@ -454,6 +454,7 @@ func TestOneWriterIsOneNode(t *testing.T) {
 	}
 }
 
+// On another node a claim of one writer is used when its last user is gone, not when that is about to end. Invariant 35.
 func TestOneWriterWaitsForTheOther(t *testing.T) {
 	w := storageWorld(t, 2)
 	c := testClaim("data", "", "1Gi")

@@ -217,6 +217,17 @@ func (l cgroupLayout) killAll(name string) error {
 	return nil
 }
 
+// awaitEmpty waits a while until the processes of a cgroup, which have been killed, are gone, and says whether they are.
+func (l cgroupLayout) awaitEmpty(name string) bool {
+	for pause := killPause; pause <= goneWait; pause *= 2 {
+		if pids, err := l.members(name); err != nil || len(pids) == 0 {
+			return err == nil
+		}
+		time.Sleep(pause)
+	}
+	return false
+}
+
 // oomKilled counts the processes of a container's cgroup that the kernel killed for memory.
 func oomKilled(paths map[string]string) int {
 	for _, f := range oomFiles(paths) {

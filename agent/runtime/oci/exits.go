@@ -49,6 +49,9 @@ func (e *Executor) finish(c *container) {
 	}
 	close(c.ended)
 	c.mu.Unlock()
+	if c.shared && !c.layout.awaitEmpty(c.cgroup) { // whoever starts it again may find its ports taken
+		e.log.Warn("processes of an ended container have been killed but have not ended", "container", c.id)
+	}
 	e.deliver(c)
 }
 

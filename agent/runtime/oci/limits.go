@@ -15,6 +15,8 @@ const (
 	killRounds = 16
 	// killPause is between two looks at processes that have been killed: most need less to be gone.
 	killPause = time.Millisecond
+	// goneWait is the longest of the pauses, each twice as long as the one before, in which killed processes are waited for.
+	goneWait = time.Second
 	// layersMax is overlayfs's own limit.
 	layersMax = 500
 	// mountPointsMax is how many sets of mount points have a layer of their own: a few directories and files each.

@@ -132,8 +132,13 @@ func startPause(dir string, spec runtime.SandboxSpec, userBase uint32) (int, pro
 	pidfd := -1
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = []string{supervisor.PauseName, dir}
+	harmless := func() error { return nil }
 	if spec.SharePID {
 		cmd.Args = append(cmd.Args, supervisor.PauseSeen)
+		var err error
+		if harmless, err = pauseTells(cmd); err != nil {
+			return -1, process{}, err
+		}
 	}
 	cmd.Env = []string{}
 	cmd.Dir = "/"
@@ -144,7 +149,11 @@ func startPause(dir string, spec runtime.SandboxSpec, userBase uint32) (int, pro
 		cmd.SysProcAttr.Credential = &syscall.Credential{} // the namespace's root
 	}
 	if err := cmd.Start(); err != nil {
-		return -1, process{}, fmt.Errorf("starting the pod's pause: %w", err)
+		return -1, process{}, errors.Join(fmt.Errorf("starting the pod's pause: %w", err), harmless())
+	}
+	if err := harmless(); err != nil {
+		_, _ = cmd.Process.Kill(), cmd.Wait()
+		return -1, process{}, err
 	}
 	p := process{cmd.Process.Pid, startTime(cmd.Process.Pid)}
 	if err := cmd.Process.Release(); err != nil {
@@ -158,6 +167,24 @@ func startPause(dir string, spec runtime.SandboxSpec, userBase uint32) (int, pro
 		return -1, process{}, fmt.Errorf("the pod's pause has ended at once: %w", err)
 	}
 	return fd, p, nil
+}
+
+// pauseTells has a pause that containers will see say when it has no privilege left and nothing of the node to show: before that a
+// container that may trace could enter the node through it. What is returned waits for that, and is called whether or not the pause starts.
+func pauseTells(cmd *exec.Cmd) (harmless func() error, err error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	cmd.ExtraFiles = []*os.File{w}
+	return func() error {
+		defer r.Close()
+		err := errors.Join(w.Close(), r.SetReadDeadline(time.Now().Add(killWait)))
+		if n, readErr := r.Read(make([]byte, 1)); n == 0 {
+			err = errors.Join(err, fmt.Errorf("the pod's pause did not become harmless: %w", readErr))
+		}
+		return err
+	}, nil
 }
 
 func pauseFlags(s runtime.SandboxSpec) uintptr {
