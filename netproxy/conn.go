@@ -12,8 +12,10 @@ const (
 	client = 0
 	server = 1
 
-	sideEvents = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | edge
+	sideEvents = unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLOUT | unix.EPOLLRDHUP | edge
 	hangEvents = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
+	// oddEvents mean that a short read may not be the last: an error is behind it, or it ends at a mark of urgent data.
+	oddEvents = unix.EPOLLERR | unix.EPOLLPRI
 )
 
 // side is one socket of a connection and the bytes that came from it but did not go out yet.
@@ -26,7 +28,8 @@ type side struct {
 	full    uint8 // full buffers in a row
 	open    bool  // fd is a live descriptor
 	ready   bool  // may have bytes to read
-	hung    bool  // an end or an error is to be read behind the bytes
+	hung    bool  // an end, an error or a mark is to be read behind the bytes
+	last    bool  // nothing but an end is behind them, and all of them have come
 	ended   bool  // its end was read
 	passed  bool  // and was passed on to the other side
 }
@@ -47,6 +50,8 @@ type conn struct {
 	dialling bool
 	closed   bool
 	probed   bool
+	spoke    bool // something was sent to the endpoint
+	prompt   bool // and TCP_NODELAY is set
 }
 
 // accept takes over a client's socket and dials an endpoint for it, if the client may have one.
@@ -90,7 +95,6 @@ func (c *conn) start(l *loop, b *backend, now int64) bool {
 	if e != 0 {
 		return false
 	}
-	rawSetInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	if e := rawConnect(fd, &b.sa); e != 0 && e != syscall.EINPROGRESS {
 		rawClose(fd)
 		return false
@@ -149,14 +153,20 @@ func (c *conn) ready(l *loop, fd int, events uint32) {
 	if fd == c.side[server].fd {
 		s = server
 	}
-	if events&(unix.EPOLLIN|hangEvents) != 0 {
-		c.side[s].ready = true
-		c.side[s].hung = c.side[s].hung || events&hangEvents != 0
+	if events&(unix.EPOLLIN|hangEvents|oddEvents) != 0 {
+		c.side[s].note(events)
 		c.move(l, s)
 	}
 	if other := &c.side[1-s]; !c.closed && events&unix.EPOLLOUT != 0 && (len(other.pending) > 0 || other.piped > 0) {
 		c.move(l, 1-s)
 	}
+}
+
+// note learns from events what is to be read.
+func (s *side) note(events uint32) {
+	s.ready = true
+	s.hung = s.hung || events&(hangEvents|oddEvents) != 0
+	s.last = events&unix.EPOLLRDHUP != 0 && events&oddEvents == 0
 }
 
 // dialled handles the events of the endpoint's socket until it is connected. The client's socket is not watched
@@ -174,16 +184,20 @@ func (c *conn) dialled(l *loop, events uint32) {
 	c.to.connections.Add(1)
 	c.stats(l).latency.observe(time.Duration(l.now() - c.began))
 	fd := c.side[client].fd
-	if c.target.set.Load().header && !introduce(c.side[server].fd, fd) {
-		c.abort(l)
-		return
+	if c.target.set.Load().header {
+		if !introduce(c.side[server].fd, fd) {
+			c.abort(l)
+			return
+		}
+		c.spoke = true
 	}
 	if rawEpollAdd(l.ep, fd, sideEvents, l.slots[fd].generation) != 0 {
 		c.abort(l)
 		return
 	}
-	c.side[server].ready = events&(unix.EPOLLIN|unix.EPOLLRDHUP) != 0
-	c.side[server].hung = events&unix.EPOLLRDHUP != 0
+	if events&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLPRI) != 0 {
+		c.side[server].note(events)
+	}
 	c.side[client].ready = true // the request is usually there already
 	c.move(l, client)
 	if !c.closed && c.side[server].ready {

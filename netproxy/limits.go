@@ -25,7 +25,9 @@ const (
 	connectPatience = 5 * time.Second
 	sessionIdle     = 60 * time.Second
 
-	loopsMax         = 8                      // more threads than this never paid for a relay
+	loopsMax         = 8                      // more loops than this never paid for a relay
+	yieldInterval    = 5 * time.Millisecond   // half of what Go's monitor thread allows
+	yieldTurns       = 16                     // of a loop, before it looks at the clock for that
 	attemptsMax      = 5                      // dials for one client connection
 	avoidTime        = 2 * time.Second        // an endpoint that failed a dial is passed over this long
 	scanInterval     = 100 * time.Millisecond // how late a dial's time-out may be noticed

@@ -44,7 +44,7 @@ func (c *conn) flush(s int) step {
 		from.piped -= n
 	}
 	if len(from.pending) > 0 {
-		n, e := rawSend(to, from.pending)
+		n, e := c.send(1-s, from.pending)
 		if e != 0 {
 			return stepOf(e)
 		}
@@ -116,7 +116,7 @@ func (c *conn) copyOn(l *loop, s int) step {
 	}
 	c.count(l, s, n)
 	from.noteRead(n, len(l.buf))
-	sent, e := rawSend(c.side[1-s].fd, l.buf[:n])
+	sent, e := c.send(1-s, l.buf[:n])
 	if e != 0 {
 		if e != syscall.EAGAIN && e != syscall.EINTR {
 			return broken
@@ -133,8 +133,21 @@ func (c *conn) copyOn(l *loop, s int) step {
 	return halted
 }
 
+// send sends to a side. The endpoint's socket is told not to wait for acknowledgements only before it is sent to a second time: at
+// first there is nothing to wait for, and many connections carry one request.
+func (c *conn) send(to int, b []byte) (int, syscall.Errno) {
+	if to == server && !c.prompt {
+		if c.spoke {
+			c.prompt = true
+			rawSetInt(c.side[server].fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+		}
+		c.spoke = true
+	}
+	return rawSend(c.side[to].fd, b)
+}
+
 // noteRead learns from the size of a read. A short one emptied the socket: the read that would say so is spared,
-// unless an end is behind it, for which no further edge would come.
+// unless an end is behind it, for which no further edge would come. If nothing else can be, even that is not read.
 func (from *side) noteRead(n, size int) {
 	if n == size {
 		if from.full < spliceAfter {
@@ -144,6 +157,7 @@ func (from *side) noteRead(n, size int) {
 	}
 	from.full = 0
 	from.ready = from.hung
+	from.ended = from.last
 }
 
 func (c *conn) count(l *loop, s, n int) {
