@@ -52,6 +52,7 @@ type conn struct {
 	probed   bool
 	spoke    bool // something was sent to the endpoint
 	prompt   bool // and TCP_NODELAY is set
+	starved  bool // a dial failed for want of something of this host
 }
 
 // accept takes over a client's socket and dials an endpoint for it, if the client may have one.
@@ -80,29 +81,49 @@ func (c *conn) dial(l *loop) {
 		if b == nil {
 			break
 		}
-		if c.start(l, b, now) {
+		e := c.start(l, b, now)
+		if e == 0 {
 			return
+		}
+		if used(e) {
+			c.starved = true
+			c.tried = append(c.tried, b)
+			continue
 		}
 		c.spoil(l, b, now)
 	}
 	c.stats(l).errors.Add(1)
+	if c.starved {
+		c.stats(l).refused.Add(1)
+	}
 	c.abort(l)
 }
 
-// start begins one dial and reports whether it may succeed.
-func (c *conn) start(l *loop, b *backend, now int64) bool {
+// used says whether an error means that something of this host is used up, for which no endpoint is to blame: the ports to dial
+// an endpoint from, descriptors, or the kernel's memory.
+func used(e syscall.Errno) bool {
+	switch e {
+	case syscall.EADDRNOTAVAIL, syscall.EAGAIN, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ENOSPC:
+		return true
+	}
+	return false
+}
+
+// start begins one dial; it may succeed if there is no error.
+func (c *conn) start(l *loop, b *backend, now int64) syscall.Errno {
 	fd, e := rawSocket(b.sa.family(), unix.SOCK_STREAM)
 	if e != 0 {
-		return false
+		return e
 	}
 	if e := rawConnect(fd, &b.sa); e != 0 && e != syscall.EINPROGRESS {
 		rawClose(fd)
-		return false
+		return e
 	}
 	c.side[server] = side{fd: fd, open: true}
-	if l.watch(fd, c, sideEvents) != nil {
+	if e := l.watch(fd, c, sideEvents); e != 0 {
 		rawClose(fd)
-		return false
+		c.side[server].open = false
+		return e
 	}
 	b.active.Add(1)
 	c.to = b
@@ -113,7 +134,7 @@ func (c *conn) start(l *loop, b *backend, now int64) bool {
 		c.deadline = now + int64(l.limits.ConnectPatience)
 	}
 	l.dials.push(c)
-	return true
+	return 0
 }
 
 // spoil notes that an endpoint failed, for this connection and for a while for all.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -39,6 +38,7 @@ type loop struct {
 	events []unix.EpollEvent
 	buf    []byte
 	pipes  []*pipe
+	lent   int // pipes that are in use
 	again  []resume
 	dials  dialList
 	scan   int64 // loop clock of the last look at the dials
@@ -51,8 +51,6 @@ type loop struct {
 	start  time.Time
 	stop   bool
 	udp    relay
-
-	refused atomic.Uint64 // connections reset because the loop was full
 
 	mu      sync.Mutex
 	changes []*change // guarded by mu
@@ -90,9 +88,9 @@ func newLoop(id, loops int, limits Limits, start time.Time) (*loop, error) {
 		l.release()
 		return nil, fmt.Errorf("creating eventfd: %w", err)
 	}
-	if err := l.watch(l.waker, wake{}, unix.EPOLLIN); err != nil {
+	if e := l.watch(l.waker, wake{}, unix.EPOLLIN); e != 0 {
 		l.release()
-		return nil, fmt.Errorf("watching eventfd: %w", err)
+		return nil, fmt.Errorf("watching eventfd: %w", e)
 	}
 	return l, nil
 }
@@ -101,13 +99,13 @@ func newLoop(id, loops int, limits Limits, start time.Time) (*loop, error) {
 func (l *loop) now() int64 { return int64(time.Since(l.start)) }
 
 // watch gives a descriptor to a handler and to epoll.
-func (l *loop) watch(fd int, h handler, events uint32) error {
+func (l *loop) watch(fd int, h handler, events uint32) syscall.Errno {
 	l.bind(fd, h)
-	if e := rawEpollAdd(l.ep, fd, events, l.slots[fd].generation); e != 0 {
+	e := rawEpollAdd(l.ep, fd, events, l.slots[fd].generation)
+	if e != 0 {
 		l.slots[fd].h = nil
-		return e
 	}
-	return nil
+	return e
 }
 
 // bind gives a descriptor to a handler without asking for events yet.

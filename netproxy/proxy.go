@@ -202,9 +202,8 @@ func (p *Proxy) Counters() map[TargetName]Counters {
 	return out
 }
 
-// Totals sums the counters of all ports that ever were, and returns the number of connections reset because of
-// Limits.Connections or for want of descriptors.
-func (p *Proxy) Totals() (sum Counters, refused uint64) {
+// Totals sums the counters of all ports that ever were.
+func (p *Proxy) Totals() (sum Counters) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	sum = p.past
@@ -216,10 +215,7 @@ func (p *Proxy) Totals() (sum Counters, refused uint64) {
 	for _, t := range p.retired {
 		sum.addAll(t)
 	}
-	for _, l := range p.loops {
-		refused += l.refused.Load()
-	}
-	return sum, refused
+	return sum
 }
 
 func (c *Counters) addAll(t *target) {

@@ -186,14 +186,19 @@ func (p *pipe) close() {
 	rawClose(p.w)
 }
 
-// lendPipe gives a direction a pipe, pooled or new. Without one (descriptors may have run out) it goes on
-// copying.
+// lendPipe gives a direction a pipe, pooled or new. Without one (too many may be in use, or
+// descriptors have run out) it goes on copying.
 func (l *loop) lendPipe(from *side) bool {
 	if from.pipe != nil {
 		return true
 	}
+	if l.lent >= pipesLent {
+		from.full = 0
+		return false
+	}
 	if n := len(l.pipes); n > 0 {
 		from.pipe, l.pipes = l.pipes[n-1], l.pipes[:n-1]
+		l.lent++
 		return true
 	}
 	var fds [2]int
@@ -203,6 +208,7 @@ func (l *loop) lendPipe(from *side) bool {
 	}
 	_, _ = unix.FcntlInt(uintptr(fds[0]), unix.F_SETPIPE_SZ, pipeBytes) // refused, it is only smaller
 	from.pipe = &pipe{fds[0], fds[1]}
+	l.lent++
 	return true
 }
 
@@ -213,6 +219,7 @@ func (l *loop) returnPipe(from *side) {
 		return
 	}
 	from.pipe = nil
+	l.lent--
 	if from.piped == 0 && len(l.pipes) < pipesPooled {
 		l.pipes = append(l.pipes, p)
 		return
