@@ -85,7 +85,11 @@ func New(c Config) (*Proxy, error) {
 		}
 		p.loops = append(p.loops, l)
 	}
-	route, err := addAnyIP(c.ServiceCIDR, c.SourceAddress)
+	var route *anyIP
+	err := reclaim()
+	if err == nil {
+		route, err = addAnyIP(c.ServiceCIDR, c.SourceAddress)
+	}
 	if err != nil {
 		p.releaseLoops()
 		return nil, err
