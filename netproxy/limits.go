@@ -27,8 +27,8 @@ const (
 	sessionIdle     = 60 * time.Second
 
 	loopsMax         = 8                      // more loops than this never paid for a relay
-	yieldInterval    = 5 * time.Millisecond   // half of what Go's monitor thread allows
-	yieldTurns       = 16                     // of a loop, before it looks at the clock for that
+	yieldInterval    = 8 * time.Millisecond   // a little less than Go's monitor thread allows
+	yieldTurns       = 4                      // of a loop, before it looks at the clock for that
 	attemptsMax      = 5                      // dials for one client connection
 	avoidTime        = 2 * time.Second        // an endpoint that failed a dial is passed over this long
 	scanInterval     = 100 * time.Millisecond // how late a dial's time-out may be noticed

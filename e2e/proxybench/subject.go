@@ -50,7 +50,7 @@ func runSubject(at, to string) error {
 		defer pprof.StopCPUProfile()
 	}
 	p, err := netproxy.New(netproxy.Config{ServiceCIDR: netip.MustParsePrefix(serviceCIDR), SourceAddress: netip.MustParseAddr(nodeAddr),
-		Limits: netproxy.Limits{Connections: files() / 2}})
+		Limits: netproxy.Limits{Connections: files()}})
 	if err != nil {
 		return err
 	}
