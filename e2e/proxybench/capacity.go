@@ -10,9 +10,30 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
+// tell notes a line of the table below the ratios.
 func (b *measurement) tell(format string, args ...any) {
 	b.lines = append(b.lines, fmt.Sprintf(format, args...))
 }
+
+// atMost says whether Peapod keeps what it should; others have nothing to keep.
+func atMost(path string, got, limit float64) string {
+	switch {
+	case path != "peapod" || limit == 0:
+		return ""
+	case got <= limit:
+		return fmt.Sprintf(" (<= %g: ok)", limit)
+	}
+	return fmt.Sprintf(" (<= %g: MISSED)", limit)
+}
+
+// Peapod's limits, beside those of the ratios.
+var callsMost = map[string]float64{"requests-1": 6.5, "requests-64": 6.5, "connects": 24, "bulk": 8}
+
+const (
+	idleKiBMost     = 1
+	listenersMsMost = 300
+	swapMsMost      = 50
+)
 
 // counts are system calls of the proxies for a request, a connection and a megabyte.
 func (b *measurement) counts(ctx context.Context) error {
@@ -37,7 +58,7 @@ func (b *measurement) counts(ctx context.Context) error {
 			if m.name == "bulk" {
 				unit, per = "a megabyte", r.Ops/1e6
 			}
-			b.tell("calls\t%s\t%s\t%.1f\tsystem calls %s", m.name, p.name, n/per, unit)
+			b.tell("calls\t%s\t%s\t%.1f%s\tsystem calls %s", m.name, p.name, n/per, atMost(p.name, n/per, callsMost[m.name]), unit)
 		}
 	}
 	return nil
@@ -83,8 +104,9 @@ func (b *measurement) idle(ctx context.Context, p *path) error {
 		time.Sleep(50 * time.Millisecond)
 	}
 	n := float64(idleConns)
-	b.tell("idle\t%d connections\t%s\t%.2f KiB\tresident memory of one; %.1f descriptors; %.1f KiB of the kernel's slab, both ends included", idleConns, p.name,
-		(resident(p.pids)-memory)/n, (descriptors(p.pids)-held)/n, (slab()-kernel)/n)
+	each := (resident(p.pids) - memory) / n
+	b.tell("idle\t%d connections\t%s\t%.2f KiB%s\tresident memory of one; %.1f descriptors; %.1f KiB of the machine's slab meanwhile", idleConns, p.name,
+		each, atMost(p.name, each, idleKiBMost), (descriptors(p.pids)-held)/n, (slab()-kernel)/n)
 	return nil
 }
 
@@ -102,8 +124,8 @@ func (b *measurement) tables(ctx context.Context) error {
 	if err := c.ask("fill", &s); err != nil {
 		return err
 	}
-	b.tell("listeners\t%d services\tpeapod\t%.0f ms\tto open all, %.0f of them processor time; %.1f KiB resident and %.1f of slab each, with %d endpoints", tableServices,
-		s.Took, s.CPU, (resident(pids)-memory)/tableServices, (slab()-kernel)/tableServices, tableEndpoints)
+	b.tell("listeners\t%d services\tpeapod\t%.0f ms%s\tto open all, %.0f of them processor time; %.1f KiB resident and %.1f of slab each, with %d endpoints", tableServices,
+		s.Took, atMost("peapod", s.Took, listenersMsMost), s.CPU, (resident(pids)-memory)/tableServices, (slab()-kernel)/tableServices, tableEndpoints)
 	calm, err := b.latency(ctx, at)
 	if err != nil {
 		return err
@@ -140,8 +162,8 @@ func (b *measurement) swaps(ctx context.Context, c *child, at netip.Addr, kind s
 		took, cpu = append(took, s.Took), append(cpu, s.CPU)
 		select {
 		case <-done:
-			b.tell("swap\t%s of %d\tpeapod\t%.1f ms\tto put the table in force, processor time %.1f, p50 of %d; p99 of a request meanwhile %.0f us (p50 %.0f)",
-				kind, tableServices, median(took), median(cpu), len(took), busy.P99, busy.P50)
+			b.tell("swap\t%s of %d\tpeapod\t%.1f ms%s\tto put the table in force, processor time %.1f, p50 of %d; p99 of a request meanwhile %.0f us (p50 %.0f)",
+				kind, tableServices, median(took), atMost("peapod", median(took), swapMsMost), median(cpu), len(took), busy.P99, busy.P50)
 			return g.Wait()
 		case <-time.After(100 * time.Millisecond):
 		}
