@@ -74,6 +74,7 @@ func TestHostsOwnAddressesKeepTheirRoutes(t *testing.T) {
 }
 
 // A proxy that is killed leaves its routes; the next one takes them over, whatever it serves itself, and removes them when it ends.
+// Invariant 192.
 func TestRoutesOfAKilledProxyAreReclaimed(t *testing.T) {
 	whole, left := netip.MustParsePrefix(serviceIP), netip.MustParseAddr("203.0.113.9")
 	source := netip.MustParseAddr(nodeIP)

@@ -13,6 +13,7 @@ import (
 
 // Datagrams leave as they came, whatever of them travelled as one, on a link that carries all of them whole and on one that
 // does not.
+// Invariant 191.
 func TestTrainsKeepDatagramsApart(t *testing.T) {
 	for _, mtu := range []int{65536, 1500} {
 		setMTU(t, mtu)

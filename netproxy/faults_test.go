@@ -101,6 +101,7 @@ func TestSlowAndLostEndpointsHarmNoOther(t *testing.T) {
 }
 
 // However many clients one service has, others have room.
+// Invariant 190.
 func TestCrowdLeavesRoomForOthers(t *testing.T) {
 	held(t, backendAddr(1))
 	p := start(t, func(c *Config) { c.Limits.Connections = 100; c.Loops = 1 })
@@ -126,6 +127,7 @@ func TestCrowdLeavesRoomForOthers(t *testing.T) {
 }
 
 // A client that never reads holds back its endpoint, and costs the proxy two descriptors and a buffer; few have a pipe.
+// Invariant 190.
 func TestClientsThatNeverRead(t *testing.T) {
 	const clients, loops = pipesLent + 30, 1
 	sysctl(t, "tcp_wmem", "4096 16384 262144") // of what the kernel keeps for each, less than on a usual host
@@ -321,6 +323,7 @@ func sysctl(t *testing.T, name, value string) {
 
 // Datagrams from ever new sources keep sessions and descriptors within their limit. New sources are answered, who talks on keeps its
 // session, and another service is not harmed.
+// Invariant 190.
 func TestDatagramsFromManySources(t *testing.T) {
 	const sources, most = 10_000, 300
 	serveSources(t, backendAddr(1))
