@@ -11,6 +11,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// routeProtocol marks the routes that a proxy made, so that one that was killed leaves none for ever (see rtnetlink(7)).
+const routeProtocol = 113
+
+// reclaim removes the routes that a proxy before left in this network namespace.
+func reclaim() error {
+	mine := &netlink.Route{Protocol: routeProtocol, Table: unix.RT_TABLE_LOCAL}
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		found, err := netlink.RouteListFiltered(family, mine, netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
+		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return fmt.Errorf("reading the routes that were left: %w", err)
+		}
+		for i := range found {
+			if err := netlink.RouteDel(&found[i]); err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("removing a route that was left: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
 // anyIP is the route that makes the service range local, so that sockets can be bound to any address of it and
 // pods behind a bridge reach them.
 type anyIP struct {
@@ -53,6 +73,7 @@ func localRoute(lo int, cidr netip.Prefix, source netip.Addr) netlink.Route {
 		Type:      unix.RTN_LOCAL,
 		Table:     unix.RT_TABLE_LOCAL,
 		Scope:     netlink.SCOPE_HOST,
+		Protocol:  routeProtocol,
 	}
 	// The source keeps the node's own connections from coming from the virtual address itself.
 	if source.IsValid() && source.Is4() == cidr.Addr().Is4() {

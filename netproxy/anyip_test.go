@@ -72,3 +72,33 @@ func TestHostsOwnAddressesKeepTheirRoutes(t *testing.T) {
 		t.Fatalf("local on %v before and on %v after", before, after)
 	}
 }
+
+// A proxy that is killed leaves its routes; the next one takes them over, whatever it serves itself, and removes them when it ends.
+// Invariant 192.
+func TestRoutesOfAKilledProxyAreReclaimed(t *testing.T) {
+	whole, left := netip.MustParsePrefix(serviceIP), netip.MustParseAddr("203.0.113.9")
+	source := netip.MustParseAddr(nodeIP)
+	if _, err := addAnyIP(whole, source); err != nil { // as a process that never comes to its end
+		t.Fatal(err)
+	}
+	o := outside{whole, source, map[netip.Addr]*anyIP{}}
+	if failed := o.add(left); len(failed) > 0 {
+		t.Fatal(failed)
+	}
+	p := start(t, nil)
+	if at := localTo(t, left); len(at) > 0 {
+		t.Errorf("an address that nobody serves is still local on %v", at)
+	}
+	serve(t, backendAddr(1), named("a"))
+	p.Swap(table(TCP, endpoints(backendAddr(1))))
+	if got, err := ask(vip); err != nil || got != "a" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	mine := &netlink.Route{Protocol: routeProtocol, Table: unix.RT_TABLE_LOCAL}
+	if routes, err := netlink.RouteListFiltered(netlink.FAMILY_V4, mine, netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE); err != nil || len(routes) > 0 {
+		t.Errorf("%d routes are left: %v, %v", len(routes), routes, err)
+	}
+}

@@ -16,6 +16,9 @@ const (
 // the endpoints to the node's own first, so that it never falls back to another node; without one the near are preferred.
 func eligible(s *Service, p *Port, node string, sc scope) []Endpoint {
 	local := sc == internal && s.InternalLocal || sc == external && s.ExternalLocal
+	if !local && allPlain(p.Endpoints) {
+		return p.Endpoints // of most ports, and nobody changes it
+	}
 	var ready, serving []Endpoint
 	for _, e := range p.Endpoints {
 		if local && e.Node != node || !e.Address.IsValid() {
@@ -35,6 +38,16 @@ func eligible(s *Service, p *Port, node string, sc scope) []Endpoint {
 		return ready
 	}
 	return nearest(ready)
+}
+
+// allPlain says whether every endpoint is ready and none nearer than the others.
+func allPlain(list []Endpoint) bool {
+	for i := range list {
+		if e := &list[i]; !e.Ready || e.Near || !e.Address.IsValid() {
+			return false
+		}
+	}
+	return true
 }
 
 // nearest narrows a list to the endpoints that are near, if there are any.

@@ -2,8 +2,6 @@ package netproxy
 
 import (
 	"net/netip"
-	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,8 +10,10 @@ const (
 	client = 0
 	server = 1
 
-	sideEvents = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | edge
+	sideEvents = unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLOUT | unix.EPOLLRDHUP | edge
 	hangEvents = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
+	// oddEvents mean that a short read may not be the last: an error is behind it, or it ends at a mark of urgent data.
+	oddEvents = unix.EPOLLERR | unix.EPOLLPRI
 )
 
 // side is one socket of a connection and the bytes that came from it but did not go out yet.
@@ -26,7 +26,8 @@ type side struct {
 	full    uint8 // full buffers in a row
 	open    bool  // fd is a live descriptor
 	ready   bool  // may have bytes to read
-	hung    bool  // an end or an error is to be read behind the bytes
+	hung    bool  // an end, an error or a mark is to be read behind the bytes
+	last    bool  // nothing but an end is behind them, and all of them have come
 	ended   bool  // its end was read
 	passed  bool  // and was passed on to the other side
 }
@@ -47,6 +48,9 @@ type conn struct {
 	dialling bool
 	closed   bool
 	probed   bool
+	spoke    bool // something was sent to the endpoint
+	prompt   bool // and TCP_NODELAY is set
+	starved  bool // a dial failed for want of something of this host
 }
 
 // accept takes over a client's socket and dials an endpoint for it, if the client may have one.
@@ -67,78 +71,6 @@ func (l *loop) accept(ln *listener, fd int, from netip.Addr) {
 
 func (c *conn) stats(l *loop) *counters { return &c.target.stats[l.id] }
 
-// dial tries endpoints until one answers or may still answer. The client sees a reset when none is left.
-func (c *conn) dial(l *loop) {
-	for len(c.tried) < attemptsMax {
-		now := l.now()
-		b := c.target.choose(c.scope, c.from, c.tried, now)
-		if b == nil {
-			break
-		}
-		if c.start(l, b, now) {
-			return
-		}
-		c.spoil(l, b, now)
-	}
-	c.stats(l).errors.Add(1)
-	c.abort(l)
-}
-
-// start begins one dial and reports whether it may succeed.
-func (c *conn) start(l *loop, b *backend, now int64) bool {
-	fd, e := rawSocket(b.sa.family(), unix.SOCK_STREAM)
-	if e != 0 {
-		return false
-	}
-	rawSetInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-	if e := rawConnect(fd, &b.sa); e != 0 && e != syscall.EINPROGRESS {
-		rawClose(fd)
-		return false
-	}
-	c.side[server] = side{fd: fd, open: true}
-	if l.watch(fd, c, sideEvents) != nil {
-		rawClose(fd)
-		return false
-	}
-	b.active.Add(1)
-	c.to = b
-	c.dialling = true
-	c.began = now
-	c.deadline = now + int64(l.limits.ConnectTimeout)
-	if len(c.tried)+1 >= min(attemptsMax, len(c.target.set.Load().by[c.scope])) {
-		c.deadline = now + int64(l.limits.ConnectPatience)
-	}
-	l.dials.push(c)
-	return true
-}
-
-// spoil notes that an endpoint failed, for this connection and for a while for all.
-func (c *conn) spoil(l *loop, b *backend, now int64) {
-	c.tried = append(c.tried, b)
-	b.avoid.Store(now + int64(avoidTime))
-	b.failures.Add(1)
-	c.stats(l).retries.Add(1)
-}
-
-// failDial gives the dial up and tries another endpoint. An endpoint that is merely gone is not to blame.
-func (c *conn) failDial(l *loop, blame bool) {
-	l.endDial(c)
-	b := c.to
-	l.closeFd(c.side[server].fd)
-	c.side[server].open = false
-	b.active.Add(-1)
-	c.to = nil
-	if blame {
-		c.spoil(l, b, l.now())
-	}
-	c.dial(l)
-}
-
-func (l *loop) endDial(c *conn) {
-	c.dialling = false
-	l.dials.remove(c)
-}
-
 // ready handles the events of both sockets.
 func (c *conn) ready(l *loop, fd int, events uint32) {
 	if c.dialling {
@@ -149,9 +81,8 @@ func (c *conn) ready(l *loop, fd int, events uint32) {
 	if fd == c.side[server].fd {
 		s = server
 	}
-	if events&(unix.EPOLLIN|hangEvents) != 0 {
-		c.side[s].ready = true
-		c.side[s].hung = c.side[s].hung || events&hangEvents != 0
+	if events&(unix.EPOLLIN|hangEvents|oddEvents) != 0 {
+		c.side[s].note(events)
 		c.move(l, s)
 	}
 	if other := &c.side[1-s]; !c.closed && events&unix.EPOLLOUT != 0 && (len(other.pending) > 0 || other.piped > 0) {
@@ -159,36 +90,11 @@ func (c *conn) ready(l *loop, fd int, events uint32) {
 	}
 }
 
-// dialled handles the events of the endpoint's socket until it is connected. The client's socket is not watched
-// before, so that what it sends waits in the kernel and may go to any endpoint.
-func (c *conn) dialled(l *loop, events uint32) {
-	if events&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
-		c.failDial(l, true)
-		return
-	}
-	if events&unix.EPOLLOUT == 0 {
-		return
-	}
-	l.endDial(c)
-	c.tried = nil
-	c.to.connections.Add(1)
-	c.stats(l).latency.observe(time.Duration(l.now() - c.began))
-	fd := c.side[client].fd
-	if c.target.set.Load().header && !introduce(c.side[server].fd, fd) {
-		c.abort(l)
-		return
-	}
-	if rawEpollAdd(l.ep, fd, sideEvents, l.slots[fd].generation) != 0 {
-		c.abort(l)
-		return
-	}
-	c.side[server].ready = events&(unix.EPOLLIN|unix.EPOLLRDHUP) != 0
-	c.side[server].hung = events&unix.EPOLLRDHUP != 0
-	c.side[client].ready = true // the request is usually there already
-	c.move(l, client)
-	if !c.closed && c.side[server].ready {
-		c.move(l, server)
-	}
+// note learns from events what is to be read.
+func (s *side) note(events uint32) {
+	s.ready = true
+	s.hung = s.hung || events&(hangEvents|oddEvents) != 0
+	s.last = events&unix.EPOLLRDHUP != 0 && events&oddEvents == 0
 }
 
 // move relays what side s has, and closes the connection when it is over.
@@ -248,36 +154,4 @@ func (c *conn) close(l *loop) {
 	}
 	l.conns--
 	c.stats(l).ended.Add(1)
-}
-
-// dialList holds the connections that are not connected to an endpoint yet.
-type dialList struct{ first *conn }
-
-func (d *dialList) push(c *conn) {
-	c.prev, c.next = nil, d.first
-	if d.first != nil {
-		d.first.prev = c
-	}
-	d.first = c
-}
-
-func (d *dialList) remove(c *conn) {
-	if c.prev != nil {
-		c.prev.next = c.next
-	} else {
-		d.first = c.next
-	}
-	if c.next != nil {
-		c.next.prev = c.prev
-	}
-	c.prev, c.next = nil, nil
-}
-
-// each calls f for the connections of the list; f may remove the one it is called with and push it anew.
-func (d *dialList) each(f func(*conn)) {
-	for c := d.first; c != nil; {
-		next := c.next
-		f(c)
-		c = next
-	}
 }

@@ -16,15 +16,23 @@ type Counters struct {
 	BytesIn     uint64 // from clients to endpoints
 	BytesOut    uint64 // from endpoints to clients
 	Retries     uint64 // dials that failed and were tried on another endpoint
-	Errors      uint64 // connections reset or datagrams dropped because no endpoint took them
+	Errors      uint64 // connections reset or datagrams dropped because they could not be passed on
+	Refused     uint64 // of them, those because the proxy was full: of connections, sessions, descriptors or ports to dial from
+	Displaced   uint64 // UDP sessions that ended early to make room for others of their port
 }
 
 // counters is one loop's share; a multiple of a cache line long.
 type counters struct {
-	connections, ended, bytesIn, bytesOut, retries, errors atomic.Uint64
+	connections, ended, bytesIn, bytesOut, retries, errors, refused, displaced atomic.Uint64
 
 	latency latency
-	_       [48]byte
+	_       [32]byte
+}
+
+// refuse counts a connection that the proxy has no room for.
+func (c *counters) refuse() {
+	c.errors.Add(1)
+	c.refused.Add(1)
 }
 
 func (c *Counters) add(s *counters) {
@@ -35,6 +43,8 @@ func (c *Counters) add(s *counters) {
 	c.BytesOut += s.bytesOut.Load()
 	c.Retries += s.retries.Load()
 	c.Errors += s.errors.Load()
+	c.Refused += s.refused.Load()
+	c.Displaced += s.displaced.Load()
 }
 
 func (t *target) counters() Counters {

@@ -4,7 +4,7 @@
 // refuses by itself.
 //
 // The main flow: Swap compares the new table with the one in force (state.go), opens and closes listeners
-// (listener.go) and publishes one endpoint set a port (target.go). Each loop (loop.go) is one thread with its own
+// (listener.go) and publishes one endpoint set a port (target.go). Each loop (loop.go) is one goroutine with its own
 // epoll, its own listeners and its own connections; a connection is accepted, dialled to an endpoint
 // chosen by choice.go, with retries, and pumped (conn.go) until both directions have ended. Datagrams live
 // in the same loops (udp.go).

@@ -5,10 +5,11 @@ import "time"
 // Limits bounds what a proxy may hold. A zero field takes its default.
 type Limits struct {
 	// Connections is the greatest number of TCP connections held at once; one more is reset. Default 50,000,
-	// or a third of the descriptors the process may open, if that is less.
+	// or a third of the descriptors the process may open, if that is less. One port holds at most four times as many as are
+	// free, so four fifths if it is alone: there is room for others however many clients one has.
 	Connections int
-	// Sessions is the greatest number of UDP sessions held at once; datagrams of one more are dropped.
-	// Default 20,000, or a sixth of the descriptors.
+	// Sessions is the greatest number of UDP sessions held at once, shared by ports in the same way. At an address that has its
+	// share, the session that was silent for longest gives way to a new one. Default 20,000, or a sixth of the descriptors.
 	Sessions int
 	// ConnectTimeout is the time one endpoint has to answer a dial while another could be tried.
 	ConnectTimeout time.Duration
@@ -25,17 +26,21 @@ const (
 	connectPatience = 5 * time.Second
 	sessionIdle     = 60 * time.Second
 
-	loopsMax         = 8                      // more threads than this never paid for a relay
+	loopsMax         = 8                      // more loops than this never paid for a relay
+	yieldInterval    = 8 * time.Millisecond   // a little less than Go's monitor thread allows
+	yieldTurns       = 4                      // of a loop, before it looks at the clock for that
 	attemptsMax      = 5                      // dials for one client connection
 	avoidTime        = 2 * time.Second        // an endpoint that failed a dial is passed over this long
 	scanInterval     = 100 * time.Millisecond // how late a dial's time-out may be noticed
 	sweepInterval    = time.Second            // how late an idle session may be noticed
 	affinityMax      = 65_536                 // clients remembered by one port
+	crowdShare       = 4                      // times the free room that one port may fill
 	listenBacklog    = 4096
 	ampleShare       = 4        // this share of all descriptors may go to listeners of which every loop has one
 	bufferBytes      = 64 << 10 // the buffer that all connections of a loop share
 	pipeBytes        = 1 << 20
 	pipesPooled      = 32 // idle pipes kept by a loop
+	pipesLent        = 64 // used at once by a loop; a client that never reads holds one for as long as it stays
 	spliceAfter      = 4  // full buffers in a row before a direction goes to splice
 	pumpBudget       = 16 // reads before another connection has its turn; a splice counts spliceCost
 	spliceCost       = 4

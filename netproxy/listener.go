@@ -29,6 +29,7 @@ type listener struct {
 	fd     int
 
 	sessions map[netip.AddrPort]*session // of a UDP listener, by client
+	heard    recency                     // and by when they were heard of
 }
 
 // listen opens a key's sockets for the loops that shall have one; all or none. The result has an entry
@@ -95,7 +96,7 @@ func inheritable(fd int) {
 
 // open lets a loop watch the listener. The events are not edge-triggered: what one turn leaves is reported again.
 func (ln *listener) open(l *loop) {
-	if l.watch(ln.fd, ln, unix.EPOLLIN) != nil {
+	if l.watch(ln.fd, ln, unix.EPOLLIN) != 0 {
 		rawClose(ln.fd) // the kernel's memory or watches are used up; clients are refused
 		ln.fd = -1
 	}
@@ -129,8 +130,8 @@ func (ln *listener) ready(l *loop, _ int, _ uint32) {
 			return
 		case e != 0:
 			return
-		case l.conns >= l.most:
-			l.refused.Add(1)
+		case !l.room(ln.target):
+			ln.target.stats[l.id].refuse()
 			rawAbort(fd)
 			rawClose(fd)
 		default:
@@ -139,9 +140,15 @@ func (ln *listener) ready(l *loop, _ int, _ uint32) {
 	}
 }
 
+// room says whether a port may have one more connection: it may while it has not many times more than are free.
+func (l *loop) room(t *target) bool {
+	s := &t.stats[l.id]
+	return s.connections.Load()-s.ended.Load() < uint64(crowdShare*max(0, l.most-l.conns))
+}
+
 // shed resets one waiting client while descriptors have run out. Left in the queue it would be reported for ever.
 func (l *loop) shed(ln *listener) {
-	l.refused.Add(1)
+	ln.target.stats[l.id].refuse()
 	if l.spare >= 0 {
 		rawClose(l.spare)
 	}

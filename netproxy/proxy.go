@@ -26,7 +26,8 @@ type Config struct {
 	// SourceAddress is the node's own address, from which it reaches virtual addresses itself. It must be assigned.
 	SourceAddress netip.Addr
 	Limits        Limits
-	// Loops is the number of threads; zero is one a processor.
+	// Loops is the number of threads; zero is one a processor. The process gets a processor of Go's (GOMAXPROCS) more, if it
+	// has not, so that one is idle while all loops wait.
 	Loops int
 }
 
@@ -48,6 +49,9 @@ type Proxy struct {
 	past    Counters           // guarded by mu; of dropped ports without
 }
 
+// processors are those of the process before a proxy added to them.
+var processors = sync.OnceValue(func() int { return runtime.GOMAXPROCS(0) })
+
 // New makes the service range local and prepares the loops. Listeners may be opened by Swap before
 // Run, so that no client is refused while a process starts.
 func New(c Config) (*Proxy, error) {
@@ -61,7 +65,12 @@ func New(c Config) (*Proxy, error) {
 	limits := c.Limits.withDefaults(files.Cur)
 	n := c.Loops
 	if n <= 0 {
-		n = min(runtime.GOMAXPROCS(0), loopsMax)
+		n = min(processors(), loopsMax)
+	}
+	// A loop that waits in the kernel keeps its processor until somebody needs it. With none idle, Go's monitor thread
+	// believes somebody does, takes it away at each wait and never rests.
+	if runtime.GOMAXPROCS(0) <= n {
+		runtime.GOMAXPROCS(n + 1)
 	}
 	p := &Proxy{log: c.Logger}
 	p.state.services = map[serviceName]*serviceState{}
@@ -76,7 +85,11 @@ func New(c Config) (*Proxy, error) {
 		}
 		p.loops = append(p.loops, l)
 	}
-	route, err := addAnyIP(c.ServiceCIDR, c.SourceAddress)
+	var route *anyIP
+	err := reclaim()
+	if err == nil {
+		route, err = addAnyIP(c.ServiceCIDR, c.SourceAddress)
+	}
 	if err != nil {
 		p.releaseLoops()
 		return nil, err
@@ -194,9 +207,8 @@ func (p *Proxy) Counters() map[TargetName]Counters {
 	return out
 }
 
-// Totals sums the counters of all ports that ever were, and returns the number of connections reset because of
-// Limits.Connections or for want of descriptors.
-func (p *Proxy) Totals() (sum Counters, refused uint64) {
+// Totals sums the counters of all ports that ever were.
+func (p *Proxy) Totals() (sum Counters) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	sum = p.past
@@ -208,10 +220,7 @@ func (p *Proxy) Totals() (sum Counters, refused uint64) {
 	for _, t := range p.retired {
 		sum.addAll(t)
 	}
-	for _, l := range p.loops {
-		refused += l.refused.Load()
-	}
-	return sum, refused
+	return sum
 }
 
 func (c *Counters) addAll(t *target) {

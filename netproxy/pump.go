@@ -44,7 +44,7 @@ func (c *conn) flush(s int) step {
 		from.piped -= n
 	}
 	if len(from.pending) > 0 {
-		n, e := rawSend(to, from.pending)
+		n, e := c.send(1-s, from.pending)
 		if e != 0 {
 			return stepOf(e)
 		}
@@ -116,7 +116,7 @@ func (c *conn) copyOn(l *loop, s int) step {
 	}
 	c.count(l, s, n)
 	from.noteRead(n, len(l.buf))
-	sent, e := rawSend(c.side[1-s].fd, l.buf[:n])
+	sent, e := c.send(1-s, l.buf[:n])
 	if e != 0 {
 		if e != syscall.EAGAIN && e != syscall.EINTR {
 			return broken
@@ -133,8 +133,21 @@ func (c *conn) copyOn(l *loop, s int) step {
 	return halted
 }
 
+// send sends to a side. The endpoint's socket is told not to wait for acknowledgements only before it is sent to a second time: at
+// first there is nothing to wait for, and many connections carry one request.
+func (c *conn) send(to int, b []byte) (int, syscall.Errno) {
+	if to == server && !c.prompt {
+		if c.spoke {
+			c.prompt = true
+			rawSetInt(c.side[server].fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+		}
+		c.spoke = true
+	}
+	return rawSend(c.side[to].fd, b)
+}
+
 // noteRead learns from the size of a read. A short one emptied the socket: the read that would say so is spared,
-// unless an end is behind it, for which no further edge would come.
+// unless an end is behind it, for which no further edge would come. If nothing else can be, even that is not read.
 func (from *side) noteRead(n, size int) {
 	if n == size {
 		if from.full < spliceAfter {
@@ -144,6 +157,7 @@ func (from *side) noteRead(n, size int) {
 	}
 	from.full = 0
 	from.ready = from.hung
+	from.ended = from.last
 }
 
 func (c *conn) count(l *loop, s, n int) {
@@ -172,14 +186,19 @@ func (p *pipe) close() {
 	rawClose(p.w)
 }
 
-// lendPipe gives a direction a pipe, pooled or new. Without one (descriptors may have run out) it goes on
-// copying.
+// lendPipe gives a direction a pipe, pooled or new. Without one (too many may be in use, or
+// descriptors have run out) it goes on copying.
 func (l *loop) lendPipe(from *side) bool {
 	if from.pipe != nil {
 		return true
 	}
+	if l.lent >= pipesLent {
+		from.full = 0
+		return false
+	}
 	if n := len(l.pipes); n > 0 {
 		from.pipe, l.pipes = l.pipes[n-1], l.pipes[:n-1]
+		l.lent++
 		return true
 	}
 	var fds [2]int
@@ -189,6 +208,7 @@ func (l *loop) lendPipe(from *side) bool {
 	}
 	_, _ = unix.FcntlInt(uintptr(fds[0]), unix.F_SETPIPE_SZ, pipeBytes) // refused, it is only smaller
 	from.pipe = &pipe{fds[0], fds[1]}
+	l.lent++
 	return true
 }
 
@@ -199,6 +219,7 @@ func (l *loop) returnPipe(from *side) {
 		return
 	}
 	from.pipe = nil
+	l.lent--
 	if from.piped == 0 && len(l.pipes) < pipesPooled {
 		l.pipes = append(l.pipes, p)
 		return

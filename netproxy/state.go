@@ -18,7 +18,8 @@ type serviceState struct {
 
 type portState struct {
 	target *target
-	keys   map[listenKey]bool // those that are open
+	keys   []listenKey // those that are open
+	round  uint64      // the Swap that saw it last
 }
 
 // state is the table in force with its sockets. It belongs to Swap.
@@ -89,37 +90,36 @@ func (s *state) dropUnseen(u *update) {
 func (s *state) dropPort(u *update, p *portState) {
 	u.lost = p.target.drop() || u.lost
 	u.dropped = append(u.dropped, p.target)
-	for k := range p.keys {
-		s.unlisten(u, p, k)
+	for _, k := range p.keys {
+		s.unlisten(u, k)
 	}
+	p.keys = nil
 }
 
-func (s *state) unlisten(u *update, p *portState, k listenKey) {
+func (s *state) unlisten(u *update, k listenKey) {
 	u.remove = append(u.remove, s.groups[k])
 	s.sockets -= count(s.groups[k])
 	delete(s.groups, k)
-	delete(p.keys, k)
 }
 
 func (s *state) diffService(u *update, st *serviceState, loops int) {
-	seen := map[TargetName]bool{}
 	for i := range st.spec.Ports {
 		port := &st.spec.Ports[i]
 		name := TargetName{st.spec.Namespace, st.spec.Name, port.Port, port.Protocol}
-		if seen[name] {
-			continue
-		}
-		seen[name] = true
 		p := st.ports[name]
 		if p == nil {
-			p = &portState{target: newTarget(name, loops, &s.gate), keys: map[listenKey]bool{}}
+			p = &portState{target: newTarget(name, loops, &s.gate)}
 			st.ports[name] = p
 		}
+		if p.round == s.round {
+			continue // the service names it twice
+		}
+		p.round = s.round
 		u.lost = p.target.update(&st.spec, port, s.node) || u.lost
 		s.diffKeys(u, st, p, port)
 	}
 	for name, p := range st.ports {
-		if !seen[name] {
+		if p.round != s.round {
 			s.dropPort(u, p)
 			delete(st.ports, name)
 		}
@@ -128,38 +128,47 @@ func (s *state) diffService(u *update, st *serviceState, loops int) {
 
 func (s *state) diffKeys(u *update, st *serviceState, p *portState, port *Port) {
 	keys := s.keys(&st.spec, port, p.target.set.Load())
-	for k := range p.keys {
-		if !keys[k] {
-			s.unlisten(u, p, k)
-		}
-	}
-	for k := range keys {
-		if !p.keys[k] {
+	for _, k := range keys {
+		if !slices.Contains(p.keys, k) {
 			u.want = append(u.want, wanted{k, st, p})
 		}
 	}
+	p.keys = slices.DeleteFunc(p.keys, func(k listenKey) bool {
+		if slices.Contains(keys, k) {
+			return false
+		}
+		s.unlisten(u, k)
+		return true
+	})
 }
 
 // keys are the addresses that a port should listen on: none in a scope without endpoints, so that the kernel refuses.
-func (s *state) keys(svc *Service, port *Port, set *endpointSet) map[listenKey]bool {
-	keys := map[listenKey]bool{}
-	if len(set.by[internal]) > 0 && !svc.Headless && port.Port != 0 {
+func (s *state) keys(svc *Service, port *Port, set *endpointSet) (keys []listenKey) {
+	add := func(a netip.Addr, number uint16, sc scope) {
+		if k := (listenKey{netip.AddrPortFrom(a.Unmap(), number), port.Protocol, sc}); !slices.Contains(keys, k) {
+			keys = append(keys, k)
+		}
+	}
+	served := !svc.Headless && port.Port != 0
+	if served && len(set.by[internal]) > 0 {
 		for _, vip := range svc.VIPs {
-			keys[listenKey{netip.AddrPortFrom(vip.Unmap(), port.Port), port.Protocol, internal}] = true
+			add(vip, port.Port, internal)
 		}
 	}
-	if len(set.by[external]) > 0 && port.NodePort != 0 {
+	if len(set.by[external]) == 0 {
+		return keys
+	}
+	if port.NodePort != 0 {
 		for _, a := range s.addresses {
-			if port.NodeIP.IsValid() && port.NodeIP != a {
-				continue
+			if !port.NodeIP.IsValid() || port.NodeIP == a {
+				add(a, port.NodePort, external)
 			}
-			keys[listenKey{netip.AddrPortFrom(a, port.NodePort), port.Protocol, external}] = true
 		}
 	}
-	if len(set.by[external]) > 0 && !svc.Headless && port.Port != 0 {
+	if served {
 		for _, list := range [][]netip.Addr{svc.ExternalIPs, svc.BalancerIPs} {
 			for _, a := range list {
-				keys[listenKey{netip.AddrPortFrom(a.Unmap(), port.Port), port.Protocol, external}] = true
+				add(a, port.Port, external)
 			}
 		}
 	}
@@ -177,7 +186,7 @@ func (s *state) open(want []wanted, loops int) (add [][]*listener, failed []erro
 		}
 		s.groups[w.key] = group
 		s.sockets += count(group)
-		w.port.keys[w.key] = true
+		w.port.keys = append(w.port.keys, w.key)
 		add = append(add, group)
 	}
 	return add, failed

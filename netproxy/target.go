@@ -65,40 +65,91 @@ func newTarget(name TargetName, loops int, g *gate) *target {
 // update publishes the endpoints of a new table and reports whether one of the old was lost.
 func (t *target) update(s *Service, p *Port, node string) (lost bool) {
 	old := t.set.Load()
-	known := map[netip.AddrPort]*backend{}
-	for _, list := range old.by {
-		for _, b := range list {
-			known[b.addr] = b
-		}
-	}
 	next := &endpointSet{affinity: s.AffinityTimeout, header: s.ProxyHeader, guarded: s.BalancerIPs, ranges: s.SourceRanges}
-	kept := map[netip.AddrPort]*backend{}
+	known, kept := roster{}, roster{}
+	for _, list := range old.lists() {
+		known.add(list)
+	}
 	for sc := range scopes {
-		for _, e := range eligible(s, p, node, sc) {
-			next.by[sc] = append(next.by[sc], keep(kept, known, e.Address))
+		if sc > 0 && s.InternalLocal == s.ExternalLocal {
+			next.by[sc] = next.by[0]
+			continue
 		}
+		next.by[sc] = keep(&kept, &known, eligible(s, p, node, sc))
+		kept.add(next.by[sc])
 	}
 	t.set.Store(next)
-	for a, b := range known {
-		if kept[a] == nil {
-			b.gone.Store(true)
-			lost = true
+	for _, list := range old.lists() {
+		for _, b := range list {
+			if kept.find(b.addr) == nil {
+				b.gone.Store(true)
+				lost = true
+			}
 		}
 	}
 	return lost
 }
 
-// keep returns the backend of an address: the one made for the other scope, the last table's, or a new one.
-func keep(kept, known map[netip.AddrPort]*backend, a netip.AddrPort) *backend {
-	b := kept[a]
-	if b == nil {
-		b = known[a]
+// lists of a set, without one that is the same as the first.
+func (s *endpointSet) lists() [][]*backend {
+	if a, b := s.by[internal], s.by[external]; len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) {
+		return s.by[:1]
 	}
-	if b == nil {
-		b = &backend{addr: a, sa: newSockaddr(a)}
+	return s.by[:]
+}
+
+// keep returns the backends of endpoints: the ones made for the other scope, the last table's, or new ones.
+func keep(kept, known *roster, list []Endpoint) []*backend {
+	out := make([]*backend, 0, len(list))
+	for i := range list {
+		a := list[i].Address
+		b := kept.find(a)
+		if b == nil {
+			b = known.find(a)
+		}
+		if b == nil {
+			b = &backend{addr: a, sa: newSockaddr(a)}
+		}
+		out = append(out, b)
 	}
-	kept[a] = b
-	return b
+	return out
+}
+
+// roster finds backends by address: few by looking at them in turn, many by a map. Most ports have few.
+type roster struct {
+	few  [scopes][]*backend
+	size int
+	many map[netip.AddrPort]*backend
+}
+
+const rosterFew = 16
+
+func (r *roster) add(list []*backend) {
+	if r.size += len(list); r.size <= rosterFew {
+		for i := range r.few {
+			if r.few[i] == nil {
+				r.few[i] = list
+				return
+			}
+		}
+	}
+	if r.many == nil {
+		r.many = make(map[netip.AddrPort]*backend, r.size)
+	}
+	for _, b := range list {
+		r.many[b.addr] = b
+	}
+}
+
+func (r *roster) find(a netip.AddrPort) *backend {
+	for _, list := range r.few {
+		for _, b := range list {
+			if b.addr == a {
+				return b
+			}
+		}
+	}
+	return r.many[a]
 }
 
 // drop marks every endpoint gone; the target's service has left the table.

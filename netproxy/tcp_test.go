@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestEchoThroughEveryAddress(t *testing.T) {
@@ -28,7 +30,7 @@ func TestEchoThroughEveryAddress(t *testing.T) {
 		_ = c.Close()
 	}
 	eventually(t, "connections counted and ended", func() bool {
-		sum, _ := p.Totals()
+		sum := p.Totals()
 		return sum.Connections == 3 && sum.Active == 0 && sum.BytesIn == 30 && sum.BytesOut == 30
 	})
 }
@@ -123,4 +125,46 @@ func digest(r io.Reader) [32]byte {
 	h := sha256.New()
 	_, _ = io.CopyBuffer(h, struct{ io.Reader }{r}, make([]byte, 7000))
 	return [32]byte(h.Sum(nil))
+}
+
+// A read stops short at a mark of urgent data, with more behind it, and an end may be known already. Urgent bytes themselves
+// are lost, as in any proxy.
+func TestUrgentDataHidesNothing(t *testing.T) {
+	arrived := make(chan string, 1)
+	serve(t, backendAddr(1), func(c *net.TCPConn) {
+		all, _ := io.ReadAll(c)
+		arrived <- string(all)
+	})
+	p := start(t, nil)
+	p.Swap(table(TCP, endpoints(backendAddr(1))))
+	for _, kept := range []bool{false, true} {
+		c := dial(t, vip)
+		if kept { // the connection stands when the mark comes
+			_, _ = io.WriteString(c, "x")
+			eventually(t, "a byte relayed", func() bool { sum := p.Totals(); return sum.BytesIn%2 == 1 })
+		}
+		_, _ = io.WriteString(c, "abc")
+		urgent(t, c, "!")
+		_, _ = io.WriteString(c, "def")
+		_ = c.CloseWrite()
+		want := "abcdef"
+		if kept {
+			want = "xabcdef"
+		}
+		if got := <-arrived; got != want {
+			t.Errorf("the endpoint got %q, want %q", got, want)
+		}
+	}
+}
+
+func urgent(t *testing.T, c *net.TCPConn, b string) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sent error
+	if err := raw.Control(func(fd uintptr) { sent = unix.Send(int(fd), []byte(b), unix.MSG_OOB) }); err != nil || sent != nil {
+		t.Fatal(err, sent)
+	}
 }

@@ -60,7 +60,7 @@ func (p *Proxy) tracePorts(name serviceName) []PortTrace {
 	out := make([]PortTrace, 0, len(st.ports))
 	for n, port := range st.ports {
 		t := PortTrace{Name: n, Counters: port.target.counters(), Latency: port.target.latency(), Backends: port.target.trace(now)}
-		for k := range port.keys {
+		for _, k := range port.keys {
 			t.Listening = append(t.Listening, k.addr)
 		}
 		slices.SortFunc(t.Listening, netip.AddrPort.Compare)

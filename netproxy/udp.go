@@ -25,6 +25,8 @@ type session struct {
 	key  netip.AddrPort
 	to   *backend
 	last int64 // loop clock of the last datagram in either direction
+
+	older, newer *session // in the listener's order of when they were heard of
 }
 
 // receive relays what clients sent. Datagrams of one client that follow each other go out in one call.
@@ -66,20 +68,21 @@ func (r *relay) session(l *loop, ln *listener, from *sockaddr, now int64) *sessi
 	if s := ln.sessions[key]; s != nil {
 		return s
 	}
-	if r.count >= r.most || !ln.target.set.Load().allows(ln.key.addr.Addr(), key.Addr()) {
+	if !ln.target.set.Load().allows(ln.key.addr.Addr(), key.Addr()) {
 		return nil
 	}
 	to := ln.target.choose(ln.key.scope, key.Addr(), nil, now)
-	if to == nil {
+	if to == nil || !r.makeRoom(l, ln) {
 		return nil
 	}
 	fd, e := rawSocket(to.sa.family(), unix.SOCK_DGRAM)
 	if e != 0 {
+		ln.target.stats[l.id].refused.Add(1)
 		return nil
 	}
 	rawSetInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, udpBufferBytes)
 	s := &session{ln: ln, fd: fd, from: *from, key: key, to: to, last: now}
-	if rawConnect(fd, &to.sa) != 0 || l.watch(fd, s, unix.EPOLLIN) != nil {
+	if rawConnect(fd, &to.sa) != 0 || l.watch(fd, s, unix.EPOLLIN) != 0 {
 		rawClose(fd)
 		return nil
 	}
@@ -88,6 +91,30 @@ func (r *relay) session(l *loop, ln *listener, from *sockaddr, now int64) *sessi
 	to.connections.Add(1)
 	ln.target.stats[l.id].connections.Add(1)
 	return s
+}
+
+// makeRoom ends the session that was silent for longest if its listener has its share of them. Most datagrams of clients by the ten
+// thousand are questions with one answer, whose sessions are of no more use; and who is still talking is not among the silent.
+func (r *relay) makeRoom(l *loop, ln *listener) bool {
+	if len(ln.sessions) < crowdShare*(r.most-r.count) {
+		return true
+	}
+	if ln.heard.oldest == nil {
+		ln.target.stats[l.id].refused.Add(1)
+		return false
+	}
+	ln.heard.oldest.shut(l)
+	ln.target.stats[l.id].displaced.Add(1)
+	return true
+}
+
+// touch notes that a session was heard of.
+func (s *session) touch(now int64) {
+	s.last = now
+	if s.newer != nil {
+		s.ln.heard.remove(s)
+		s.ln.heard.add(s)
+	}
 }
 
 func (r *relay) keep(s *session) {
@@ -99,13 +126,14 @@ func (r *relay) keep(s *session) {
 	}
 	r.sessions[s.fd] = s
 	s.ln.sessions[s.key] = s
+	s.ln.heard.add(s)
 	r.count++
 }
 
 // send passes a run of the batch to the endpoint. The first answer may be the news that an earlier datagram was refused;
 // then the session has ended and the run goes to another endpoint.
 func (s *session) send(l *loop, b *batch, first, last int, now int64) bool {
-	s.last = now
+	s.touch(now)
 	size, e := b.send(s.fd, first, last, nil)
 	if e == syscall.ECONNREFUSED || e == syscall.EHOSTUNREACH || e == syscall.ENETUNREACH {
 		ln, from := s.ln, s.from
@@ -135,7 +163,7 @@ func (s *session) ready(l *loop, fd int, _ uint32) {
 		s.fail(l, l.now())
 		return
 	}
-	s.last = l.now()
+	s.touch(l.now())
 	size, _ := b.send(s.ln.fd, 0, n, &s.from)
 	s.stats(l).bytesOut.Add(uint64(size))
 }
@@ -154,6 +182,7 @@ func (s *session) shut(l *loop) {
 	}
 	delete(l.udp.sessions, s.fd)
 	delete(s.ln.sessions, s.key)
+	s.ln.heard.remove(s)
 	l.udp.count--
 	l.closeFd(s.fd)
 	s.to.active.Add(-1)

@@ -20,7 +20,9 @@ var (
 	portReceived    = prometheus.NewDesc("peapod_service_received_bytes_total", "Bytes from clients to endpoints.", portLabels, nil)
 	portSent        = prometheus.NewDesc("peapod_service_sent_bytes_total", "Bytes from endpoints to clients.", portLabels, nil)
 	portRetries     = prometheus.NewDesc("peapod_service_connect_retries_total", "Connects that failed and were tried on another endpoint.", portLabels, nil)
-	portErrors      = prometheus.NewDesc("peapod_service_errors_total", "Connections reset, or datagrams dropped, since no endpoint took them.", portLabels, nil)
+	portErrors      = prometheus.NewDesc("peapod_service_errors_total", "Connections reset, or datagrams dropped, since they could not be passed on.", portLabels, nil)
+	portRefused     = prometheus.NewDesc("peapod_service_refused_total", "Of them, those that the proxy had no room for: connections, sessions, descriptors or ports.", portLabels, nil)
+	portDisplaced   = prometheus.NewDesc("peapod_service_displaced_total", "UDP sessions that ended early to make room for others.", portLabels, nil)
 	portLatency     = prometheus.NewDesc("peapod_service_connect_seconds", "How long connects to endpoints took.", portLabels, nil)
 
 	endpointConnections = prometheus.NewDesc("peapod_endpoint_connections_total", "Connections and sessions since the endpoint appeared.", endpointLabels, nil)
@@ -31,7 +33,7 @@ var (
 var _ prometheus.Collector = proxyMetrics{}
 
 func (proxyMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{portConnections, portActive, portReceived, portSent, portRetries, portErrors, portLatency,
+	for _, d := range []*prometheus.Desc{portConnections, portActive, portReceived, portSent, portRetries, portErrors, portRefused, portDisplaced, portLatency,
 		endpointConnections, endpointActive, endpointFailures} {
 		ch <- d
 	}
@@ -56,6 +58,8 @@ func (m proxyMetrics) Collect(ch chan<- prometheus.Metric) {
 		count(portSent, t.Counters.BytesOut, labels)
 		count(portRetries, t.Counters.Retries, labels)
 		count(portErrors, t.Counters.Errors, labels)
+		count(portRefused, t.Counters.Refused, labels)
+		count(portDisplaced, t.Counters.Displaced, labels)
 		ch <- histogram(&t.Latency, labels)
 		for _, b := range t.Backends {
 			l := append(labels[:len(labels):len(labels)], b.Address.String())
