@@ -19,11 +19,6 @@ var (
 	bandwidthMax = resource.MustParse("1P")
 )
 
-// shaper is a network that can limit a pod's bandwidth.
-type shaper interface {
-	Shape(ctx context.Context, podUID, netns string, ingress, egress uint64) error
-}
-
 // shape limits the pod's bandwidth as its annotations say.
 func (a *Agent) shape(ctx context.Context, pod *corev1.Pod, netns string) error {
 	ingress, err := bandwidth(pod, ingressBandwidth)
@@ -34,8 +29,8 @@ func (a *Agent) shape(ctx context.Context, pod *corev1.Pod, netns string) error 
 	if err != nil {
 		return err
 	}
-	if s, ok := a.cfg.Network.(shaper); ok && (ingress > 0 || egress > 0) {
-		return s.Shape(ctx, string(pod.UID), netns, ingress, egress)
+	if ingress > 0 || egress > 0 {
+		return a.cfg.Network.Shape(ctx, string(pod.UID), netns, ingress, egress)
 	}
 	return nil
 }

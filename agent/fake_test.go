@@ -277,6 +277,7 @@ type cluster struct {
 	agent    *Agent
 	attach   func(ctx context.Context) error // nil succeeds
 	attached map[string]bool                 // pods that have a link
+	shaped   []string                        // what pods' bandwidth was limited to
 }
 
 func newCluster(t testing.TB) *cluster {
@@ -340,16 +341,23 @@ func (c *cluster) Lookup(ref string) (*Image, bool) {
 
 func (c *cluster) GC(context.Context, int64) (int64, error) { return 0, nil }
 
-func (c *cluster) Attach(ctx context.Context, uid, netns string) (netip.Addr, error) {
+func (c *cluster) Attach(ctx context.Context, uid, netns string) ([]netip.Addr, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.attach != nil {
 		if err := c.attach(ctx); err != nil {
-			return netip.Addr{}, err
+			return nil, err
 		}
 	}
 	c.attached[uid] = true
-	return netip.MustParseAddr("10.1.0.7"), nil
+	return []netip.Addr{netip.MustParseAddr("10.1.0.7")}, nil
+}
+
+func (c *cluster) Shape(_ context.Context, uid, _ string, ingress, egress uint64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shaped = append(c.shaped, fmt.Sprintf("%s %d %d", uid, ingress, egress))
+	return nil
 }
 
 func (c *cluster) Detach(ctx context.Context, uid string) error {

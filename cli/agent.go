@@ -73,6 +73,8 @@ machine joins with an address of a server and that token.`,
 	f.StringVar(&o.CgroupRoot, "cgroup-root", "", "cgroup below which pods run (default peapod/NAME)")
 	f.StringVar(&o.Runtime, "runtime", boot.RuntimeEmbedded, "what runs pods: embedded, or cri for a container runtime of its own")
 	f.StringVar(&o.CRISocket, "cri-socket", boot.CRISocket, "socket of the container runtime, for --runtime cri")
+	f.StringVar(&o.CNIConf, "cni-conf", "", "have CNI plugins make the pods' network instead of the built-in one: their configuration, or a directory with it")
+	f.StringSliceVar(&o.CNIPlugins, "cni-bin-dir", boot.CNIPlugins, "directories where CNI plugins are looked for")
 	f.StringArrayVar(&o.Mirrors, "mirror", nil, "REGISTRY=URL to pull images from instead of REGISTRY; may be repeated")
 	f.BoolVar(&o.Images.Serialize, "serialize-image-pulls", false, "pull one image at a time")
 	f.IntVar(&o.Images.ParallelMax, "max-parallel-image-pulls", 0, "images pulled at a time (default 8)")

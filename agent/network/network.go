@@ -121,7 +121,8 @@ func (c Config) complete() (Config, error) {
 
 // Setup makes the node's part of the network, or adopts and completes what an earlier agent left.
 // Called again, also with another CIDR, it brings everything to that state.
-func (n *Network) Setup(ctx context.Context, podCIDR netip.Prefix) error {
+func (n *Network) Setup(ctx context.Context, podCIDRs ...netip.Prefix) error {
+	podCIDR := podCIDRs[0]
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
@@ -193,6 +194,9 @@ func (n *Network) adoptPorts() error {
 	}
 	return nil
 }
+
+// HostPorts says that ports of the node are not forwarded to pods here.
+func (n *Network) HostPorts() bool { return false }
 
 // Stop ends the background work and leaves the network as it is, for the agent that comes next. No
 // other method may be called after it.

@@ -258,10 +258,10 @@ func TestAttachIsIdempotentAndConcurrent(t *testing.T) {
 		wg.Go(func() {
 			for range 2 {
 				ip, err := n.Attach(context.Background(), fmt.Sprint("pod-", i), spaces[i].path())
-				if err != nil || got[i].IsValid() && got[i] != ip {
+				if err != nil || len(ip) != 1 || got[i].IsValid() && got[i] != ip[0] {
 					t.Error(ip, got[i], err)
 				}
-				got[i] = ip
+				got[i] = ip[0]
 			}
 		})
 	}
@@ -307,11 +307,11 @@ func TestDetachAndKeep(t *testing.T) {
 		t.Fatal(ip)
 	}
 	keep := map[string]bool{"p0": true}
-	n.Keep(keep)
+	n.Keep(context.Background(), keep)
 	if got := strings.Count(s.links(), "\npea"); got != 6 { // with the bridge
 		t.Fatalf("the first Keep touched young pods: %d", got)
 	}
-	n.Keep(keep)
+	n.Keep(context.Background(), keep)
 	if got := strings.Count(s.links(), "\npea"); got != 2 {
 		t.Fatalf("%d links left", got)
 	}
@@ -355,8 +355,8 @@ func TestLostLogDoublesNoAddress(t *testing.T) {
 	if again := n.mustAttach(t, "p", pod); again != first {
 		t.Fatal(first, again)
 	}
-	n.Keep(map[string]bool{"q": true, "p": true})
-	n.Keep(map[string]bool{"q": true})
+	n.Keep(context.Background(), map[string]bool{"q": true, "p": true})
+	n.Keep(context.Background(), map[string]bool{"q": true})
 	if got := strings.Count(s.links(), "\npea"); got != 2 {
 		t.Fatal(s.links())
 	}

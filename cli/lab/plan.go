@@ -6,6 +6,7 @@ import (
 	"path"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -48,6 +49,9 @@ func plan(o Options, p place) *state {
 
 func namespace(lab, node string) string { return "pp-" + lab + "-" + node }
 
+// nodeMark in an argument for all clients stands for the name of each.
+const nodeMark = "{node}"
+
 // labEviction is what a node of a lab ends pods for.
 const labEviction = "memory.available<100Mi"
 
@@ -77,7 +81,9 @@ func agentArgs(o Options, n Node, first netip.Addr, founder bool) []string {
 		args = append(args, "--log-level", o.LogLevel)
 	}
 	if n.IsClient() {
-		args = append(args, o.ClientArgs...)
+		for _, a := range o.ClientArgs {
+			args = append(args, strings.ReplaceAll(a, nodeMark, n.Name))
+		}
 	}
 	return args
 }
