@@ -91,7 +91,7 @@ func (c *conn) start(l *loop, b *backend, now int64) bool {
 		return false
 	}
 	rawSetInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-	if e := rawConnect(fd, &b.sa); e != 0 && e != syscall.EINPROGRESS {
+	if e := connect(fd, unix.SOCK_STREAM, b, c.from, c.target.set.Load().keep[c.scope]); e != 0 && e != syscall.EINPROGRESS {
 		rawClose(fd)
 		return false
 	}

@@ -237,7 +237,7 @@ func nodePortAddresses(node []netip.Addr) []netip.Addr {
 func sameService(a, b *Service) bool {
 	return a.Headless == b.Headless && a.AffinityTimeout == b.AffinityTimeout &&
 		a.InternalLocal == b.InternalLocal && a.ExternalLocal == b.ExternalLocal &&
-		a.PublishNotReady == b.PublishNotReady && a.ProxyHeader == b.ProxyHeader && slices.Equal(a.VIPs, b.VIPs) &&
+		a.PublishNotReady == b.PublishNotReady && a.ProxyHeader == b.ProxyHeader && a.KeepInternal == b.KeepInternal && a.KeepExternal == b.KeepExternal && slices.Equal(a.VIPs, b.VIPs) &&
 		slices.Equal(a.ExternalIPs, b.ExternalIPs) && slices.Equal(a.BalancerIPs, b.BalancerIPs) && slices.Equal(a.SourceRanges, b.SourceRanges) && samePorts(a.Ports, b.Ports)
 }
 

@@ -27,6 +27,7 @@ type endpointSet struct {
 	by       [scopes][]*backend
 	affinity time.Duration
 	header   bool           // of the PROXY protocol
+	keep     [scopes]bool   // endpoints see the client's address
 	guarded  []netip.Addr   // addresses that serve only the clients of
 	ranges   []netip.Prefix // these, if there are any
 }
@@ -71,7 +72,7 @@ func (t *target) update(s *Service, p *Port, node string) (lost bool) {
 			known[b.addr] = b
 		}
 	}
-	next := &endpointSet{affinity: s.AffinityTimeout, header: s.ProxyHeader, guarded: s.BalancerIPs, ranges: s.SourceRanges}
+	next := &endpointSet{affinity: s.AffinityTimeout, header: s.ProxyHeader, keep: [scopes]bool{internal: s.KeepInternal, external: s.KeepExternal}, guarded: s.BalancerIPs, ranges: s.SourceRanges}
 	kept := map[netip.AddrPort]*backend{}
 	for sc := range scopes {
 		for _, e := range eligible(s, p, node, sc) {

@@ -117,6 +117,14 @@ func (n *Network) SetFilter(f *network.Filter) error {
 	return nil
 }
 
+// KeepSources cannot lead answers back on links that it does not know.
+func (n *Network) KeepSources(on bool, _ []netip.Addr) error {
+	if on {
+		return fmt.Errorf("the pods' network %q is made by plugins, whose links the agent does not know", n.list.Name)
+	}
+	return nil
+}
+
 // Shape is done with the attachment, by a plugin that can.
 func (n *Network) Shape(_ context.Context, uid, _ string, _, _ uint64) error {
 	if !n.Has(capBandwidth) {

@@ -49,6 +49,11 @@ type Network struct {
 	drops  drops
 	filter filter
 
+	sources struct {
+		mu   sync.Mutex
+		last *kept // nil before the first call: what is in force is an earlier agent's
+	}
+
 	mu     sync.Mutex // serialises Setup, Stop and Close
 	closed bool
 }
@@ -243,7 +248,7 @@ func (n *Network) remove(ctx context.Context) error {
 		}
 		errs = append(errs, n.drops.remove(l))
 	}
-	errs = append(errs, n.removePeers(), n.removeMasquerade(), n.removeFilter())
+	errs = append(errs, n.removePeers(), n.removeMasquerade(), n.removeFilter(), n.removeSources())
 	if br, err := n.home.LinkByName(n.cfg.Bridge); err == nil && n.checkOwner(br) == nil {
 		errs = append(errs, n.drops.remove(br))
 	}

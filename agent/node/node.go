@@ -323,6 +323,7 @@ func (n *node) agentAfterNetwork(ctx context.Context) error {
 		return fmt.Errorf("setting up the pod network: %w", err)
 	}
 	n.policies.setUp(cidr)
+	n.markDirty() // what a table needs of the network can be had now
 	n.peers.ready()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.agent.Run(ctx) })
@@ -364,7 +365,7 @@ func (n *node) swapTables(ctx context.Context) error {
 		if n.ingress != nil {
 			n.ingress.Swap(t)
 		}
-		n.proxy.Swap(n.forwarding(t))
+		n.proxy.Swap(n.forwarding(n.keepSources(t)))
 		n.link.ReportTable(t.Generation, n.peers.few())
 		n.announce.Set(ownAddresses(t))
 		n.health.follow(n.model.HealthChecks())

@@ -2,9 +2,11 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -24,6 +26,9 @@ type podNetwork interface {
 	Keep(ctx context.Context, uids map[string]bool)
 	SetPeers(list []network.Peer)
 	SetFilter(f *network.Filter) error
+	// KeepSources has pods answer to transparent sockets of the service proxy that have clients' addresses; endpoints are pods of this node
+	// that are reached so.
+	KeepSources(on bool, endpoints []netip.Addr) error
 	// HostPorts says that it forwards ports of the node by itself.
 	HostPorts() bool
 	Stop()
@@ -84,6 +89,39 @@ func (n *node) keepNetwork(ctx context.Context) error {
 	}
 	n.network.Keep(ctx, keep)
 	return nil
+}
+
+// keepSources has the network do what services need whose endpoints see the addresses of their clients. What it cannot do the table does
+// not ask for.
+func (n *node) keepSources(t *netproxy.Table) *netproxy.Table {
+	wanted, endpoints := false, []netip.Addr(nil)
+	for i := range t.Services {
+		s := &t.Services[i]
+		if !s.KeepInternal && !s.KeepExternal {
+			continue
+		}
+		wanted = true
+		for _, p := range s.Ports {
+			for _, e := range p.Endpoints {
+				if e.Node == t.NodeName {
+					endpoints = append(endpoints, e.Address.Addr())
+				}
+			}
+		}
+	}
+	err := n.network.KeepSources(wanted, endpoints)
+	if err == nil || !wanted {
+		return t
+	}
+	if !errors.Is(err, network.ErrNoSetup) { // soon there is one, and another table
+		n.log.Warn("endpoints see this node instead of their clients, though services ask for that", "error", err)
+	}
+	out := *t
+	out.Services = slices.Clone(t.Services)
+	for i := range out.Services {
+		out.Services[i].KeepInternal, out.Services[i].KeepExternal = false, false
+	}
+	return &out
 }
 
 // forwarding is the table with the ports of the node that it forwards to pods.
