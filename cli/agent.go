@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -171,20 +172,40 @@ type flagSet interface {
 }
 
 func (n *networkFlags) register(f flagSet) {
-	f.StringVar(&n.pods, "cluster-cidr", n.pods, "network of all pods (when founding a cluster)")
-	f.StringVar(&n.services, "service-cidr", n.services, "network of services (when founding a cluster)")
+	f.StringVar(&n.pods, "cluster-cidr", n.pods, "network of all pods; with one of IPv6 behind a comma, pods have addresses of both (when founding a cluster)")
+	f.StringVar(&n.services, "service-cidr", n.services, "network of services; with one of IPv6 behind a comma, services may have addresses of both (when founding a cluster)")
 	f.StringVar(&n.domain, "cluster-domain", n.domain, "DNS domain of the cluster (when founding a cluster)")
 	f.DurationVar(&n.fencing, "fencing-time", n.fencing, "how long a node that hears of no leader runs pods that must not run twice; 0 is for ever, and they are not replaced then (when founding a cluster)")
+}
+
+// families reads an IPv4 network, and behind a comma perhaps one of IPv6.
+func families(text string) (four, six netip.Prefix, err error) {
+	first, second, both := strings.Cut(text, ",")
+	if four, err = netip.ParsePrefix(first); err != nil {
+		return four, six, err
+	}
+	if both {
+		if six, err = netip.ParsePrefix(second); err != nil {
+			return four, six, err
+		}
+	}
+	if !four.Addr().Is4() || both && !six.Addr().Is6() {
+		return four, six, fmt.Errorf("%q must be a network of IPv4, and perhaps behind a comma one of IPv6", text)
+	}
+	return four.Masked(), six.Masked(), nil
 }
 
 func (n *networkFlags) parse() (server.Network, error) {
 	out := server.Network{Domain: n.domain}
 	var err error
-	if out.ClusterCIDR, err = netip.ParsePrefix(n.pods); err != nil {
+	if out.ClusterCIDR, out.ClusterCIDR6, err = families(n.pods); err != nil {
 		return out, fmt.Errorf("--cluster-cidr: %w", err)
 	}
-	if out.ServiceCIDR, err = netip.ParsePrefix(n.services); err != nil {
+	if out.ServiceCIDR, out.ServiceCIDR6, err = families(n.services); err != nil {
 		return out, fmt.Errorf("--service-cidr: %w", err)
 	}
-	return out, nil
+	if out.ClusterCIDR6.IsValid() != out.ServiceCIDR6.IsValid() {
+		return out, fmt.Errorf("--cluster-cidr and --service-cidr must both have an IPv6 network, or neither")
+	}
+	return out, out.Check()
 }

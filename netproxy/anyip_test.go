@@ -61,7 +61,7 @@ func TestHostsOwnAddressesKeepTheirRoutes(t *testing.T) {
 	if len(before) == 0 {
 		t.Fatal("the node's address is not local")
 	}
-	o := outside{netip.MustParsePrefix(serviceIP), own, map[netip.Addr]*anyIP{}}
+	o := outside{[]netip.Prefix{netip.MustParsePrefix(serviceIP)}, own, map[netip.Addr]*anyIP{}}
 	if failed := o.follow(&Table{Services: []Service{{VIPs: []netip.Addr{own}}}}); len(failed) > 0 {
 		t.Fatal(failed)
 	}

@@ -143,24 +143,25 @@ func (s *state) diffKeys(u *update, st *serviceState, p *portState, port *Port) 
 // keys are the addresses that a port should listen on: none in a scope without endpoints, so that the kernel refuses.
 func (s *state) keys(svc *Service, port *Port, set *endpointSet) map[listenKey]bool {
 	keys := map[listenKey]bool{}
-	if len(set.by[internal]) > 0 && !svc.Headless && port.Port != 0 {
-		for _, vip := range svc.VIPs {
-			keys[listenKey{netip.AddrPortFrom(vip.Unmap(), port.Port), port.Protocol, internal}] = true
+	add := func(from scope, a netip.Addr, number uint16) {
+		if sc := from.at(a); number != 0 && len(set.by[sc]) > 0 {
+			keys[listenKey{netip.AddrPortFrom(a.Unmap(), number), port.Protocol, sc}] = true
 		}
 	}
-	if len(set.by[external]) > 0 && port.NodePort != 0 {
-		for _, a := range s.addresses {
-			if port.NodeIP.IsValid() && port.NodeIP != a {
-				continue
-			}
-			keys[listenKey{netip.AddrPortFrom(a, port.NodePort), port.Protocol, external}] = true
+	for _, a := range s.addresses {
+		if !port.NodeIP.IsValid() || port.NodeIP == a {
+			add(external, a, port.NodePort)
 		}
 	}
-	if len(set.by[external]) > 0 && !svc.Headless && port.Port != 0 {
-		for _, list := range [][]netip.Addr{svc.ExternalIPs, svc.BalancerIPs} {
-			for _, a := range list {
-				keys[listenKey{netip.AddrPortFrom(a.Unmap(), port.Port), port.Protocol, external}] = true
-			}
+	if svc.Headless {
+		return keys
+	}
+	for _, vip := range svc.VIPs {
+		add(internal, vip, port.Port)
+	}
+	for _, list := range [][]netip.Addr{svc.ExternalIPs, svc.BalancerIPs} {
+		for _, a := range list {
+			add(external, a, port.Port)
 		}
 	}
 	return keys

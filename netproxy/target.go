@@ -72,7 +72,7 @@ func (t *target) update(s *Service, p *Port, node string) (lost bool) {
 			known[b.addr] = b
 		}
 	}
-	next := &endpointSet{affinity: s.AffinityTimeout, header: s.ProxyHeader, keep: [scopes]bool{internal: s.KeepInternal, external: s.KeepExternal}, guarded: s.BalancerIPs, ranges: s.SourceRanges}
+	next := &endpointSet{affinity: s.AffinityTimeout, header: s.ProxyHeader, keep: [scopes]bool{s.KeepInternal, s.KeepExternal}, guarded: s.BalancerIPs, ranges: s.SourceRanges}
 	kept := map[netip.AddrPort]*backend{}
 	for sc := range scopes {
 		for _, e := range eligible(s, p, node, sc) {

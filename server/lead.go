@@ -101,6 +101,6 @@ func (s *Server) newEngine(leases reconcile.Leases) (*reconcile.Engine, error) {
 	prepare := func(p *corev1.Pod, account *corev1.ServiceAccount, facts reconcile.Facts) error {
 		return kube.PreparePod(p, account, facts)
 	}
-	return reconcile.New(reconcile.Config{Seed: rand.Uint64(), ClusterCIDR: network.ClusterCIDR,
+	return reconcile.New(reconcile.Config{Seed: rand.Uint64(), ClusterCIDR: network.ClusterCIDR, ClusterCIDR6: network.ClusterCIDR6,
 		RootCA: string(ca.CertPEM()), EndedPodsMax: endedPodsMax, PreparePod: prepare, Leases: leases, Strategy: s.cfg.Strategy}), nil
 }

@@ -31,7 +31,7 @@ func (n *Network) lock(podUID string) *sync.Mutex {
 }
 
 // Attach gives the pod whose network namespace is at path netns its link, address and default route,
-// and returns the address, alone. A pod that has an address keeps it, also in a new namespace. After an
+// and returns the address, in clusters of two families followed by that of the second. A pod that has an address keeps it, also in a new namespace. After an
 // error the address stays reserved until Attach succeeds, or Detach or Keep releases it.
 func (n *Network) Attach(ctx context.Context, podUID, netns string) ([]netip.Addr, error) {
 	g := n.ground.Load()
@@ -56,6 +56,9 @@ func (n *Network) Attach(ctx context.Context, podUID, netns string) ([]netip.Add
 	}
 	if err != nil {
 		return nil, fmt.Errorf("attaching pod %s to the network: %w", podUID, err)
+	}
+	if six := g.second(addr); six.IsValid() {
+		return []netip.Addr{addr, six}, nil
 	}
 	return []netip.Addr{addr}, nil
 }
@@ -87,6 +90,9 @@ func (n *Network) plug(g *ground, name string, ns netns.NsHandle, addr netip.Add
 	via := &netlink.Route{LinkIndex: eth.Attrs().Index, Gw: gateway(g.cidr).AsSlice()}
 	if err := pod.RouteReplace(via); err != nil {
 		return fmt.Errorf("adding the default route: %w", err)
+	}
+	if g.cidr6.IsValid() {
+		return n.plug6(g, &home{ns: ns}, pod, eth, addr)
 	}
 	return nil
 }

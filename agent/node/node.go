@@ -206,15 +206,19 @@ func (n *node) openCluster(ctx context.Context, r *wire.Registered) error {
 	if err != nil {
 		return fmt.Errorf("the cluster's pod CIDR: %w", err)
 	}
+	serviceCIDR6, clusterCIDR6, err := secondFamily(r)
+	if err != nil {
+		return err
+	}
 	vip, err := netip.ParseAddr(r.DNSAddress)
 	if err != nil {
 		return fmt.Errorf("the cluster's DNS address: %w", err)
 	}
 	if err := n.openNetwork(ctx, network.Config{NodeName: n.cfg.Name, NodeIP: n.cfg.Address, ClusterCIDR: clusterCIDR,
-		ServiceCIDR: serviceCIDR, StateDir: filepath.Join(n.cfg.DataDir, "network"), Logger: n.log.Named("network")}); err != nil {
+		ServiceCIDR: serviceCIDR, ClusterCIDR6: clusterCIDR6, ServiceCIDR6: serviceCIDR6, StateDir: filepath.Join(n.cfg.DataDir, "network"), Logger: n.log.Named("network")}); err != nil {
 		return err
 	}
-	if n.proxy, err = netproxy.New(netproxy.Config{Logger: n.log.Named("proxy"), ServiceCIDR: serviceCIDR, SourceAddress: n.cfg.Address}); err != nil {
+	if n.proxy, err = netproxy.New(netproxy.Config{Logger: n.log.Named("proxy"), ServiceCIDR: serviceCIDR, ServiceCIDR6: serviceCIDR6, SourceAddress: n.cfg.Address}); err != nil {
 		return err
 	}
 	if n.dns, err = dns.New(dns.Config{Addr: netip.AddrPortFrom(vip, 53), Domain: r.ClusterDomain,
@@ -315,14 +319,14 @@ func (n *node) serve(ctx context.Context) error {
 // agentAfterNetwork sets the pod network up as soon as the leader has given this node its CIDR, says
 // that the node is ready, and runs the agent.
 func (n *node) agentAfterNetwork(ctx context.Context) error {
-	cidr, err := n.peers.ownCIDR(ctx)
+	cidrs, err := n.peers.ownCIDRs(ctx)
 	if err != nil {
 		return err
 	}
-	if err := n.network.Setup(ctx, cidr); err != nil {
+	if err := n.network.Setup(ctx, cidrs...); err != nil {
 		return fmt.Errorf("setting up the pod network: %w", err)
 	}
-	n.policies.setUp(cidr)
+	n.policies.setUp(cidrs)
 	n.markDirty() // what a table needs of the network can be had now
 	n.peers.ready()
 	g, ctx := errgroup.WithContext(ctx)
@@ -334,7 +338,7 @@ func (n *node) agentAfterNetwork(ctx context.Context) error {
 		if _, err := n.register(ctx, true); err != nil {
 			return err
 		}
-		n.log.Info("the node is ready", "pods", cidr.String())
+		n.log.Info("the node is ready", "pods", fmt.Sprint(cidrs))
 		if err := n.visor.Ready(); err != nil {
 			n.log.Warn("cannot tell the supervisor that the agent serves", "error", err)
 		}

@@ -89,9 +89,11 @@ func (p *policies) changed(yes bool) {
 	}
 }
 
-// setUp says that the pod network is there, with this node's CIDR.
-func (p *policies) setUp(cidr netip.Prefix) {
-	p.model.AddNode(network.Gateway(cidr))
+// setUp says that the pod network is there, with this node's CIDRs.
+func (p *policies) setUp(cidrs []netip.Prefix) {
+	for _, c := range cidrs {
+		p.model.AddNode(network.Gateway(c))
+	}
 	p.changed(true)
 }
 
@@ -101,6 +103,9 @@ func (p *policies) trust(peers []network.Peer) {
 	for _, x := range peers {
 		if x.PodCIDR.IsValid() {
 			list = append(list, network.Gateway(x.PodCIDR))
+		}
+		if x.PodCIDR6.IsValid() {
+			list = append(list, network.Gateway(x.PodCIDR6))
 		}
 	}
 	slices.SortFunc(list, netip.Addr.Compare)
