@@ -118,7 +118,7 @@ func (s *start) environment(ctx context.Context, img *Image) (*environment, erro
 	for _, n := range e.names[len(img.Env):] {
 		declared[n] = e.values[n]
 	}
-	r := resolver{pod: s.pod, spec: s.spec, ip: s.ip, a: s.a, maps: map[string]map[string]string{}}
+	r := resolver{pod: s.pod, spec: s.spec, ips: s.ips, a: s.a, maps: map[string]map[string]string{}}
 	for _, from := range s.spec.EnvFrom {
 		values, err := r.from(ctx, from)
 		if err != nil {
@@ -149,7 +149,7 @@ func (s *start) environment(ctx context.Context, img *Image) (*environment, erro
 type resolver struct {
 	pod  *corev1.Pod
 	spec *corev1.Container
-	ip   string
+	ips  []string
 	a    *Agent
 	maps map[string]map[string]string // by resource/name; nil is known to be absent
 }
@@ -208,8 +208,10 @@ func (r *resolver) field(path string) (string, error) {
 			ips = ips[:1]
 		}
 		return strings.Join(ips, ","), nil
-	case "status.podIP", "status.podIPs":
-		return r.ip, nil
+	case "status.podIP":
+		return primary(r.ips), nil
+	case "status.podIPs":
+		return strings.Join(r.ips, ","), nil
 	}
 	return volume.Field(r.pod, path)
 }

@@ -2,12 +2,15 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"os"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -56,7 +59,7 @@ func TestEnvironment(t *testing.T) {
 		{Name: "CPU", ValueFrom: &corev1.EnvVarSource{ResourceFieldRef: &corev1.ResourceFieldSelector{Resource: "limits.cpu"}}},
 		{Name: "PATH", Value: "/mine"},
 	}
-	s := &start{a: a, pod: pod, spec: spec, ip: "10.1.0.7"}
+	s := &start{a: a, pod: pod, spec: spec, ips: []string{"10.1.0.7"}}
 	env, err := s.environment(context.Background(), &Image{Env: []string{"PATH=/bin", "IMG=1"}})
 	if err != nil {
 		t.Fatal(err)
@@ -167,7 +170,7 @@ func TestEtcFiles(t *testing.T) {
 	pod := podOf("a")
 	pod.Spec.Hostname, pod.Spec.Subdomain = "h", "sub"
 	pod.Spec.HostAliases = []corev1.HostAlias{{IP: "1.2.3.4", Hostnames: []string{"x", "y"}}}
-	if err := a.writeEtc(pod, netip.MustParseAddr("10.1.0.7")); err != nil {
+	if err := a.writeEtc(pod, []netip.Addr{netip.MustParseAddr("10.1.0.7")}); err != nil {
 		t.Fatal(err)
 	}
 	read := func(name string) string {
@@ -277,4 +280,21 @@ func TestBandwidthAnnotations(t *testing.T) {
 	if bits, err := bandwidth(podOf("a"), egressBandwidth); bits != 0 || err != nil {
 		t.Errorf("without an annotation: %d, %v", bits, err)
 	}
+}
+
+// TestBandwidthReachesTheNetwork: the network is told, whatever stands between it and the agent.
+func TestBandwidthReachesTheNetwork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, newScripted(nil))
+		defer w.close()
+		p := podOf("a")
+		p.Annotations = map[string]string{ingressBandwidth: "10M", egressBandwidth: "1M"}
+		w.put(p)
+		w.after(time.Second)
+		w.cluster.mu.Lock()
+		defer w.cluster.mu.Unlock()
+		if got := fmt.Sprint(w.cluster.shaped); got != "[uid-1 10000000 1000000]" {
+			t.Errorf("the network was told %s", got)
+		}
+	})
 }

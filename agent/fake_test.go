@@ -277,11 +277,11 @@ type cluster struct {
 	agent    *Agent
 	attach   func(ctx context.Context) error // nil succeeds
 	attached map[string]bool                 // pods that have a link
-	shaped   map[string][2]uint64            // bits a second in and out, by UID of pods
+	shaped   []string                        // what pods' bandwidth was limited to
 }
 
 func newCluster(t testing.TB) *cluster {
-	return &cluster{t: t, objects: map[string][]byte{}, pods: map[types.UID]*corev1.Pod{}, events: map[string]*corev1.Event{}, attached: map[string]bool{}, shaped: map[string][2]uint64{}}
+	return &cluster{t: t, objects: map[string][]byte{}, pods: map[types.UID]*corev1.Pod{}, events: map[string]*corev1.Event{}, attached: map[string]bool{}}
 }
 
 func (c *cluster) Get(ctx context.Context, resource, namespace, name string) ([]byte, bool, error) {
@@ -341,22 +341,22 @@ func (c *cluster) Lookup(ref string) (*Image, bool) {
 
 func (c *cluster) GC(context.Context, int64) (int64, error) { return 0, nil }
 
-func (c *cluster) Attach(ctx context.Context, uid, netns string) (netip.Addr, error) {
+func (c *cluster) Attach(ctx context.Context, uid, netns string) ([]netip.Addr, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.attach != nil {
 		if err := c.attach(ctx); err != nil {
-			return netip.Addr{}, err
+			return nil, err
 		}
 	}
 	c.attached[uid] = true
-	return netip.MustParseAddr("10.1.0.7"), nil
+	return []netip.Addr{netip.MustParseAddr("10.1.0.7")}, nil
 }
 
 func (c *cluster) Shape(_ context.Context, uid, _ string, ingress, egress uint64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.shaped[uid] = [2]uint64{ingress, egress}
+	c.shaped = append(c.shaped, fmt.Sprintf("%s %d %d", uid, ingress, egress))
 	return nil
 }
 

@@ -48,7 +48,7 @@ func (f *Fleet) running(pod *corev1.Pod, now time.Time) ([]byte, error) {
 	l := newLife(pod)
 	l.synced, l.framed, l.sandbox, l.startTime = true, true, sandboxReady, now
 	if !pod.Spec.HostNetwork {
-		l.ip = simulatedAddress(string(pod.UID)).String()
+		l.ips = []string{simulatedAddress(string(pod.UID)).String()}
 	}
 	for {
 		a, _ := l.next(now)

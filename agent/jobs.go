@@ -63,21 +63,20 @@ func (w *worker) jobSandbox() func(context.Context) any {
 				return evSandbox{err: fmt.Errorf("removing what is left of the pod's sandbox: %w", err)}
 			}
 		}
-		ip, err := w.a.makeSandbox(ctx, pod)
-		return evSandbox{ip: ip, err: err}
+		ips, err := w.a.makeSandbox(ctx, pod)
+		return evSandbox{ips: ips, err: err}
 	}
 }
 
-func (a *Agent) makeSandbox(ctx context.Context, pod *corev1.Pod) (netip.Addr, error) {
-	var none netip.Addr
+func (a *Agent) makeSandbox(ctx context.Context, pod *corev1.Pod) ([]netip.Addr, error) {
 	if a.cfg.DataDir != "" {
 		if err := a.vols.Prepare(ctx, pod); err != nil {
-			return none, &stageError{"FailedMount", err}
+			return nil, &stageError{"FailedMount", err}
 		}
 	}
 	release, err := a.slot(ctx)
 	if err != nil {
-		return none, err
+		return nil, err
 	}
 	defer release()
 	spec, err := a.sandboxSpec(pod)
@@ -85,25 +84,25 @@ func (a *Agent) makeSandbox(ctx context.Context, pod *corev1.Pod) (netip.Addr, e
 		spec.Handler, err = a.handlerOf(ctx, pod)
 	}
 	if err != nil {
-		return none, fmt.Errorf("Failed to create pod sandbox: %w", err)
+		return nil, fmt.Errorf("Failed to create pod sandbox: %w", err)
 	}
 	sb, err := a.cfg.Executor.StartSandbox(ctx, spec)
 	if err != nil {
-		return none, fmt.Errorf("Failed to create pod sandbox: %w", err)
+		return nil, fmt.Errorf("Failed to create pod sandbox: %w", err)
 	}
-	var ip netip.Addr
+	var ips []netip.Addr
 	if !pod.Spec.HostNetwork {
-		if ip, err = a.cfg.Network.Attach(ctx, string(pod.UID), sb.NetNS); err != nil {
-			return none, fmt.Errorf("Failed to create pod sandbox: giving the pod an address: %w", err)
+		if ips, err = a.cfg.Network.Attach(ctx, string(pod.UID), sb.NetNS); err != nil {
+			return nil, fmt.Errorf("Failed to create pod sandbox: giving the pod an address: %w", err)
 		}
 		if err := a.shape(ctx, pod, sb.NetNS); err != nil {
-			return none, fmt.Errorf("Failed to create pod sandbox: %w", err)
+			return nil, fmt.Errorf("Failed to create pod sandbox: %w", err)
 		}
 	}
-	if err := a.writeEtc(pod, ip); err != nil {
-		return none, err
+	if err := a.writeEtc(pod, ips); err != nil {
+		return nil, err
 	}
-	return ip, nil
+	return ips, nil
 }
 
 func (a *Agent) sandboxSpec(pod *corev1.Pod) (runtime.SandboxSpec, error) {
@@ -147,7 +146,7 @@ func (a *Agent) handlerOf(ctx context.Context, pod *corev1.Pod) (string, error) 
 // jobStart has one container's image, configuration and process ready.
 func (w *worker) jobStart(c *container) func(context.Context) any {
 	pod := w.life.allocatedPod()
-	s := start{a: w.a, pod: pod, spec: findSpec(pod, c.spec.Name), id: c.id, attempt: c.starts - 1, ip: w.life.podIP(w.hostIP()), path: c.path(), target: w.life.targetOf(c)}
+	s := start{a: w.a, pod: pod, spec: findSpec(pod, c.spec.Name), id: c.id, attempt: c.starts - 1, ips: w.life.podIPs(w.a.cfg.NodeIPs), path: c.path(), target: w.life.targetOf(c)}
 	if c.last != nil {
 		s.stale = []string{trimID(c.last.ContainerID)}
 	}
@@ -156,17 +155,10 @@ func (w *worker) jobStart(c *container) func(context.Context) any {
 		ev.image, ev.made, ev.err = s.run(ctx)
 		ev.user, ev.mounts, ev.guard = s.user, s.mounted, s.guarded
 		if ev.err == nil && s.spec.Lifecycle != nil && s.spec.Lifecycle.PostStart != nil {
-			ev.hook = s.a.runHook(ctx, hookTarget{s.pod, s.spec, s.id, s.ip}, s.spec.Lifecycle.PostStart)
+			ev.hook = s.a.runHook(ctx, hookTarget{s.pod, s.spec, s.id, primary(s.ips)}, s.spec.Lifecycle.PostStart)
 		}
 		return ev
 	}
-}
-
-func (w *worker) hostIP() string {
-	if len(w.a.cfg.NodeIPs) == 0 {
-		return ""
-	}
-	return w.a.cfg.NodeIPs[0].String()
 }
 
 // start is one start of one container: everything that the job needs to know.
@@ -176,7 +168,7 @@ type start struct {
 	spec    *corev1.Container
 	id      string
 	attempt int
-	ip      string
+	ips     []string // of the pod
 	path    string   // names the container in events
 	target  string   // ID of the container whose processes an ephemeral one sees; "" is its own only
 	stale   []string // ended containers to be removed
@@ -454,7 +446,7 @@ func (c *container) whoLacks() *container {
 // deadline.
 func (w *worker) jobStop(c *container) func(ctx, hookCtx context.Context) any {
 	hook := c.spec.Lifecycle
-	target := hookTarget{w.life.pod, c.spec, c.id, w.life.podIP(w.hostIP())}
+	target := hookTarget{w.life.pod, c.spec, c.id, primary(w.life.podIPs(w.a.cfg.NodeIPs))}
 	path := c.path()
 	run := hook != nil && hook.PreStop != nil && !c.hooked && !w.life.removed && c.deadline.After(time.Now())
 	c.hooked = c.hooked || run

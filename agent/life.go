@@ -35,7 +35,7 @@ type life struct {
 	cancelled    bool // the job in flight was told to stop
 
 	startTime time.Time
-	ip        string
+	ips       []string // its own, the primary one first
 
 	allocated, applied corev1.ResourceRequirements // of the pod as a whole
 	resize             resizing

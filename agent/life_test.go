@@ -511,13 +511,3 @@ func TestAPodHasNotEndedWhileASidecarRuns(t *testing.T) {
 		want(t, "why it is not ready", findCondition(got.Status.Conditions, corev1.PodReady).Reason, "PodCompleted")
 	})
 }
-
-func TestBandwidthIsAskedOfTheNetwork(t *testing.T) {
-	live(t, nil, func(t *testing.T, w *world) {
-		p := podOf("a")
-		p.Annotations = map[string]string{ingressBandwidth: "1M", egressBandwidth: "2k"}
-		w.put(p)
-		w.after(time.Second)
-		want(t, "bandwidth", w.shaped["uid-1"], [2]uint64{1_000_000, 2000})
-	})
-}

@@ -58,7 +58,7 @@ func (a *Agent) fqdn(pod *corev1.Pod) string {
 }
 
 // writeEtc writes the files that stand for /etc/hosts, /etc/hostname and /etc/resolv.conf in the pod.
-func (a *Agent) writeEtc(pod *corev1.Pod, ip netip.Addr) error {
+func (a *Agent) writeEtc(pod *corev1.Pod, ips []netip.Addr) error {
 	if a.cfg.DataDir == "" {
 		return nil
 	}
@@ -66,7 +66,7 @@ func (a *Agent) writeEtc(pod *corev1.Pod, ip netip.Addr) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	hosts, err := a.hostsFile(pod, ip)
+	hosts, err := a.hostsFile(pod, ips)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (a *Agent) etcDir(pod *corev1.Pod) string {
 	return filepath.Join(a.cfg.DataDir, "pods", string(pod.UID), "etc")
 }
 
-func (a *Agent) hostsFile(pod *corev1.Pod, ip netip.Addr) ([]byte, error) {
+func (a *Agent) hostsFile(pod *corev1.Pod, ips []netip.Addr) ([]byte, error) {
 	var b bytes.Buffer
 	b.WriteString("# Written by Peapod.\n")
 	if pod.Spec.HostNetwork {
@@ -106,7 +106,7 @@ func (a *Agent) hostsFile(pod *corev1.Pod, ip netip.Addr) ([]byte, error) {
 		if f := a.fqdn(pod); f != "" {
 			names = f + "\t" + names
 		}
-		if ip.IsValid() {
+		for _, ip := range ips {
 			fmt.Fprintf(&b, "%s\t%s\n", ip, names)
 		}
 	}

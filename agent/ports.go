@@ -74,10 +74,11 @@ type ImageError struct {
 
 func (e *ImageError) Error() string { return e.Message }
 
-// Network gives pods their address. Attach is idempotent: a pod that has an address keeps it. Shape limits what a pod that is attached
-// receives and sends, in bits a second; 0 is no limit.
+// Network gives pods their addresses, one of each of the cluster's families, the primary one first. Attach is idempotent: a pod that has
+// addresses keeps them.
 type Network interface {
-	Attach(ctx context.Context, podUID, netns string) (netip.Addr, error)
+	Attach(ctx context.Context, podUID, netns string) ([]netip.Addr, error)
+	// Shape limits what an attached pod receives (ingress) and sends (egress), in bits a second; 0 is no limit.
 	Shape(ctx context.Context, podUID, netns string, ingress, egress uint64) error
 	Detach(ctx context.Context, podUID string) error
 }

@@ -19,7 +19,8 @@ import (
 type savedPod struct {
 	Namespace, Name string
 	StartTime       time.Time
-	IP              string                      `json:",omitempty"`
+	IP              string                      `json:",omitempty"` // read only: pods of an earlier release had one address
+	IPs             []string                    `json:",omitempty"`
 	Phase           corev1.PodPhase             `json:",omitempty"`
 	DoomReason      string                      `json:",omitempty"`
 	DoomMessage     string                      `json:",omitempty"`
@@ -98,9 +99,17 @@ func replaceFile(dir, name string, b []byte) error {
 	return os.Rename(tmp, filepath.Join(dir, name))
 }
 
+// addresses are the pod's, whichever release wrote them.
+func (s *savedPod) addresses() []string {
+	if s.IP != "" && len(s.IPs) == 0 {
+		return []string{s.IP}
+	}
+	return s.IPs
+}
+
 func (l *life) snapshot() savedPod {
 	s := savedPod{
-		Namespace: l.pod.Namespace, Name: l.pod.Name, StartTime: l.startTime, IP: l.ip, Phase: l.phase,
+		Namespace: l.pod.Namespace, Name: l.pod.Name, StartTime: l.startTime, IPs: l.ips, Phase: l.phase,
 		DoomReason: l.doomReason, DoomMessage: l.doomMessage, RestartAll: l.restartAll, Framed: l.framed, Guarded: l.guarded,
 		Deadline:  l.deadline,
 		Allocated: l.allocated, Applied: l.applied, Containers: map[string]savedContainer{},
@@ -164,7 +173,7 @@ func (w *worker) resumeContainer(c *container) {
 
 // resume takes over a state file.
 func (l *life) resume(s savedPod) {
-	l.startTime, l.ip, l.phase, l.deadline = s.StartTime, s.IP, s.Phase, s.Deadline
+	l.startTime, l.ips, l.phase, l.deadline = s.StartTime, s.addresses(), s.Phase, s.Deadline
 	l.doomReason, l.doomMessage = s.DoomReason, s.DoomMessage
 	l.allocated, l.applied, l.restartAll, l.framed, l.guarded = s.Allocated, s.Applied, s.RestartAll, s.Framed, s.Guarded
 	for _, c := range l.conts {
@@ -193,7 +202,9 @@ func (l *life) recall() {
 	if st.StartTime != nil {
 		l.startTime = st.StartTime.Time
 	}
-	l.ip = st.PodIP
+	for _, ip := range st.PodIPs {
+		l.ips = append(l.ips, ip.IP)
+	}
 	for _, c := range l.conts {
 		cs := findStatus(st, c.spec.Name)
 		if cs == nil || cs.ContainerID == "" {
@@ -256,7 +267,7 @@ func (l *life) adopt(sb *runtime.Sandbox, now time.Time) {
 // restartFrame prepares a pod whose sandbox is gone (the machine was restarted) to be started anew,
 // init containers included.
 func (l *life) restartFrame() {
-	l.deadFrame, l.framed, l.ip = l.sandbox == sandboxHalf, false, ""
+	l.deadFrame, l.framed, l.ips = l.sandbox == sandboxHalf, false, nil
 	for _, c := range l.conts {
 		c.base = c.starts
 		if c.role == roleInit && c.succeeded() {

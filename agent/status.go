@@ -30,8 +30,11 @@ func (l *life) status(nodeIPs []netip.Addr, now time.Time) corev1.PodStatus {
 		}
 		st.HostIPs = append(st.HostIPs, corev1.HostIP{IP: ip.String()})
 	}
-	if ip := l.podIP(st.HostIP); ip != "" {
-		st.PodIP, st.PodIPs = ip, []corev1.PodIP{{IP: ip}}
+	for _, ip := range l.podIPs(nodeIPs) {
+		st.PodIPs = append(st.PodIPs, corev1.PodIP{IP: ip})
+	}
+	if len(st.PodIPs) > 0 {
+		st.PodIP = st.PodIPs[0].IP
 	}
 	for _, c := range l.conts {
 		cs := l.containerStatus(c)
@@ -49,11 +52,20 @@ func (l *life) status(nodeIPs []netip.Addr, now time.Time) corev1.PodStatus {
 	return st
 }
 
-func (l *life) podIP(hostIP string) string {
+// podIPs are the pod's own addresses, or those of the node that it shares.
+func (l *life) podIPs(nodeIPs []netip.Addr) []string {
 	if l.pod.Spec.HostNetwork && l.sandbox > sandboxStarting {
-		return hostIP
+		return addrStrings(nodeIPs)
 	}
-	return l.ip
+	return l.ips
+}
+
+// primary is a pod's primary address; "" if it has none.
+func primary(ips []string) string {
+	if len(ips) == 0 {
+		return ""
+	}
+	return ips[0]
 }
 
 // currentPhase is the phase to show: a pod whose end is settled has not ended while a sidecar of it still runs. What others have written

@@ -24,7 +24,7 @@ type (
 	evProbe   struct{ r probe.Report }
 
 	evSandbox struct { // the result of actSandbox
-		ip  netip.Addr
+		ips []netip.Addr
 		err error
 	}
 	evStarted struct { // the result of actStart
@@ -336,7 +336,7 @@ func (w *worker) sandboxMade(ev evSandbox, now time.Time) {
 	l := w.life
 	if ev.err == nil {
 		l.sandbox, l.framed, l.sandboxRetry, l.deadFrame = sandboxReady, true, backoff{}, false
-		l.ip = addrString(ev.ip)
+		l.ips = addrStrings(ev.ips)
 		w.refresh = now.Add(volumeRefresh)
 		w.save()
 		return
@@ -350,11 +350,11 @@ func (w *worker) sandboxMade(ev evSandbox, now time.Time) {
 	w.event(corev1.EventTypeWarning, sandboxReason(ev.err), ev.err.Error(), nil)
 }
 
-func addrString(a netip.Addr) string {
-	if !a.IsValid() {
-		return ""
+func addrStrings(list []netip.Addr) (out []string) {
+	for _, a := range list {
+		out = append(out, a.String())
 	}
-	return a.String()
+	return out
 }
 
 func (w *worker) started(ctx context.Context, ev evStarted, now time.Time) {
@@ -410,10 +410,10 @@ func (w *worker) addProbes(c *container) {
 }
 
 func (w *worker) probeHost() string {
-	if w.life.ip == "" && len(w.a.cfg.NodeIPs) > 0 {
+	if len(w.life.ips) == 0 && len(w.a.cfg.NodeIPs) > 0 {
 		return w.a.cfg.NodeIPs[0].String()
 	}
-	return w.life.ip
+	return primary(w.life.ips)
 }
 
 // probed draws the conclusion of a probe's verdict.

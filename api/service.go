@@ -149,12 +149,16 @@ func prepareService(svc *corev1.Service) {
 	defaultFamilies(&svc.Spec)
 }
 
-// defaultFamilies: the cluster is of one family, IPv4, unless the service says otherwise.
+// defaultFamilies: a service is of one family, IPv4, unless it says otherwise.
 func defaultFamilies(s *corev1.ServiceSpec) {
 	if s.Type == corev1.ServiceTypeExternalName {
 		return
 	}
-	fillPtr(&s.IPFamilyPolicy, corev1.IPFamilyPolicySingleStack)
+	policy := corev1.IPFamilyPolicySingleStack
+	if len(s.IPFamilies) > 1 || len(s.ClusterIPs) > 1 {
+		policy = corev1.IPFamilyPolicyRequireDualStack
+	}
+	fillPtr(&s.IPFamilyPolicy, policy)
 	if len(s.IPFamilies) > 0 {
 		return
 	}

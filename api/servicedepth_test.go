@@ -30,6 +30,11 @@ func TestServicesInDepth(t *testing.T) {
 		{"ranges of old", []string{"{name: web,", "{name: web, annotations: {service.beta.kubernetes.io/load-balancer-source-ranges: '10.0.0.0/8, x'},", "  selector", "  type: LoadBalancer\n  selector"}, []string{
 			"metadata.annotations[service.beta.kubernetes.io/load-balancer-source-ranges]: Invalid value: \"10.0.0.0/8, x\": must be a list of IP ranges. For example, 10.240.0.0/24,10.250.0.0/24",
 		}},
+		{"sources kept", []string{"{name: web,", "{name: web, annotations: {peapod.sh/keep-source: 'true'},"}, nil},
+		{"sources kept of nodes", []string{"{name: web,", "{name: web, annotations: {peapod.sh/keep-source: 'true'},", "  selector", "  type: NodePort\n  selector"}, []string{
+			"metadata.annotations[peapod.sh/keep-source]: Invalid value: \"true\": the addresses of clients outside the cluster can only be kept with spec.externalTrafficPolicy: Local"}},
+		{"sources kept locally", []string{"{name: web,", "{name: web, annotations: {peapod.sh/keep-source: 'true'},", "  selector", "  type: NodePort\n  externalTrafficPolicy: Local\n  selector"}, nil},
+		{"sources kept perhaps", []string{"{name: web,", "{name: web, annotations: {peapod.sh/keep-source: perhaps},"}, []string{"metadata.annotations[peapod.sh/keep-source]: Unsupported value: \"perhaps\""}},
 		{"ranges of old for nobody", []string{"{name: web,", "{name: web, annotations: {service.beta.kubernetes.io/load-balancer-source-ranges: 10.0.0.0/8},"}, []string{"metadata.annotations[service.beta.kubernetes.io/load-balancer-source-ranges]: Forbidden"}},
 		{"ports without being asked", []string{"  selector", "  allocateLoadBalancerNodePorts: false\n  selector"}, []string{"spec.allocateLoadBalancerNodePorts: Forbidden: may only be used when `type` is 'LoadBalancer'"}},
 	})

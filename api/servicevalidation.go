@@ -52,6 +52,7 @@ func validateService(svc *corev1.Service) (errs field.ErrorList) {
 	errs = append(errs, validateTrafficPolicies(s, spec)...)
 	errs = append(errs, validateLoadBalancer(s, spec)...)
 	errs = append(errs, validateSourceRangesAnnotation(svc)...)
+	errs = append(errs, validateKeepSource(svc)...)
 	return append(errs, validateClusterIPs(s, spec)...)
 }
 
@@ -249,6 +250,25 @@ func validateSourceRangesAnnotation(svc *corev1.Service) (errs field.ErrorList) 
 }
 
 // validateClusterIPs: at most one address of each family, in the order of the families, and clusterIP is the first.
+// validateKeepSource refuses what cannot work: an endpoint on another node than the one that a client outside the cluster asks would answer
+// that client directly, by a way that the client's connection does not take.
+func validateKeepSource(svc *corev1.Service) field.ErrorList {
+	path := field.NewPath("metadata", "annotations").Key(KeepSourceAnnotation)
+	value, given := svc.Annotations[KeepSourceAnnotation]
+	outside := svc.Spec.Type == corev1.ServiceTypeNodePort || svc.Spec.Type == corev1.ServiceTypeLoadBalancer || len(svc.Spec.ExternalIPs) > 0
+	switch {
+	case !given || value == "false":
+		return nil
+	case value != "true":
+		return field.ErrorList{field.NotSupported(path, value, []string{"true", "false"})}
+	case svc.Spec.Type == corev1.ServiceTypeExternalName || headless(&svc.Spec):
+		return field.ErrorList{field.Invalid(path, value, "connections to this service do not pass a proxy: its endpoints see their clients anyway")}
+	case outside && svc.Spec.ExternalTrafficPolicy != corev1.ServiceExternalTrafficPolicyLocal:
+		return field.ErrorList{field.Invalid(path, value, "the addresses of clients outside the cluster can only be kept with spec.externalTrafficPolicy: Local, since an endpoint on another node would answer them directly; `peapod.sh/proxy-protocol: v2` has no such limit")}
+	}
+	return nil
+}
+
 func validateClusterIPs(s *corev1.ServiceSpec, spec *field.Path) (errs field.ErrorList) {
 	if s.Type == corev1.ServiceTypeExternalName {
 		return nil // such a service has none of this, which validateServiceType has checked

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -73,6 +74,8 @@ machine joins with an address of a server and that token.`,
 	f.StringVar(&o.CgroupRoot, "cgroup-root", "", "cgroup below which pods run (default peapod/NAME)")
 	f.StringVar(&o.Runtime, "runtime", boot.RuntimeEmbedded, "what runs pods: embedded, or cri for a container runtime of its own")
 	f.StringVar(&o.CRISocket, "cri-socket", boot.CRISocket, "socket of the container runtime, for --runtime cri")
+	f.StringVar(&o.CNIConf, "cni-conf", "", "have CNI plugins make the pods' network instead of the built-in one: their configuration, or a directory with it")
+	f.StringSliceVar(&o.CNIPlugins, "cni-bin-dir", boot.CNIPlugins, "directories where CNI plugins are looked for")
 	f.StringArrayVar(&o.Mirrors, "mirror", nil, "REGISTRY=URL to pull images from instead of REGISTRY; may be repeated")
 	f.BoolVar(&o.Images.Serialize, "serialize-image-pulls", false, "pull one image at a time")
 	f.IntVar(&o.Images.ParallelMax, "max-parallel-image-pulls", 0, "images pulled at a time (default 8)")
@@ -169,20 +172,40 @@ type flagSet interface {
 }
 
 func (n *networkFlags) register(f flagSet) {
-	f.StringVar(&n.pods, "cluster-cidr", n.pods, "network of all pods (when founding a cluster)")
-	f.StringVar(&n.services, "service-cidr", n.services, "network of services (when founding a cluster)")
+	f.StringVar(&n.pods, "cluster-cidr", n.pods, "network of all pods; with one of IPv6 behind a comma, pods have addresses of both (when founding a cluster)")
+	f.StringVar(&n.services, "service-cidr", n.services, "network of services; with one of IPv6 behind a comma, services may have addresses of both (when founding a cluster)")
 	f.StringVar(&n.domain, "cluster-domain", n.domain, "DNS domain of the cluster (when founding a cluster)")
 	f.DurationVar(&n.fencing, "fencing-time", n.fencing, "how long a node that hears of no leader runs pods that must not run twice; 0 is for ever, and they are not replaced then (when founding a cluster)")
+}
+
+// families reads an IPv4 network, and behind a comma perhaps one of IPv6.
+func families(text string) (four, six netip.Prefix, err error) {
+	first, second, both := strings.Cut(text, ",")
+	if four, err = netip.ParsePrefix(first); err != nil {
+		return four, six, err
+	}
+	if both {
+		if six, err = netip.ParsePrefix(second); err != nil {
+			return four, six, err
+		}
+	}
+	if !four.Addr().Is4() || both && !six.Addr().Is6() {
+		return four, six, fmt.Errorf("%q must be a network of IPv4, and perhaps behind a comma one of IPv6", text)
+	}
+	return four.Masked(), six.Masked(), nil
 }
 
 func (n *networkFlags) parse() (server.Network, error) {
 	out := server.Network{Domain: n.domain}
 	var err error
-	if out.ClusterCIDR, err = netip.ParsePrefix(n.pods); err != nil {
+	if out.ClusterCIDR, out.ClusterCIDR6, err = families(n.pods); err != nil {
 		return out, fmt.Errorf("--cluster-cidr: %w", err)
 	}
-	if out.ServiceCIDR, err = netip.ParsePrefix(n.services); err != nil {
+	if out.ServiceCIDR, out.ServiceCIDR6, err = families(n.services); err != nil {
 		return out, fmt.Errorf("--service-cidr: %w", err)
 	}
-	return out, nil
+	if out.ClusterCIDR6.IsValid() != out.ServiceCIDR6.IsValid() {
+		return out, fmt.Errorf("--cluster-cidr and --service-cidr must both have an IPv6 network, or neither")
+	}
+	return out, out.Check()
 }

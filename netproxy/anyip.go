@@ -113,23 +113,23 @@ func (a *anyIP) remove() error {
 	return nil
 }
 
-// outside are the addresses in other ranges than the one that is local as a whole. Each has a route of its own, since a cluster
+// outside are the addresses in other ranges than those that are local as a whole. Each has a route of its own, since a cluster
 // has few of them and this host has addresses in such ranges that are not to be hidden.
 type outside struct {
-	whole  netip.Prefix
+	whole  []netip.Prefix
 	source netip.Addr
 	routes map[netip.Addr]*anyIP
 }
 
 // follow adds the routes that a table needs, and removes those that it no longer does. What cannot be added is tried again.
 func (o *outside) follow(t *Table) (failed []error) {
-	if !o.whole.IsValid() {
+	if !o.whole[0].IsValid() {
 		return nil
 	}
 	wanted := map[netip.Addr]bool{}
 	for i := range t.Services {
 		for _, ip := range t.Services[i].localAddresses() {
-			if o.whole.Contains(ip) || wanted[ip] {
+			if slices.ContainsFunc(o.whole, func(p netip.Prefix) bool { return p.Contains(ip) }) || wanted[ip] {
 				continue
 			}
 			wanted[ip] = true

@@ -61,7 +61,7 @@ func TestHostsOwnAddressesKeepTheirRoutes(t *testing.T) {
 	if len(before) == 0 {
 		t.Fatal("the node's address is not local")
 	}
-	o := outside{netip.MustParsePrefix(serviceIP), own, map[netip.Addr]*anyIP{}}
+	o := outside{[]netip.Prefix{netip.MustParsePrefix(serviceIP)}, own, map[netip.Addr]*anyIP{}}
 	if failed := o.follow(&Table{Services: []Service{{VIPs: []netip.Addr{own}}}}); len(failed) > 0 {
 		t.Fatal(failed)
 	}
@@ -81,7 +81,7 @@ func TestRoutesOfAKilledProxyAreReclaimed(t *testing.T) {
 	if _, err := addAnyIP(whole, source); err != nil { // as a process that never comes to its end
 		t.Fatal(err)
 	}
-	o := outside{whole, source, map[netip.Addr]*anyIP{}}
+	o := outside{[]netip.Prefix{whole}, source, map[netip.Addr]*anyIP{}}
 	if failed := o.add(left); len(failed) > 0 {
 		t.Fatal(failed)
 	}

@@ -1,27 +1,46 @@
 package netproxy
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+	"net/netip"
+)
 
-// scope says from where traffic comes: to a virtual address (internal) or to a node port (external).
+// scope says from where traffic comes: to a virtual address (internal) or to a node port (external), and of which family that address is:
+// endpoints are of the same one.
 type scope uint8
 
 const (
 	internal scope = iota
 	external
+	internal6
+	external6
 	scopes
 )
+
+// at is the scope of traffic to an address.
+func (s scope) at(a netip.Addr) scope {
+	if a.Unmap().Is6() {
+		return s + internal6
+	}
+	return s
+}
+
+// from is internal or external, whatever the family.
+func (s scope) from() scope { return s % internal6 }
+
+func (s scope) has(a netip.Addr) bool { return a.Unmap().Is6() == (s >= internal6) }
 
 // eligible returns the endpoints that take new traffic of a scope on a node, in the table's order.
 // Ready ones do; when there is none, those that still serve while they terminate. A local policy narrows
 // the endpoints to the node's own first, so that it never falls back to another node; without one the near are preferred.
 func eligible(s *Service, p *Port, node string, sc scope) []Endpoint {
-	local := sc == internal && s.InternalLocal || sc == external && s.ExternalLocal
-	if !local && allPlain(p.Endpoints) {
+	local := sc.from() == internal && s.InternalLocal || sc.from() == external && s.ExternalLocal
+	if !local && allPlain(p.Endpoints, sc) {
 		return p.Endpoints // of most ports, and nobody changes it
 	}
 	var ready, serving []Endpoint
 	for _, e := range p.Endpoints {
-		if local && e.Node != node || !e.Address.IsValid() {
+		if local && e.Node != node || !e.Address.IsValid() || !sc.has(e.Address.Addr()) {
 			continue
 		}
 		switch {
@@ -40,10 +59,10 @@ func eligible(s *Service, p *Port, node string, sc scope) []Endpoint {
 	return nearest(ready)
 }
 
-// allPlain says whether every endpoint is ready and none nearer than the others.
-func allPlain(list []Endpoint) bool {
+// allPlain says whether every endpoint is ready, of the scope's family, and none nearer than the others.
+func allPlain(list []Endpoint, sc scope) bool {
 	for i := range list {
-		if e := &list[i]; !e.Ready || e.Near || !e.Address.IsValid() {
+		if e := &list[i]; !e.Ready || e.Near || !e.Address.IsValid() || !sc.has(e.Address.Addr()) {
 			return false
 		}
 	}

@@ -23,6 +23,8 @@ type Config struct {
 	// ServiceCIDR is the range of virtual addresses, made local by a route. Without one, no route is made and
 	// the addresses of services must be local already.
 	ServiceCIDR netip.Prefix
+	// ServiceCIDR6 is the same of the other family, in clusters that have both; the node reaches its addresses from themselves.
+	ServiceCIDR6 netip.Prefix
 	// SourceAddress is the node's own address, from which it reaches virtual addresses itself. It must be assigned.
 	SourceAddress netip.Addr
 	Limits        Limits
@@ -35,6 +37,7 @@ type Config struct {
 type Proxy struct {
 	log        hclog.Logger
 	route      *anyIP
+	route6     *anyIP
 	outside    outside
 	loops      []*loop
 	generation atomic.Uint64
@@ -94,7 +97,11 @@ func New(c Config) (*Proxy, error) {
 		p.releaseLoops()
 		return nil, err
 	}
-	p.route, p.outside = route, outside{c.ServiceCIDR, c.SourceAddress, map[netip.Addr]*anyIP{}}
+	p.route, p.outside = route, outside{[]netip.Prefix{c.ServiceCIDR, c.ServiceCIDR6}, c.SourceAddress, map[netip.Addr]*anyIP{}}
+	if p.route6, err = addAnyIP(c.ServiceCIDR6, netip.Addr{}); err != nil {
+		p.releaseLoops()
+		return nil, errors.Join(err, route.remove())
+	}
 	return p, nil
 }
 
@@ -178,9 +185,9 @@ func (p *Proxy) Close() error {
 		p.closed = true
 		p.releaseLoops()
 	}
-	route := p.route
-	p.route = nil
-	return errors.Join(route.remove(), p.outside.clear())
+	route, route6 := p.route, p.route6
+	p.route, p.route6 = nil, nil
+	return errors.Join(route.remove(), route6.remove(), p.outside.clear())
 }
 
 func (p *Proxy) releaseLoops() {

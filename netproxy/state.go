@@ -144,32 +144,31 @@ func (s *state) diffKeys(u *update, st *serviceState, p *portState, port *Port) 
 
 // keys are the addresses that a port should listen on: none in a scope without endpoints, so that the kernel refuses.
 func (s *state) keys(svc *Service, port *Port, set *endpointSet) (keys []listenKey) {
-	add := func(a netip.Addr, number uint16, sc scope) {
+	add := func(from scope, a netip.Addr, number uint16) {
+		sc := from.at(a)
+		if len(set.by[sc]) == 0 {
+			return
+		}
 		if k := (listenKey{netip.AddrPortFrom(a.Unmap(), number), port.Protocol, sc}); !slices.Contains(keys, k) {
 			keys = append(keys, k)
 		}
 	}
-	served := !svc.Headless && port.Port != 0
-	if served && len(set.by[internal]) > 0 {
-		for _, vip := range svc.VIPs {
-			add(vip, port.Port, internal)
-		}
-	}
-	if len(set.by[external]) == 0 {
-		return keys
-	}
 	if port.NodePort != 0 {
 		for _, a := range s.addresses {
 			if !port.NodeIP.IsValid() || port.NodeIP == a {
-				add(a, port.NodePort, external)
+				add(external, a, port.NodePort)
 			}
 		}
 	}
-	if served {
-		for _, list := range [][]netip.Addr{svc.ExternalIPs, svc.BalancerIPs} {
-			for _, a := range list {
-				add(a, port.Port, external)
-			}
+	if svc.Headless || port.Port == 0 {
+		return keys
+	}
+	for _, vip := range svc.VIPs {
+		add(internal, vip, port.Port)
+	}
+	for _, list := range [][]netip.Addr{svc.ExternalIPs, svc.BalancerIPs} {
+		for _, a := range list {
+			add(external, a, port.Port)
 		}
 	}
 	return keys
@@ -246,7 +245,7 @@ func nodePortAddresses(node []netip.Addr) []netip.Addr {
 func sameService(a, b *Service) bool {
 	return a.Headless == b.Headless && a.AffinityTimeout == b.AffinityTimeout &&
 		a.InternalLocal == b.InternalLocal && a.ExternalLocal == b.ExternalLocal &&
-		a.PublishNotReady == b.PublishNotReady && a.ProxyHeader == b.ProxyHeader && slices.Equal(a.VIPs, b.VIPs) &&
+		a.PublishNotReady == b.PublishNotReady && a.ProxyHeader == b.ProxyHeader && a.KeepInternal == b.KeepInternal && a.KeepExternal == b.KeepExternal && slices.Equal(a.VIPs, b.VIPs) &&
 		slices.Equal(a.ExternalIPs, b.ExternalIPs) && slices.Equal(a.BalancerIPs, b.BalancerIPs) && slices.Equal(a.SourceRanges, b.SourceRanges) && samePorts(a.Ports, b.Ports)
 }
 

@@ -42,6 +42,9 @@ type Service struct {
 	Announced                bool
 	// SourceRanges, if any, are the only clients that BalancerIPs serve; others are reset, and their datagrams dropped.
 	SourceRanges []netip.Prefix
+	// KeepInternal and KeepExternal have endpoints see the client's own address on connections and sessions of the scope, by transparent
+	// sockets. What endpoints answer to clients' addresses must be led back to this host. IPv4 only.
+	KeepInternal, KeepExternal bool
 	// ProxyHeader has each TCP connection to an endpoint begin with who the client is, in the PROXY protocol's version 2.
 	ProxyHeader bool
 }

@@ -27,6 +27,7 @@ type endpointSet struct {
 	by       [scopes][]*backend
 	affinity time.Duration
 	header   bool           // of the PROXY protocol
+	keep     [scopes]bool   // endpoints see the client's address
 	guarded  []netip.Addr   // addresses that serve only the clients of
 	ranges   []netip.Prefix // these, if there are any
 }
@@ -65,14 +66,14 @@ func newTarget(name TargetName, loops int, g *gate) *target {
 // update publishes the endpoints of a new table and reports whether one of the old was lost.
 func (t *target) update(s *Service, p *Port, node string) (lost bool) {
 	old := t.set.Load()
-	next := &endpointSet{affinity: s.AffinityTimeout, header: s.ProxyHeader, guarded: s.BalancerIPs, ranges: s.SourceRanges}
+	next := &endpointSet{affinity: s.AffinityTimeout, header: s.ProxyHeader, keep: [scopes]bool{s.KeepInternal, s.KeepExternal}, guarded: s.BalancerIPs, ranges: s.SourceRanges}
 	known, kept := roster{}, roster{}
 	for _, list := range old.lists() {
 		known.add(list)
 	}
 	for sc := range scopes {
-		if sc > 0 && s.InternalLocal == s.ExternalLocal {
-			next.by[sc] = next.by[0]
+		if sc.from() == external && s.InternalLocal == s.ExternalLocal {
+			next.by[sc] = next.by[sc-external]
 			continue
 		}
 		next.by[sc] = keep(&kept, &known, eligible(s, p, node, sc))
@@ -90,13 +91,18 @@ func (t *target) update(s *Service, p *Port, node string) (lost bool) {
 	return lost
 }
 
-// lists of a set, without one that is the same as the first.
+// lists of a set, without those that are the same as another.
 func (s *endpointSet) lists() [][]*backend {
-	if a, b := s.by[internal], s.by[external]; len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) {
+	switch {
+	case !same(s.by[internal], s.by[external]) || !same(s.by[internal6], s.by[external6]):
+		return s.by[:]
+	case len(s.by[internal6]) == 0:
 		return s.by[:1]
 	}
-	return s.by[:]
+	return [][]*backend{s.by[internal], s.by[internal6]}
 }
+
+func same(a, b []*backend) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
 
 // keep returns the backends of endpoints: the ones made for the other scope, the last table's, or new ones.
 func keep(kept, known *roster, list []Endpoint) []*backend {

@@ -83,8 +83,8 @@ func (t *target) trace(now int64) []BackendTrace {
 				out = append(out, BackendTrace{Address: b.addr, Active: b.active.Load(), Connections: b.connections.Load(),
 					Failures: b.failures.Load(), Avoided: !b.healthy(now)})
 			}
-			out[i].Internal = out[i].Internal || scope(sc) == internal
-			out[i].External = out[i].External || scope(sc) == external
+			out[i].Internal = out[i].Internal || scope(sc).from() == internal
+			out[i].External = out[i].External || scope(sc).from() == external
 		}
 	}
 	slices.SortFunc(out, func(a, b BackendTrace) int { return a.Address.Compare(b.Address) })

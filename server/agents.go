@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -99,7 +100,16 @@ func (s *Server) register(ctx context.Context, from rpc.Caller, q *wire.Register
 	return &wire.Registered{
 		ServiceCIDR: network.ServiceCIDR.String(), ClusterCIDR: network.ClusterCIDR.String(), DNSAddress: network.DNSVIP().String(),
 		ClusterDomain: network.Domain, Servers: s.meta.servers(), APIEndpoints: s.meta.apis(),
+		ServiceCIDR6: prefixText(network.ServiceCIDR6), ClusterCIDR6: prefixText(network.ClusterCIDR6),
 	}, nil
+}
+
+// prefixText is "" for no prefix.
+func prefixText(p netip.Prefix) string {
+	if !p.IsValid() {
+		return ""
+	}
+	return p.String()
 }
 
 // nodeWriteTries bounds the races with the controllers that a registration may lose.

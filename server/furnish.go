@@ -60,7 +60,7 @@ func (s *Server) serviceCIDR() ([]ops.Op, error) {
 	old, there := s.state.Get(serviceCIDRs, "", defaultServiceCIDR)
 	if !there {
 		c := &networkingv1.ServiceCIDR{ObjectMeta: metav1.ObjectMeta{Name: defaultServiceCIDR},
-			Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{network.ServiceCIDR.String()}}}
+			Spec: networkingv1.ServiceCIDRSpec{CIDRs: network.ServiceCIDRs()}}
 		s.setCIDRReady(c)
 		return s.unlessThere(networkingv1.GroupName, "servicecidrs", c), nil
 	}

@@ -106,7 +106,7 @@ func (s *Server) newEngine(leases reconcile.Leases, breathe func()) (*reconcile.
 		return kube.PreparePod(p, account, facts)
 	}
 	asked := func(p *corev1.Pod, facts reconcile.Facts) bool { return kube.PodsAsked(p, facts) }
-	return reconcile.New(reconcile.Config{Seed: rand.Uint64(), ClusterCIDR: network.ClusterCIDR,
+	return reconcile.New(reconcile.Config{Seed: rand.Uint64(), ClusterCIDR: network.ClusterCIDR, ClusterCIDR6: network.ClusterCIDR6,
 		RootCA: string(ca.CertPEM()), EndedPodsMax: endedPodsMax, PreparePod: prepare, Asked: asked, Leases: leases, Strategy: s.cfg.Strategy,
 		StatusPause: statusPause, PodEventsPerSecond: podEventsPerSecond, Breathe: breathe}), nil
 }

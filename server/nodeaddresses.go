@@ -64,6 +64,9 @@ func (w *nodeWatch) putAddress(p *api.PodRecord, c *api.Change) {
 func addressed(p *api.PodRecord) *corev1.Pod {
 	out := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace(), Name: p.Name, UID: p.UID, Labels: p.Labels()}}
 	out.Status.PodIP = p.Status.PodIP()
+	if all := p.Status.Decode().PodIPs; len(all) > 1 {
+		out.Status.PodIPs = all
+	}
 	spec := p.Spec()
 	for _, list := range [][]corev1.Container{spec.InitContainers, spec.Containers} {
 		for i := range list {

@@ -32,12 +32,38 @@ const (
 type Network struct {
 	ClusterCIDR netip.Prefix // all pods
 	ServiceCIDR netip.Prefix
-	Domain      string
+	// ClusterCIDR6 and ServiceCIDR6 are there in clusters of two families; none of them is valid in others.
+	ClusterCIDR6, ServiceCIDR6 netip.Prefix
+	Domain                     string
 }
 
 // DefaultNetwork is used unless flags say otherwise.
 func DefaultNetwork() Network {
 	return Network{ClusterCIDR: netip.MustParsePrefix("10.42.0.0/16"), ServiceCIDR: netip.MustParsePrefix("10.43.0.0/16"), Domain: "cluster.local"}
+}
+
+// Check refuses IPv6 networks that cannot be cut as they are needed. The others are checked where they are used.
+func (n Network) Check() error {
+	switch {
+	case !n.ClusterCIDR6.IsValid():
+		return nil
+	case n.ClusterCIDR6.Bits() > 60:
+		return fmt.Errorf("the IPv6 network of pods %s must have 60 bits or fewer: each node gets one of 64", n.ClusterCIDR6)
+	case n.ServiceCIDR6.Bits() > 120 || n.ServiceCIDR6.Bits() < 64:
+		return fmt.Errorf("the IPv6 network of services %s must have between 64 and 120 bits", n.ServiceCIDR6)
+	case n.ClusterCIDR6.Overlaps(n.ServiceCIDR6):
+		return fmt.Errorf("the IPv6 networks of pods %s and of services %s overlap", n.ClusterCIDR6, n.ServiceCIDR6)
+	}
+	return nil
+}
+
+// ServiceCIDRs are one of each family, as text.
+func (n Network) ServiceCIDRs() []string {
+	out := []string{n.ServiceCIDR.String()}
+	if n.ServiceCIDR6.IsValid() {
+		out = append(out, n.ServiceCIDR6.String())
+	}
+	return out
 }
 
 // KubernetesVIP is the first address of the service network: the API's.

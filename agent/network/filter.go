@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Filter says what isolated pods of this node may reach, and who may reach them. Addresses are IPv4. It is not
+// Filter says what isolated pods of this node may reach, and who may reach them. Addresses are IPv4, but for those that are trusted. It is not
 // changed once it was handed over.
 type Filter struct {
 	// Egress and Ingress hold the isolated pods of a direction by address: what nothing here allows is dropped.

@@ -53,12 +53,13 @@ func (n *Network) writeFilter(g *ground, f *Filter) error {
 	w.rule(w.base, matchLink(expr.MetaKeyIIFNAME, bridge), matchPrefix(offsetSource, g.cidr, expr.CmpOpNeq), deny())
 	w.rule(w.base, matchLink(expr.MetaKeyIIFNAME, bridge), matchPrefix(offsetSource, netip.PrefixFrom(gateway(g.cidr), 32), expr.CmpOpEq), deny())
 	w.direction("egress", matchLink(expr.MetaKeyIIFNAME, bridge), f.Egress, offsetSource, offsetDestination)
-	if len(f.Trusted) > 0 {
-		trusted := w.set("trusted", ranges(f.Trusted))
+	if four := f.trusted(true); len(four) > 0 {
+		trusted := w.set("trusted", ranges(four))
 		w.rule(w.base, matchLink(expr.MetaKeyOIFNAME, bridge), matchSet(offsetSource, trusted), accept())
 	}
 	w.direction("ingress", matchLink(expr.MetaKeyOIFNAME, bridge), f.Ingress, offsetDestination, offsetSource)
-	w.onlyIPv4(n.bridgeTable())
+	w.onlyKnown(n.bridgeTable(), g, f)
+	w.writeFilter6(n, g, f)
 	if w.err != nil {
 		return w.err
 	}
@@ -184,7 +185,7 @@ func (n *Network) removeFilter() error {
 	if err != nil {
 		return fmt.Errorf("opening nftables: %w", err)
 	}
-	for _, t := range []*nftables.Table{n.filterTable(), n.bridgeTable()} {
+	for _, t := range []*nftables.Table{n.filterTable(), n.bridgeTable(), n.filterTable6()} {
 		c.AddTable(t) // so that there is one to delete
 		c.DelTable(t)
 	}
@@ -199,19 +200,27 @@ func (n *Network) bridgeTable() *nftables.Table {
 	return &nftables.Table{Family: nftables.TableFamilyBridge, Name: n.filterTable().Name}
 }
 
-// onlyIPv4 drops all but IPv4 and ARP between pods: they have no IPv6 addresses but those that a link gives itself.
-func (w *ruleWriter) onlyIPv4(t *nftables.Table) {
+// onlyKnown drops all but IPv4 and ARP between pods: they have no IPv6 addresses but those that a link gives itself, unless the cluster is of
+// both families.
+func (w *ruleWriter) onlyKnown(t *nftables.Table, g *ground, f *Filter) {
 	w.conn.AddTable(t)
 	w.conn.DelTable(t)
 	w.conn.AddTable(t)
 	chain := w.conn.AddChain(&nftables.Chain{Name: "forward", Table: t, Type: nftables.ChainTypeFilter,
 		Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter})
 	for _, protocol := range []uint16{unix.ETH_P_IP, unix.ETH_P_ARP} {
-		w.rule(chain, []expr.Any{&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: 1},
-			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(protocol)}}, accept())
+		w.rule(chain, matchProtocol(protocol), accept())
+	}
+	if g.cidr6.IsValid() {
+		w.isolate6(t, chain, matchProtocol(unix.ETH_P_IPV6), g, f)
+		w.rule(chain, matchProtocol(unix.ETH_P_IPV6), accept())
 	}
 	pods := []byte(vethPrefix) // without its end it matches every name that begins so
 	w.rule(chain, matchLink(expr.MetaKeyIIFNAME, pods), matchLink(expr.MetaKeyOIFNAME, pods), deny())
+}
+
+func matchProtocol(ethertype uint16) []expr.Any {
+	return []expr.Any{&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(ethertype)}}
 }
 
 // roomForFilter makes the socket take a whole transaction, which must go out in one message, and its answers.

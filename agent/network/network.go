@@ -22,11 +22,13 @@ type Config struct {
 	NodeIP      netip.Addr   // IPv4; where other nodes reach this one; loopback for a node that is alone
 	ClusterCIDR netip.Prefix // IPv4; holds every node's pod CIDR
 	ServiceCIDR netip.Prefix // IPv4
-	StateDir    string       // made if it is missing
-	Bridge      string       // "" is peapod0; at most 12 characters
-	MTU         int          // of pods and bridge; 0 is that of the node's link
-	VXLANPort   int          // 0 is 8472
-	Logger      hclog.Logger // nil is silence
+	// ClusterCIDR6 and ServiceCIDR6 are IPv6, in clusters that have both families.
+	ClusterCIDR6, ServiceCIDR6 netip.Prefix
+	StateDir                   string       // made if it is missing
+	Bridge                     string       // "" is peapod0; at most 12 characters
+	MTU                        int          // of pods and bridge; 0 is that of the node's link
+	VXLANPort                  int          // 0 is 8472
+	Logger                     hclog.Logger // nil is silence
 }
 
 // Peer is another node of the cluster. A peer without a PodCIDR yet is passed over.
@@ -34,6 +36,8 @@ type Peer struct {
 	Name    string
 	NodeIP  netip.Addr
 	PodCIDR netip.Prefix
+	// PodCIDR6 is the node's second network, if it has one.
+	PodCIDR6 netip.Prefix
 }
 
 // Network is the pod network of one node. It is safe for concurrent use.
@@ -49,6 +53,11 @@ type Network struct {
 	drops  drops
 	filter filter
 
+	sources struct {
+		mu   sync.Mutex
+		last *kept // nil before the first call: what is in force is an earlier agent's
+	}
+
 	mu     sync.Mutex // serialises Setup, Stop and Close
 	closed bool
 }
@@ -56,9 +65,10 @@ type Network struct {
 // ground is what Setup made.
 type ground struct {
 	cidr   netip.Prefix
-	bridge int // link index
-	mtu    int // of pods
-	tunnel int // MTU of the VXLAN device
+	cidr6  netip.Prefix // not valid in clusters of one family
+	bridge int          // link index
+	mtu    int          // of pods
+	tunnel int          // MTU of the VXLAN device
 }
 
 // New takes up the network namespace of the caller, in which all later calls work, and reads the
@@ -119,9 +129,17 @@ func (c Config) complete() (Config, error) {
 	return c, nil
 }
 
-// Setup makes the node's part of the network, or adopts and completes what an earlier agent left.
+// Setup makes the node's part of the network, or adopts and completes what an earlier agent left. The CIDRs are one of IPv4 and, in clusters
+// of both families, one of IPv6.
 // Called again, also with another CIDR, it brings everything to that state.
-func (n *Network) Setup(ctx context.Context, podCIDR netip.Prefix) error {
+func (n *Network) Setup(ctx context.Context, podCIDRs ...netip.Prefix) error {
+	podCIDR, podCIDR6 := podCIDRs[0], netip.Prefix{}
+	if len(podCIDRs) > 1 {
+		podCIDR6 = podCIDRs[1]
+		if err := n.checkCIDR6(podCIDR6); err != nil {
+			return err
+		}
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
@@ -130,7 +148,7 @@ func (n *Network) Setup(ctx context.Context, podCIDR netip.Prefix) error {
 	if err := n.checkCIDR(podCIDR); err != nil {
 		return err
 	}
-	g, err := n.build(ctx, podCIDR)
+	g, err := n.build(ctx, podCIDR, podCIDR6)
 	if err != nil {
 		return fmt.Errorf("setting up the pod network of %s: %w", podCIDR, err)
 	}
@@ -151,7 +169,7 @@ func (n *Network) checkCIDR(c netip.Prefix) error {
 	return nil
 }
 
-func (n *Network) build(ctx context.Context, podCIDR netip.Prefix) (*ground, error) {
+func (n *Network) build(ctx context.Context, podCIDR, podCIDR6 netip.Prefix) (*ground, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -159,7 +177,7 @@ func (n *Network) build(ctx context.Context, podCIDR netip.Prefix) (*ground, err
 	if err != nil {
 		return nil, err
 	}
-	g := &ground{cidr: podCIDR, mtu: n.cfg.MTU, tunnel: link - vxlanOverheadBytes}
+	g := &ground{cidr: podCIDR, cidr6: podCIDR6, mtu: n.cfg.MTU, tunnel: link - vxlanOverheadBytes}
 	if g.mtu == 0 {
 		g.mtu = link
 	}
@@ -173,6 +191,11 @@ func (n *Network) build(ctx context.Context, podCIDR netip.Prefix) (*ground, err
 	g.bridge = br.Attrs().Index
 	if err := n.ensureMasquerade(podCIDR); err != nil {
 		return nil, err
+	}
+	if podCIDR6.IsValid() {
+		if err := n.build6(g, br); err != nil {
+			return nil, err
+		}
 	}
 	n.pool.use(podCIDR)
 	return g, n.adoptPorts()
@@ -193,6 +216,9 @@ func (n *Network) adoptPorts() error {
 	}
 	return nil
 }
+
+// HostPorts says that ports of the node are not forwarded to pods here.
+func (n *Network) HostPorts() bool { return false }
 
 // Stop ends the background work and leaves the network as it is, for the agent that comes next. No
 // other method may be called after it.
@@ -239,7 +265,7 @@ func (n *Network) remove(ctx context.Context) error {
 		}
 		errs = append(errs, n.drops.remove(l))
 	}
-	errs = append(errs, n.removePeers(), n.removeMasquerade(), n.removeFilter())
+	errs = append(errs, n.removePeers(), n.removeMasquerade(), n.removeFilter(), n.removeSources(), n.remove6())
 	if br, err := n.home.LinkByName(n.cfg.Bridge); err == nil && n.checkOwner(br) == nil {
 		errs = append(errs, n.drops.remove(br))
 	}

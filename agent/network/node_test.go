@@ -29,7 +29,7 @@ func newPair(t *testing.T, a, b *space, ipA, ipB string) *pair {
 	p.addrA, p.addrB = p.na.mustAttach(t, "pod-a", p.podA), p.nb.mustAttach(t, "pod-b", p.podB)
 	p.podA.echo()
 	p.podB.echo()
-	peers := []Peer{{"a", addr(ipA), prefix("10.42.0.0/24")}, {"b", addr(ipB), prefix("10.42.1.0/24")}, {Name: "new"}}
+	peers := []Peer{{Name: "a", NodeIP: addr(ipA), PodCIDR: prefix("10.42.0.0/24")}, {Name: "b", NodeIP: addr(ipB), PodCIDR: prefix("10.42.1.0/24")}, {Name: "new"}}
 	p.na.SetPeers(peers)
 	p.nb.SetPeers(peers)
 	return p
@@ -91,7 +91,7 @@ func TestPodsReachEachOtherAcrossNodes(t *testing.T) {
 				t.Fatalf("tunnel %v on the %s underlay", tunnel, name)
 			}
 
-			p.na.SetPeers([]Peer{{"a", p.ca.NodeIP, prefix("10.42.0.0/24")}})
+			p.na.SetPeers([]Peer{{Name: "a", NodeIP: p.ca.NodeIP, PodCIDR: prefix("10.42.0.0/24")}})
 			eventually(t, "routes of a node that is gone", func() error {
 				if left := p.a.routes(); strings.Contains(left, "10.42.1.0/24") || strings.Contains(p.a.links(), "-vx") {
 					return fmt.Errorf("left: %s", left)
@@ -121,7 +121,7 @@ func TestRestartKeepsConnectivity(t *testing.T) {
 	if now := p.a.links(); now != links {
 		t.Fatalf("attaching again changed links from\n%s to\n%s", links, now)
 	}
-	p.na.SetPeers([]Peer{{"b", p.cb.NodeIP, prefix("10.42.1.0/24")}})
+	p.na.SetPeers([]Peer{{Name: "b", NodeIP: p.cb.NodeIP, PodCIDR: prefix("10.42.1.0/24")}})
 	p.talk(t)
 }
 
@@ -258,10 +258,10 @@ func TestAttachIsIdempotentAndConcurrent(t *testing.T) {
 		wg.Go(func() {
 			for range 2 {
 				ip, err := n.Attach(context.Background(), fmt.Sprint("pod-", i), spaces[i].path())
-				if err != nil || got[i].IsValid() && got[i] != ip {
+				if err != nil || len(ip) != 1 || got[i].IsValid() && got[i] != ip[0] {
 					t.Error(ip, got[i], err)
 				}
-				got[i] = ip
+				got[i] = ip[0]
 			}
 		})
 	}
@@ -307,11 +307,11 @@ func TestDetachAndKeep(t *testing.T) {
 		t.Fatal(ip)
 	}
 	keep := map[string]bool{"p0": true}
-	n.Keep(keep)
+	n.Keep(context.Background(), keep)
 	if got := strings.Count(s.links(), "\npea"); got != 6 { // with the bridge
 		t.Fatalf("the first Keep touched young pods: %d", got)
 	}
-	n.Keep(keep)
+	n.Keep(context.Background(), keep)
 	if got := strings.Count(s.links(), "\npea"); got != 2 {
 		t.Fatalf("%d links left", got)
 	}
@@ -355,8 +355,8 @@ func TestLostLogDoublesNoAddress(t *testing.T) {
 	if again := n.mustAttach(t, "p", pod); again != first {
 		t.Fatal(first, again)
 	}
-	n.Keep(map[string]bool{"q": true, "p": true})
-	n.Keep(map[string]bool{"q": true})
+	n.Keep(context.Background(), map[string]bool{"q": true, "p": true})
+	n.Keep(context.Background(), map[string]bool{"q": true})
 	if got := strings.Count(s.links(), "\npea"); got != 2 {
 		t.Fatal(s.links())
 	}

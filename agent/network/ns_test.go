@@ -119,7 +119,7 @@ func (n *Network) mustAttach(t testing.TB, uid string, pod *space) netip.Addr {
 	t.Helper()
 	ip, err := n.Attach(context.Background(), uid, pod.path())
 	must(t, err)
-	return ip
+	return ip[0]
 }
 
 // echo serves TCP on port 80 in the space: it answers with the address of whoever asks.

@@ -107,7 +107,7 @@ func (n *Network) syncPeers() error {
 	good, bad := n.sound(g, list)
 	paths, err := n.paths(good)
 	bad = errors.Join(bad, err)
-	tunnelled := slices.ContainsFunc(paths, func(p path) bool { return p.link == 0 })
+	tunnelled := slices.ContainsFunc(paths, func(p path) bool { return p.link == 0 || g.cidr6.IsValid() && p.PodCIDR6.IsValid() })
 	dev := 0
 	if tunnelled {
 		if dev, err = n.ensureVXLAN(g); err != nil {
@@ -115,7 +115,7 @@ func (n *Network) syncPeers() error {
 		}
 		bad = errors.Join(bad, n.syncVXLAN(dev, paths))
 	}
-	bad = errors.Join(bad, n.syncRoutes(g, dev, paths))
+	bad = errors.Join(bad, n.syncRoutes(g, dev, paths), n.syncRoutes6(g, dev, paths))
 	if !tunnelled {
 		bad = errors.Join(bad, n.removeVXLAN())
 	}

@@ -31,23 +31,23 @@ func (n *Network) lock(podUID string) *sync.Mutex {
 }
 
 // Attach gives the pod whose network namespace is at path netns its link, address and default route,
-// and returns the address. A pod that has an address keeps it, also in a new namespace. After an
+// and returns the address, in clusters of two families followed by that of the second. A pod that has an address keeps it, also in a new namespace. After an
 // error the address stays reserved until Attach succeeds, or Detach or Keep releases it.
-func (n *Network) Attach(ctx context.Context, podUID, netns string) (netip.Addr, error) {
+func (n *Network) Attach(ctx context.Context, podUID, netns string) ([]netip.Addr, error) {
 	g := n.ground.Load()
 	if g == nil {
-		return netip.Addr{}, ErrNoSetup
+		return nil, ErrNoSetup
 	}
 	if podUID == "" || len(podUID) > uidLenMax || strings.ContainsAny(podUID, " \t\r\n") {
-		return netip.Addr{}, fmt.Errorf("attaching a pod to the network: %q is no pod UID", podUID)
+		return nil, fmt.Errorf("attaching a pod to the network: %q is no pod UID", podUID)
 	}
 	defer n.lock(podUID).Unlock()
 	if err := ctx.Err(); err != nil {
-		return netip.Addr{}, err
+		return nil, err
 	}
 	ns, err := n.home.openPod(netns)
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("attaching pod %s to the network: %w", podUID, err)
+		return nil, fmt.Errorf("attaching pod %s to the network: %w", podUID, err)
 	}
 	defer ns.Close()
 	addr, err := n.pool.take(podUID, vethName(podUID))
@@ -55,9 +55,12 @@ func (n *Network) Attach(ctx context.Context, podUID, netns string) (netip.Addr,
 		err = n.plug(g, vethName(podUID), ns, addr)
 	}
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("attaching pod %s to the network: %w", podUID, err)
+		return nil, fmt.Errorf("attaching pod %s to the network: %w", podUID, err)
 	}
-	return addr, nil
+	if six := g.second(addr); six.IsValid() {
+		return []netip.Addr{addr, six}, nil
+	}
+	return []netip.Addr{addr}, nil
 }
 
 // plug makes the pair and configures the pod's end; each step may have been done before.
@@ -87,6 +90,9 @@ func (n *Network) plug(g *ground, name string, ns netns.NsHandle, addr netip.Add
 	via := &netlink.Route{LinkIndex: eth.Attrs().Index, Gw: gateway(g.cidr).AsSlice()}
 	if err := pod.RouteReplace(via); err != nil {
 		return fmt.Errorf("adding the default route: %w", err)
+	}
+	if g.cidr6.IsValid() {
+		return n.plug6(g, &home{ns: ns}, pod, eth, addr)
 	}
 	return nil
 }
@@ -166,7 +172,7 @@ func (n *Network) detach(holder, link string) error {
 
 // Keep releases the addresses and links of all pods that are not in uids. A pod attached since the
 // previous Keep is spared this once: the caller's list may be older than it.
-func (n *Network) Keep(uids map[string]bool) {
+func (n *Network) Keep(_ context.Context, uids map[string]bool) {
 	links := map[string]bool{}
 	for uid := range uids {
 		links[vethName(uid)] = true

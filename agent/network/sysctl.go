@@ -6,13 +6,26 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
-// sysctls are the values of the whole namespace that a pod network needs.
-var sysctls = []struct{ name, value string }{
+// sysctl is a value of the whole namespace that a pod network needs.
+type sysctl struct{ name, value string }
+
+var sysctls = []sysctl{
 	{"net/ipv4/ip_forward", "1"},
 	{"net/bridge/bridge-nf-call-iptables", "0"},
+}
+
+// sysctls6 are needed beside the others where there is IPv6.
+var sysctls6 = []sysctl{{"net/ipv6/conf/all/forwarding", "1"}}
+
+func (n *Network) sysctls() []sysctl {
+	if !n.cfg.ClusterCIDR6.IsValid() {
+		return sysctls
+	}
+	return slices.Concat(sysctls, sysctls6)
 }
 
 func readSysctl(name string) (string, error) {
@@ -41,7 +54,7 @@ func (n *Network) oldSysctls() map[string]string {
 // setSysctls writes down the values that it is about to change, then changes them.
 func (n *Network) setSysctls() error {
 	old := n.oldSysctls()
-	for _, s := range sysctls {
+	for _, s := range n.sysctls() {
 		now, err := readSysctl(s.name)
 		if errors.Is(err, os.ErrNotExist) || now == s.value {
 			continue
@@ -68,12 +81,12 @@ func (n *Network) setSysctls() error {
 func (n *Network) restoreSysctls(othersForward bool) error {
 	old := n.oldSysctls()
 	var errs []error
-	for _, s := range sysctls {
+	for _, s := range n.sysctls() {
 		value, kept := old[s.name]
 		if now, err := readSysctl(s.name); !kept || err != nil || now != s.value {
 			continue
 		}
-		if s.name == "net/ipv4/ip_forward" && othersForward {
+		if (s.name == "net/ipv4/ip_forward" || s.name == sysctls6[0].name) && othersForward {
 			continue
 		}
 		errs = append(errs, writeSysctl(s.name, value))

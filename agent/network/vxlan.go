@@ -36,6 +36,11 @@ func (n *Network) ensureVXLAN(g *ground) (int, error) {
 	if err := n.home.run(func() error { return quieten(dev.Name) }); err != nil {
 		return 0, err
 	}
+	if g.cidr6.IsValid() {
+		if err := n.home.run(func() error { return enable6(dev.Name) }); err != nil {
+			return 0, err
+		}
+	}
 	if err := n.home.LinkSetUp(dev); err != nil {
 		return 0, fmt.Errorf("setting the VXLAN device up: %w", err)
 	}
@@ -92,19 +97,12 @@ func (n *Network) removeVXLAN() error {
 func (n *Network) syncVXLAN(dev int, paths []path) error {
 	want := map[string]netlink.Neigh{}
 	for _, p := range paths {
-		if p.link != 0 {
-			continue
-		}
-		mac := macOf(macVXLAN, p.NodeIP)
-		for _, e := range []netlink.Neigh{
-			{LinkIndex: dev, Family: unix.AF_INET, State: netlink.NUD_PERMANENT, Type: unix.RTN_UNICAST, IP: p.PodCIDR.Addr().AsSlice(), HardwareAddr: mac},
-			{LinkIndex: dev, Family: unix.AF_BRIDGE, State: netlink.NUD_PERMANENT, Flags: netlink.NTF_SELF, IP: p.NodeIP.AsSlice(), HardwareAddr: mac},
-		} {
+		for _, e := range p.entries(dev) {
 			want[entryKey(e)] = e
 		}
 	}
 	var errs []error
-	for _, family := range []int{unix.AF_INET, unix.AF_BRIDGE} {
+	for _, family := range []int{unix.AF_INET, unix.AF_INET6, unix.AF_BRIDGE} {
 		have, err := n.home.NeighList(dev, family)
 		if err != nil {
 			return fmt.Errorf("listing the VXLAN device's entries: %w", err)
@@ -124,6 +122,21 @@ func (n *Network) syncVXLAN(dev int, paths []path) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// entries are those of a peer that is reached through the device, by either family.
+func (p path) entries(dev int) (out []netlink.Neigh) {
+	mac := macOf(macVXLAN, p.NodeIP)
+	if p.link == 0 {
+		out = append(out, netlink.Neigh{LinkIndex: dev, Family: unix.AF_INET, State: netlink.NUD_PERMANENT, Type: unix.RTN_UNICAST, IP: p.PodCIDR.Addr().AsSlice(), HardwareAddr: mac})
+	}
+	if p.PodCIDR6.IsValid() {
+		out = append(out, netlink.Neigh{LinkIndex: dev, Family: unix.AF_INET6, State: netlink.NUD_PERMANENT, Type: unix.RTN_UNICAST, IP: gateway(p.PodCIDR6).AsSlice(), HardwareAddr: mac})
+	}
+	if len(out) > 0 {
+		out = append(out, netlink.Neigh{LinkIndex: dev, Family: unix.AF_BRIDGE, State: netlink.NUD_PERMANENT, Flags: netlink.NTF_SELF, IP: p.NodeIP.AsSlice(), HardwareAddr: mac})
+	}
+	return out
 }
 
 func (n *Network) dropEntry(e netlink.Neigh) error {

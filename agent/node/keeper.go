@@ -84,13 +84,13 @@ func (n *node) openCRI(ctx context.Context) error {
 	return err
 }
 
-// attach gives the sandbox that the container runtime is making its address, once there is a network.
-func (n *node) attach(ctx context.Context, podUID, netns string) (netip.Addr, error) {
+// attach gives the sandbox that the container runtime is making its addresses, once there is a network.
+func (n *node) attach(ctx context.Context, podUID, netns string) ([]netip.Addr, error) {
 	select {
 	case <-n.serving: // closed after the network was made
 		return n.network.Attach(ctx, podUID, netns)
 	case <-ctx.Done():
-		return netip.Addr{}, ctx.Err()
+		return nil, ctx.Err()
 	}
 }
 

@@ -42,7 +42,9 @@ type Config struct {
 	DataDir       string // absolute
 	SupervisorDir string // of the supervisor that started this process
 	CgroupParent  string
-	CRISocket     string // of the container runtime that runs pods and keeps images; "" is the embedded one
+	CNIConf       string   // the configuration of plugins that make the pods' network, or a directory with it; "" is the built-in network
+	CNIPlugins    []string // directories of such plugins
+	CRISocket     string   // of the container runtime that runs pods and keeps images; "" is the embedded one
 	Identity      *pki.Identity
 	Servers       []wire.ServerAddress
 	Remember      func([]wire.ServerAddress)
@@ -86,7 +88,7 @@ type node struct {
 	share    *share.Share // nil without PeerPort
 	sharing  net.Listener // nil without share
 	members  *members     // nil without share
-	network  *network.Network
+	network  podNetwork
 	agent    *agent.Agent
 	model    *services.Model
 	peers    *peers
@@ -148,7 +150,7 @@ func (n *node) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := n.openCluster(registered); err != nil {
+	if err := n.openCluster(ctx, registered); err != nil {
 		return err
 	}
 	defer n.proxy.Close()
@@ -195,7 +197,7 @@ func (n *node) openLocal(ctx context.Context) error {
 }
 
 // openCluster makes the parts that must know the cluster's networks.
-func (n *node) openCluster(r *wire.Registered) error {
+func (n *node) openCluster(ctx context.Context, r *wire.Registered) error {
 	serviceCIDR, err := netip.ParsePrefix(r.ServiceCIDR)
 	if err != nil {
 		return fmt.Errorf("the cluster's service CIDR: %w", err)
@@ -204,15 +206,19 @@ func (n *node) openCluster(r *wire.Registered) error {
 	if err != nil {
 		return fmt.Errorf("the cluster's pod CIDR: %w", err)
 	}
+	serviceCIDR6, clusterCIDR6, err := secondFamily(r)
+	if err != nil {
+		return err
+	}
 	vip, err := netip.ParseAddr(r.DNSAddress)
 	if err != nil {
 		return fmt.Errorf("the cluster's DNS address: %w", err)
 	}
-	if n.network, err = network.New(network.Config{NodeName: n.cfg.Name, NodeIP: n.cfg.Address, ClusterCIDR: clusterCIDR,
-		ServiceCIDR: serviceCIDR, StateDir: filepath.Join(n.cfg.DataDir, "network"), Logger: n.log.Named("network")}); err != nil {
+	if err := n.openNetwork(ctx, network.Config{NodeName: n.cfg.Name, NodeIP: n.cfg.Address, ClusterCIDR: clusterCIDR,
+		ServiceCIDR: serviceCIDR, ClusterCIDR6: clusterCIDR6, ServiceCIDR6: serviceCIDR6, StateDir: filepath.Join(n.cfg.DataDir, "network"), Logger: n.log.Named("network")}); err != nil {
 		return err
 	}
-	if n.proxy, err = netproxy.New(netproxy.Config{Logger: n.log.Named("proxy"), ServiceCIDR: serviceCIDR, SourceAddress: n.cfg.Address}); err != nil {
+	if n.proxy, err = netproxy.New(netproxy.Config{Logger: n.log.Named("proxy"), ServiceCIDR: serviceCIDR, ServiceCIDR6: serviceCIDR6, SourceAddress: n.cfg.Address}); err != nil {
 		return err
 	}
 	if n.dns, err = dns.New(dns.Config{Addr: netip.AddrPortFrom(vip, 53), Domain: r.ClusterDomain,
@@ -313,24 +319,26 @@ func (n *node) serve(ctx context.Context) error {
 // agentAfterNetwork sets the pod network up as soon as the leader has given this node its CIDR, says
 // that the node is ready, and runs the agent.
 func (n *node) agentAfterNetwork(ctx context.Context) error {
-	cidr, err := n.peers.ownCIDR(ctx)
+	cidrs, err := n.peers.ownCIDRs(ctx)
 	if err != nil {
 		return err
 	}
-	if err := n.network.Setup(ctx, cidr); err != nil {
+	if err := n.network.Setup(ctx, cidrs...); err != nil {
 		return fmt.Errorf("setting up the pod network: %w", err)
 	}
-	n.policies.setUp(cidr)
+	n.policies.setUp(cidrs)
+	n.markDirty() // what a table needs of the network can be had now
 	n.peers.ready()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.agent.Run(ctx) })
 	g.Go(func() error { n.agent.Usage().Run(ctx); return nil })
 	g.Go(func() error { return n.pulls.collect(ctx, n.agent.Knowing()) })
+	g.Go(func() error { return n.keepNetwork(ctx) })
 	g.Go(func() error {
 		if _, err := n.register(ctx, true); err != nil {
 			return err
 		}
-		n.log.Info("the node is ready", "pods", cidr.String())
+		n.log.Info("the node is ready", "pods", fmt.Sprint(cidrs))
 		if err := n.visor.Ready(); err != nil {
 			n.log.Warn("cannot tell the supervisor that the agent serves", "error", err)
 		}
@@ -361,7 +369,7 @@ func (n *node) swapTables(ctx context.Context) error {
 		if n.ingress != nil {
 			n.ingress.Swap(t)
 		}
-		n.proxy.Swap(withHostPorts(t, n.agent.Pods()))
+		n.proxy.Swap(n.forwarding(n.keepSources(t)))
 		n.link.ReportTable(t.Generation, n.peers.few())
 		n.announce.Set(ownAddresses(t))
 		n.health.follow(n.model.HealthChecks())

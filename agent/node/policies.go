@@ -31,7 +31,7 @@ const (
 // rules in force before the pod's first process starts.
 type policies struct {
 	model   *policy.Model
-	network *network.Network
+	network podNetwork
 	log     hclog.Logger
 	dirty   chan struct{} // capacity 1: the filter is old
 
@@ -39,7 +39,7 @@ type policies struct {
 	trusted []netip.Addr
 }
 
-func newPolicies(own netip.Addr, n *network.Network, log hclog.Logger) *policies {
+func newPolicies(own netip.Addr, n podNetwork, log hclog.Logger) *policies {
 	return &policies{model: policy.New(own), network: n, log: log, dirty: make(chan struct{}, 1)}
 }
 
@@ -89,9 +89,11 @@ func (p *policies) changed(yes bool) {
 	}
 }
 
-// setUp says that the pod network is there, with this node's CIDR.
-func (p *policies) setUp(cidr netip.Prefix) {
-	p.model.AddNode(network.Gateway(cidr))
+// setUp says that the pod network is there, with this node's CIDRs.
+func (p *policies) setUp(cidrs []netip.Prefix) {
+	for _, c := range cidrs {
+		p.model.AddNode(network.Gateway(c))
+	}
 	p.changed(true)
 }
 
@@ -102,6 +104,9 @@ func (p *policies) trust(peers []network.Peer) {
 		if x.PodCIDR.IsValid() {
 			list = append(list, network.Gateway(x.PodCIDR))
 		}
+		if x.PodCIDR6.IsValid() {
+			list = append(list, network.Gateway(x.PodCIDR6))
+		}
 	}
 	slices.SortFunc(list, netip.Addr.Compare)
 	p.mu.Lock()
@@ -110,22 +115,22 @@ func (p *policies) trust(peers []network.Peer) {
 	p.changed(true)
 }
 
-// Attach gives a pod its address and puts its rules in force.
-func (p *policies) Attach(ctx context.Context, uid, netns string) (netip.Addr, error) {
+// Attach gives a pod its addresses and puts its rules in force.
+func (p *policies) Attach(ctx context.Context, uid, netns string) ([]netip.Addr, error) {
 	select {
 	case <-p.model.Known():
 	case <-ctx.Done():
-		return netip.Addr{}, ctx.Err()
+		return nil, ctx.Err()
 	}
-	a, err := p.network.Attach(ctx, uid, netns)
+	ips, err := p.network.Attach(ctx, uid, netns)
 	if err != nil {
-		return a, err
+		return nil, err
 	}
-	p.model.Attach(types.UID(uid), a)
+	p.model.Attach(types.UID(uid), ips[0])
 	if err := p.enforce(); err != nil {
-		return netip.Addr{}, fmt.Errorf("before pod %s may start: %w", uid, err)
+		return nil, fmt.Errorf("before pod %s may start: %w", uid, err)
 	}
-	return a, nil
+	return ips, nil
 }
 
 // Shape limits a pod's bandwidth.

@@ -191,7 +191,7 @@ type peers struct {
 
 	mu    sync.Mutex
 	known map[string]network.Peer
-	own   netip.Prefix
+	own   []netip.Prefix
 	has   chan struct{} // closed when own is known
 	live  bool          // the pod network is set up
 	whole bool          // the watch is synced
@@ -222,15 +222,15 @@ func (p *peers) ready() {
 	p.apply()
 }
 
-// ownCIDR waits for the CIDR of this node's pods.
-func (p *peers) ownCIDR(ctx context.Context) (netip.Prefix, error) {
+// ownCIDRs waits for the CIDRs of this node's pods, one of each family.
+func (p *peers) ownCIDRs(ctx context.Context) ([]netip.Prefix, error) {
 	select {
 	case <-p.has:
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		return p.own, nil
 	case <-ctx.Done():
-		return netip.Prefix{}, ctx.Err()
+		return nil, ctx.Err()
 	}
 }
 
@@ -252,8 +252,11 @@ func (p *peers) event(e *wire.Event) error {
 		return nil
 	}
 	if o.Name == p.self {
-		if !p.own.IsValid() {
-			p.own = peer.PodCIDR
+		if len(p.own) == 0 {
+			p.own = []netip.Prefix{peer.PodCIDR}
+			if peer.PodCIDR6.IsValid() {
+				p.own = append(p.own, peer.PodCIDR6)
+			}
 			close(p.has)
 		}
 		return nil
@@ -281,12 +284,16 @@ func peerOf(o *corev1.Node) (network.Peer, bool) {
 	if err != nil {
 		return network.Peer{}, false
 	}
+	var six netip.Prefix
+	if len(o.Spec.PodCIDRs) > 1 {
+		six, _ = netip.ParsePrefix(o.Spec.PodCIDRs[1])
+	}
 	for _, a := range o.Status.Addresses {
 		if a.Type != corev1.NodeInternalIP {
 			continue
 		}
 		if ip, err := netip.ParseAddr(a.Address); err == nil {
-			return network.Peer{Name: o.Name, NodeIP: ip, PodCIDR: cidr}, true
+			return network.Peer{Name: o.Name, NodeIP: ip, PodCIDR: cidr, PodCIDR6: six}, true
 		}
 	}
 	return network.Peer{}, false

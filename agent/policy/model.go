@@ -204,7 +204,7 @@ func (m *Model) View() *View {
 
 func (m *Model) makeView() *View {
 	v := &View{policies: map[string][]*compiled{}, namespaces: maps.Clone(m.live.namespaces), node: m.node, own: map[*Pod]bool{},
-		byAddress: map[netip.Addr]*Pod{}, byTenant: map[string][]*Pod{},
+		byAddress: map[netip.Addr]*Pod{}, bySecond: map[netip.Addr]*Pod{}, byTenant: map[string][]*Pod{},
 		memo: map[*Pod]*[directions]verdict{}, peers: map[*rule][]network.AddrRange{}, named: map[namedPeers]map[uint16][]network.AddrRange{}}
 	// In an order of their own, so that rules that have not changed are not written again.
 	for _, n := range slices.SortedFunc(maps.Keys(m.live.policies), name.compare) {
@@ -233,5 +233,8 @@ func (v *View) add(p *Pod) {
 		return
 	}
 	v.byAddress[p.Address] = p
+	if p.Second.IsValid() {
+		v.bySecond[p.Second] = p
+	}
 	v.byTenant[p.Namespace] = append(v.byTenant[p.Namespace], p)
 }

@@ -13,6 +13,7 @@ type Pod struct {
 	Namespace string
 	Labels    map[string]string
 	Address   netip.Addr // the zero value if it has none that is its own
+	Second    netip.Addr // of the other family; the zero value if it has none
 	Ports     []Port
 }
 
@@ -31,6 +32,9 @@ func PodOf(p *corev1.Pod) *Pod {
 	}
 	if a, err := netip.ParseAddr(p.Status.PodIP); err == nil && a.Is4() {
 		out.Address = a
+	}
+	if len(p.Status.PodIPs) > 1 {
+		out.Second, _ = netip.ParseAddr(p.Status.PodIPs[1].IP)
 	}
 	for _, list := range [][]corev1.Container{p.Spec.InitContainers, p.Spec.Containers} {
 		for i := range list {

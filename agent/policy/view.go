@@ -15,6 +15,7 @@ type View struct {
 	namespaces map[string]labels.Set
 	own        map[*Pod]bool // of this node
 	byAddress  map[netip.Addr]*Pod
+	bySecond   map[netip.Addr]*Pod
 	byTenant   map[string][]*Pod // those with an address, by namespace
 	node       map[netip.Addr]bool
 
@@ -59,7 +60,7 @@ func (v *View) Filter() *network.Filter {
 // Allows says whether a client may connect to an endpoint. Between a node and its own pods everything is allowed, and a pod may
 // always reach itself.
 func (v *View) Allows(client netip.Addr, to netip.AddrPort, protocol uint8) bool {
-	client, dest := client.Unmap(), to.Addr().Unmap()
+	client, dest := v.first(client.Unmap()), v.first(to.Addr().Unmap())
 	if len(v.policies) == 0 || client == dest {
 		return true
 	}
@@ -76,6 +77,14 @@ func (v *View) Allows(client netip.Addr, to netip.AddrPort, protocol uint8) bool
 	}
 	in := &v.verdicts(pod)[ingress]
 	return !in.isolated || allowed(in.allows, client, to.Port(), protocol)
+}
+
+// first is the address that a pod with this one is known by: rules are resolved to the first addresses of pods.
+func (v *View) first(a netip.Addr) netip.Addr {
+	if p := v.bySecond[a]; p != nil && v.byAddress[p.Address] == p {
+		return p.Address
+	}
+	return a
 }
 
 func (v *View) isNode(a netip.Addr) bool { return v.node[a] || a.IsLoopback() }

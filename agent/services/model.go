@@ -174,6 +174,8 @@ func (m *Model) service(s *corev1.Service, parts map[string]*discoveryv1.Endpoin
 			out.VIPs = append(out.VIPs, a)
 		}
 	}
+	keep := s.Annotations[api.KeepSourceAnnotation] == "true"
+	out.KeepInternal, out.KeepExternal = keep || out.InternalLocal, out.ExternalLocal
 	for _, p := range s.Spec.Ports {
 		protocol, ok := protocolOf(p.Protocol)
 		if !ok {

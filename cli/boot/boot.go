@@ -309,6 +309,7 @@ func (p *process) runNode(ctx context.Context) error {
 	g.Go(func() error {
 		return node.Run(ctx, node.Config{
 			Name: p.o.Name, Address: netip.MustParseAddr(p.o.Bind), DataDir: dir, SupervisorDir: p.o.SupervisorDir, CgroupParent: p.o.CgroupRoot, CRISocket: p.o.criSocket(),
+			CNIConf: p.o.CNIConf, CNIPlugins: p.o.CNIPlugins,
 			Identity: identity, Servers: passport.Servers, Mirrors: mirrors, Images: p.o.Images, Eviction: eviction, PeerPort: p.o.PeerPort,
 			IngressHTTPPort: p.o.IngressHTTPPort, IngressHTTPSPort: p.o.IngressHTTPSPort,
 			Version: version.Version, Labels: p.nodeLabels(), Metrics: p.metrics, Logger: p.log, Leave: p.o.Leave,

@@ -44,6 +44,9 @@ const (
 	CRISocket = "/run/containerd/containerd.sock"
 )
 
+// CNIPlugins are the directories where distributions and other runtimes keep plugins for the pods' network.
+var CNIPlugins = []string{"/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"}
+
 // Options of an agent process.
 type Options struct {
 	Name           string
@@ -66,6 +69,8 @@ type Options struct {
 	DNSStubs                          []string // DOMAIN=ADDRESS[:PORT]
 	Runtime                           string   // RuntimeEmbedded, or RuntimeCRI at CRISocket
 	CRISocket                         string
+	CNIConf                           string // of the plugins that make the pods' network; "" is the built-in one
+	CNIPlugins                        []string
 	Mirrors                           []string // REGISTRY=URL
 	Images                            node.ImagesConfig
 	EvictionHard                      string // thresholds as in pressure.Parse
@@ -135,6 +140,9 @@ func (o *Options) faults() []error {
 	}
 	if o.Runtime == RuntimeCRI && !filepath.IsAbs(o.CRISocket) {
 		add("--cri-socket %q must be an absolute path, such as %s", o.CRISocket, CRISocket)
+	}
+	if o.CNIConf != "" && !filepath.IsAbs(o.CNIConf) {
+		add("--cni-conf %q must be an absolute path, such as /etc/cni/net.d", o.CNIConf)
 	}
 	if !filepath.IsAbs(o.DataDir) {
 		add("--data-dir %q must be an absolute path", o.DataDir)

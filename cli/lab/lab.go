@@ -21,6 +21,7 @@ type Options struct {
 	Servers    int           // 3 if zero
 	Clients    int           // 3 if zero and not Dual; NoClients for none
 	Dual       bool          // every server is a client too
+	DualStack  bool          // pods and services have IPv6 too
 	SimNodes   int           // nodes without processes, in one more process
 	SimPods    int           // that each of these takes; as many as a real node if zero
 	Binary     string        // the peapod binary; the running one if empty

@@ -6,6 +6,7 @@ import (
 	"path"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -48,6 +49,15 @@ func plan(o Options, p place) *state {
 
 func namespace(lab, node string) string { return "pp-" + lab + "-" + node }
 
+// Networks of a lab of both families.
+const (
+	labPods     = "10.42.0.0/16,fd00:42::/48"
+	labServices = "10.43.0.0/16,fd00:43::/112"
+)
+
+// nodeMark in an argument for all clients stands for the name of each.
+const nodeMark = "{node}"
+
 // labEviction is what a node of a lab ends pods for.
 const labEviction = "memory.available<100Mi"
 
@@ -55,6 +65,9 @@ func agentArgs(o Options, n Node, first netip.Addr, founder bool) []string {
 	args := []string{"agent", "--name", n.Name, "--data-dir", n.DataDir(), "--bind", n.Address.String()}
 	if n.IsServer() {
 		args = append(args, "--server")
+		if o.DualStack {
+			args = append(args, "--cluster-cidr", labPods, "--service-cidr", labServices)
+		}
 	}
 	if n.IsClient() {
 		args = append(args, "--client", "--cgroup-root", path.Join(n.Cgroup, "pods"))
@@ -77,7 +90,9 @@ func agentArgs(o Options, n Node, first netip.Addr, founder bool) []string {
 		args = append(args, "--log-level", o.LogLevel)
 	}
 	if n.IsClient() {
-		args = append(args, o.ClientArgs...)
+		for _, a := range o.ClientArgs {
+			args = append(args, strings.ReplaceAll(a, nodeMark, n.Name))
+		}
 	}
 	return args
 }

@@ -29,11 +29,11 @@ const (
 // versions of the specification that results can be given in.
 var versions = []string{"0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"}
 
-// Request asks the agent, at /attach of its socket, for a sandbox's address.
+// Request asks the agent, at /attach of its socket, for a sandbox's addresses.
 type Request struct{ PodUID, NetNS string }
 
-// Reply is its answer.
-type Reply struct{ Address netip.Addr }
+// Reply is its answer, the primary address first.
+type Reply struct{ Addresses []netip.Addr }
 
 // Config is the list of plugins that the runtime is to be given: this one, asking at socket.
 func Config(socket string) ([]byte, error) {
@@ -117,19 +117,27 @@ func add(s settings, environ func(string) string) (any, error) {
 		return nil, err
 	}
 	device := environ("CNI_IFNAME")
-	return result(s, device, environ("CNI_NETNS"), netip.PrefixFrom(r.Address, r.Address.BitLen())), nil
+	var own []netip.Prefix
+	for _, a := range r.Addresses {
+		own = append(own, netip.PrefixFrom(a, a.BitLen()))
+	}
+	return result(s, device, environ("CNI_NETNS"), own...), nil
 }
 
 // result is the specification's, in the version of the configuration.
-func result(s settings, device, ns string, address netip.Prefix) any {
-	ip := map[string]any{"interface": 0, "address": address.String()}
-	if strings.HasPrefix(s.CNIVersion, "0.") {
-		ip["version"] = "4"
+func result(s settings, device, ns string, addresses ...netip.Prefix) any {
+	ips := []any{}
+	for _, a := range addresses {
+		ip := map[string]any{"interface": 0, "address": a.String()}
+		if strings.HasPrefix(s.CNIVersion, "0.") {
+			ip["version"] = map[bool]string{true: "4", false: "6"}[a.Addr().Is4()]
+		}
+		ips = append(ips, ip)
 	}
 	return map[string]any{
 		"cniVersion": s.CNIVersion,
 		"interfaces": []any{map[string]any{"name": device, "sandbox": ns}},
-		"ips":        []any{ip},
+		"ips":        ips,
 	}
 }
 

@@ -22,7 +22,7 @@ func agent(t *testing.T, fault error) (socket string, asked *Request) {
 		if err := json.NewDecoder(r.Body).Decode(asked); err != nil {
 			t.Error(err)
 		}
-		adminsock.Reply(w, Reply{Address: netip.MustParseAddr("10.42.0.9")}, fault)
+		adminsock.Reply(w, Reply{Addresses: []netip.Addr{netip.MustParseAddr("10.42.0.9")}}, fault)
 	})
 	done := make(chan struct{})
 	ctx := t.Context()

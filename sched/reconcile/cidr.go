@@ -98,6 +98,6 @@ func (p *cidrPool) index(cidr string) int {
 func (e *Engine) giveBackCIDR(written runtime.Object) {
 	n := written.(*corev1.Node)
 	if o := e.object(Nodes, "", n.Name); o == nil || podCIDR(o.obj.(*corev1.Node)) != podCIDR(n) {
-		e.cidrs.release(podCIDR(n))
+		e.releaseCIDRs(n)
 	}
 }

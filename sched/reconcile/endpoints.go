@@ -74,6 +74,9 @@ func subsetsOf(svc *corev1.Service, drafts []*draft) (out []corev1.EndpointSubse
 	at, count := map[string]int{}, 0
 	for _, readyOnes := range []bool{true, false} { // what is ready is shown first
 		for _, d := range drafts {
+			if d.slice.AddressType != addressTypes(svc)[0] {
+				continue // the object is older than the second family
+			}
 			for k := range d.slice.Endpoints {
 				ep := &d.slice.Endpoints[k]
 				if deref(ep.Conditions.Ready) != readyOnes || deref(ep.Conditions.Terminating) && !svc.Spec.PublishNotReadyAddresses {

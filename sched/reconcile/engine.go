@@ -19,6 +19,7 @@ type Config struct {
 	Seed uint64
 	// ClusterCIDR is cut into one network of NodeMaskBits (default 24, for IPv6 64) a node.
 	ClusterCIDR  netip.Prefix
+	ClusterCIDR6 netip.Prefix // the same of the other family, in clusters that have both
 	NodeMaskBits int
 	// RootCA is the PEM that every namespace gets in ConfigMap kube-root-ca.crt.
 	RootCA string
@@ -70,6 +71,7 @@ type Engine struct {
 	gangs     map[string]map[types.UID]struct{} // their pods that have a node, by namespace and name
 	condemned map[types.UID]struct{}            // pods that went for others, while their status may not say so yet
 	cidrs     *cidrPool
+	cidrs6    *cidrPool // in clusters of two families
 	recorder  recorder
 	liveness  map[string]liveness
 	roomFreed bool // since the last step something changed that may let unplaceable pods fit
@@ -82,7 +84,7 @@ func New(cfg Config) *Engine {
 		revisions: newRevisions(), balancing: newBalancing(), pace: newPacing(), asking: newAsking(), stocks: map[string]map[types.UID]*stock{}, daemons: map[types.UID]*daemon{},
 		cfg: cfg, names: newGenerator(cfg.Seed), table: sched.NewTable(cfg.Seed, cfg.Strategy),
 		nominated: map[types.UID]string{}, gangs: map[string]map[types.UID]struct{}{}, condemned: map[types.UID]struct{}{},
-		pending: newPendingPods(), cidrs: newCIDRPool(cfg.ClusterCIDR, cfg.NodeMaskBits),
+		pending: newPendingPods(), cidrs: newCIDRPool(cfg.ClusterCIDR, cfg.NodeMaskBits), cidrs6: newCIDRPool(cfg.ClusterCIDR6, 0),
 		recorder: newRecorder(), liveness: map[string]liveness{},
 	}
 }

@@ -51,7 +51,7 @@ func (e *Engine) noticedNode(old, o *object) {
 		delete(e.turned, old.name)
 		e.noticedGate(old.name, nil)
 		e.table.RemoveNode(old.name)
-		e.cidrs.release(podCIDR(old.obj.(*corev1.Node)))
+		e.releaseCIDRs(old.obj.(*corev1.Node))
 		delete(e.liveness, old.name)
 		e.trust(old.name)
 		e.mark(key{area: areaNode, name: old.name})
@@ -65,6 +65,7 @@ func (e *Engine) noticedNode(old, o *object) {
 	e.noteConditions(old, n)
 	e.noticedGate(n.Name, n)
 	e.cidrs.take(podCIDR(n))
+	e.cidrs6.take(podCIDR6(n))
 	e.setNode(n)
 	if keepsVolumes(n) && (old == nil || !keepsVolumes(old.obj.(*corev1.Node))) {
 		e.roomFreed = true
@@ -92,6 +93,19 @@ func (e *Engine) setNode(n *corev1.Node) {
 }
 
 func podCIDR(n *corev1.Node) string { return n.Spec.PodCIDR }
+
+// podCIDR6 is the node's block of the second family; "" if it has none.
+func podCIDR6(n *corev1.Node) string {
+	if len(n.Spec.PodCIDRs) < 2 {
+		return ""
+	}
+	return n.Spec.PodCIDRs[1]
+}
+
+func (e *Engine) releaseCIDRs(n *corev1.Node) {
+	e.cidrs.release(podCIDR(n))
+	e.cidrs6.release(podCIDR6(n))
+}
 
 // podOnNode marks a pod whose node is known to be trouble.
 func (e *Engine) podOnNode(p *pod) {
@@ -139,6 +153,9 @@ func (e *Engine) giveCIDR(n *corev1.Node) bool {
 		return false
 	}
 	n.Spec.PodCIDR, n.Spec.PodCIDRs = c, []string{c}
+	if six := e.cidrs6.next(); six != "" {
+		n.Spec.PodCIDRs = append(n.Spec.PodCIDRs, six)
+	}
 	return true
 }
 

@@ -23,15 +23,25 @@ type service struct {
 	// changed are the pods whose endpoint has to be decided again.
 	changed map[types.UID]struct{}
 	slices  map[string]*object
-	where   map[types.UID]string // the slice that has the pod's endpoint
-	mirrors map[string]*object   // slices that show Endpoints which people wrote
+	where   map[seat]string    // the slice that has the pod's endpoint
+	mirrors map[string]*object // slices that show Endpoints which people wrote
+}
+
+// seat is a pod's endpoint of one family.
+type seat struct {
+	pod types.UID
+	six bool
+}
+
+func seatOf(pod types.UID, family discoveryv1.AddressType) seat {
+	return seat{pod, family == discoveryv1.AddressTypeIPv6}
 }
 
 func (e *Engine) serviceOf(ns, name string) *service {
 	k := types.NamespacedName{Namespace: ns, Name: name}
 	s := e.services[k]
 	if s == nil {
-		s = &service{name: k, members: map[types.UID]*pod{}, changed: map[types.UID]struct{}{}, slices: map[string]*object{}, where: map[types.UID]string{}, mirrors: map[string]*object{}}
+		s = &service{name: k, members: map[types.UID]*pod{}, changed: map[types.UID]struct{}{}, slices: map[string]*object{}, where: map[seat]string{}, mirrors: map[string]*object{}}
 		e.services[k] = s
 	}
 	return s
@@ -65,8 +75,8 @@ func (s *service) changeAll() {
 	for uid := range s.members {
 		s.changed[uid] = struct{}{}
 	}
-	for uid := range s.where {
-		s.changed[uid] = struct{}{}
+	for at := range s.where {
+		s.changed[at.pod] = struct{}{}
 	}
 }
 
@@ -106,7 +116,7 @@ func (e *Engine) memberChanged(p *pod) {
 }
 
 func (e *Engine) endpointChanged(s *service, p *pod) {
-	if p.rec.Status.PodIP() == "" && s.where[p.rec.UID] == "" {
+	if p.rec.Status.PodIP() == "" && s.where[seat{p.rec.UID, false}] == "" && s.where[seat{p.rec.UID, true}] == "" {
 		return // it has no endpoint and cannot have one
 	}
 	s.changed[p.rec.UID] = struct{}{}
@@ -133,9 +143,10 @@ func (e *Engine) noticedSlice(old, o *object) {
 		return
 	}
 	s.slices[o.name] = o
-	for _, ep := range o.obj.(*discoveryv1.EndpointSlice).Endpoints {
+	sl := o.obj.(*discoveryv1.EndpointSlice)
+	for _, ep := range sl.Endpoints {
 		if ep.TargetRef != nil {
-			s.where[ep.TargetRef.UID] = o.name
+			s.where[seatOf(ep.TargetRef.UID, sl.AddressType)] = o.name
 			s.changed[ep.TargetRef.UID] = struct{}{}
 		}
 	}
@@ -144,9 +155,13 @@ func (e *Engine) noticedSlice(old, o *object) {
 
 func (e *Engine) forgetSlice(s *service, o *object) {
 	delete(s.slices, o.name)
-	for _, ep := range o.obj.(*discoveryv1.EndpointSlice).Endpoints {
-		if ep.TargetRef != nil && s.where[ep.TargetRef.UID] == o.name {
-			delete(s.where, ep.TargetRef.UID)
+	sl := o.obj.(*discoveryv1.EndpointSlice)
+	for _, ep := range sl.Endpoints {
+		if ep.TargetRef == nil {
+			continue
+		}
+		if at := seatOf(ep.TargetRef.UID, sl.AddressType); s.where[at] == o.name {
+			delete(s.where, at)
 			s.changed[ep.TargetRef.UID] = struct{}{}
 		}
 	}

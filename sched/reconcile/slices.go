@@ -54,16 +54,32 @@ func (e *Engine) syncService(k key) {
 // that has room.
 func (e *Engine) draftSlices(s *service) []*draft {
 	drafts, byName := loadDrafts(s)
-	family := addressType(s.obj)
 	for _, d := range drafts {
 		e.dress(s, d)
 	}
-	var homeless []*pod
 	changed := slices.Sorted(maps.Keys(s.changed))
 	clear(s.changed)
+	wanted := addressTypes(s.obj)
+	for _, family := range []discoveryv1.AddressType{discoveryv1.AddressTypeIPv4, discoveryv1.AddressTypeIPv6} {
+		if slices.Contains(wanted, family) {
+			drafts = e.draftFamily(s, drafts, byName, family, changed)
+			continue
+		}
+		for _, d := range drafts { // of a family that the service had once
+			if d.slice.AddressType == family && len(d.slice.Endpoints) > 0 {
+				d.edit().Endpoints = []discoveryv1.Endpoint{}
+			}
+		}
+	}
+	return drafts
+}
+
+// draftFamily decides the changed pods' endpoints of one family.
+func (e *Engine) draftFamily(s *service, drafts []*draft, byName map[string]*draft, family discoveryv1.AddressType, changed []types.UID) []*draft {
+	var homeless []*pod
 	for _, uid := range changed {
 		p := s.members[uid]
-		d := byName[s.where[uid]]
+		d := byName[s.where[seatOf(uid, family)]]
 		if p != nil && !hasEndpoint(p, family) {
 			p = nil
 		}
@@ -76,13 +92,13 @@ func (e *Engine) draftSlices(s *service) []*draft {
 		case d == nil:
 			homeless = append(homeless, p)
 		default:
-			d.setEndpoint(e.endpoint(s, p))
+			d.setEndpoint(e.endpoint(s, p, family))
 		}
 	}
 	for _, p := range homeless {
-		drafts = e.house(s, drafts, p)
+		drafts = e.house(s, drafts, p, family)
 	}
-	return e.placeholder(s, drafts)
+	return e.placeholder(s, drafts, family)
 }
 
 func loadDrafts(s *service) ([]*draft, map[string]*draft) {
@@ -134,31 +150,31 @@ func (d *draft) setEndpoint(ep discoveryv1.Endpoint) {
 }
 
 // house puts an endpoint into the first slice of its ports that has room, or into a new one.
-func (e *Engine) house(s *service, drafts []*draft, p *pod) []*draft {
+func (e *Engine) house(s *service, drafts []*draft, p *pod, family discoveryv1.AddressType) []*draft {
 	ports := portsOf(s.obj, p)
 	for _, d := range drafts {
 		// An empty slice without ports is a placeholder: the first endpoint gives it its ports.
-		if len(d.slice.Endpoints) == 0 && d.ports != ports.text && d.slice.AddressType == addressType(s.obj) {
+		if len(d.slice.Endpoints) == 0 && d.ports != ports.text && d.slice.AddressType == family {
 			d.edit().Ports = ports.list
 			d.ports = ports.text
 		}
-		if d.ports == ports.text && len(d.slice.Endpoints) < sliceEndpointsMax && d.slice.AddressType == addressType(s.obj) {
-			d.setEndpoint(e.endpoint(s, p))
+		if d.ports == ports.text && len(d.slice.Endpoints) < sliceEndpointsMax && d.slice.AddressType == family {
+			d.setEndpoint(e.endpoint(s, p, family))
 			return drafts
 		}
 	}
-	d := e.newDraft(s, ports)
-	d.setEndpoint(e.endpoint(s, p))
+	d := e.newDraft(s, ports, family)
+	d.setEndpoint(e.endpoint(s, p, family))
 	return append(drafts, d)
 }
 
-func (e *Engine) newDraft(s *service, ports portSet) *draft {
+func (e *Engine) newDraft(s *service, ports portSet, family discoveryv1.AddressType) *draft {
 	sl := &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: s.obj.Name + "-" + e.names.suffix(), GenerateName: s.obj.Name + "-", Namespace: s.obj.Namespace,
 			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(s.obj, serviceKind)},
 		},
-		AddressType: addressType(s.obj), Ports: ports.list, Endpoints: []discoveryv1.Endpoint{},
+		AddressType: family, Ports: ports.list, Endpoints: []discoveryv1.Endpoint{},
 	}
 	e.stamp(&sl.ObjectMeta)
 	sl.Labels = sliceLabels(s.obj)
@@ -187,25 +203,25 @@ func sliceLabels(svc *corev1.Service) map[string]string {
 
 // placeholder leaves one slice, empty, for a service without endpoints, so that readers can tell
 // "none" from "not decided yet".
-func (e *Engine) placeholder(s *service, drafts []*draft) []*draft {
+func (e *Engine) placeholder(s *service, drafts []*draft, family discoveryv1.AddressType) []*draft {
 	for _, d := range drafts {
-		if d.slice.AddressType == addressType(s.obj) {
+		if d.slice.AddressType == family {
 			return drafts
 		}
 	}
-	return append(drafts, e.newDraft(s, portSet{list: []discoveryv1.EndpointPort{}}))
+	return append(drafts, e.newDraft(s, portSet{list: []discoveryv1.EndpointPort{}}, family))
 }
 
-// writeSlices puts what changed and deletes slices that are empty, but for the last one.
+// writeSlices puts what changed and deletes slices that are empty, but for the last one of a family that the service has.
 func (e *Engine) writeSlices(s *service, drafts []*draft) {
-	full := 0
+	kept := map[discoveryv1.AddressType]bool{} // families that have a slice which stays
 	for _, d := range drafts {
-		if len(d.slice.Endpoints) > 0 {
-			full++
-		}
+		kept[d.slice.AddressType] = kept[d.slice.AddressType] || len(d.slice.Endpoints) > 0
 	}
-	for i, d := range drafts {
-		surplus := len(d.slice.Endpoints) == 0 && (full > 0 || i > 0)
+	wanted := addressTypes(s.obj)
+	for _, d := range drafts {
+		surplus := len(d.slice.Endpoints) == 0 && (kept[d.slice.AddressType] || !slices.Contains(wanted, d.slice.AddressType))
+		kept[d.slice.AddressType] = true
 		switch {
 		case d.old != nil && e.written[d.old.ref]:
 		case surplus && d.old != nil:
@@ -220,11 +236,15 @@ func (e *Engine) writeSlices(s *service, drafts []*draft) {
 	}
 }
 
-func addressType(svc *corev1.Service) discoveryv1.AddressType {
-	if len(svc.Spec.IPFamilies) > 0 && svc.Spec.IPFamilies[0] == corev1.IPv6Protocol {
-		return discoveryv1.AddressTypeIPv6
+// addressTypes are those of the slices that a service has.
+func addressTypes(svc *corev1.Service) (out []discoveryv1.AddressType) {
+	for _, f := range svc.Spec.IPFamilies {
+		out = append(out, discoveryv1.AddressType(f)) // they have the same names
 	}
-	return discoveryv1.AddressTypeIPv4
+	if len(out) == 0 {
+		out = append(out, discoveryv1.AddressTypeIPv4)
+	}
+	return out
 }
 
 // hasEndpoint says whether the pod is shown at all: it has an address and has not ended.
@@ -232,15 +252,33 @@ func hasEndpoint(p *pod, family discoveryv1.AddressType) bool {
 	if p.rec.Terminal() || p.doom == gone {
 		return false
 	}
-	a, err := netip.ParseAddr(p.rec.Status.PodIP())
-	return err == nil && a.Is4() == (family == discoveryv1.AddressTypeIPv4)
+	return podIPOf(p, family) != ""
 }
 
-func (e *Engine) endpoint(s *service, p *pod) discoveryv1.Endpoint {
+// podIPOf is the pod's address of a family; "" if it has none. The second one of a pod takes decoding its status, which pods of one family
+// are spared.
+func podIPOf(p *pod, family discoveryv1.AddressType) string {
+	fits := func(text string) bool {
+		a, err := netip.ParseAddr(text)
+		return err == nil && a.Is4() == (family == discoveryv1.AddressTypeIPv4)
+	}
+	first := p.rec.Status.PodIP()
+	if first == "" || fits(first) {
+		return first
+	}
+	for _, ip := range p.rec.Status.Decode().PodIPs {
+		if fits(ip.IP) {
+			return ip.IP
+		}
+	}
+	return ""
+}
+
+func (e *Engine) endpoint(s *service, p *pod, family discoveryv1.AddressType) discoveryv1.Endpoint {
 	serving, terminating := e.ready(p), p.deleting()
 	ready := s.obj.Spec.PublishNotReadyAddresses || serving && !terminating
 	ep := discoveryv1.Endpoint{
-		Addresses:  []string{p.rec.Status.PodIP()},
+		Addresses:  []string{podIPOf(p, family)},
 		Conditions: discoveryv1.EndpointConditions{Ready: &ready, Serving: &serving, Terminating: &terminating},
 		TargetRef:  &corev1.ObjectReference{Kind: "Pod", Namespace: p.ns(), Name: p.name(), UID: p.rec.UID},
 	}

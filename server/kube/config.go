@@ -61,6 +61,8 @@ type Config struct {
 	// ServiceCIDR is where cluster IPs come from. Its first address is that of the service
 	// default/kubernetes.
 	ServiceCIDR netip.Prefix
+	// ServiceCIDR6 is where those of the second family come from; not valid in clusters of one.
+	ServiceCIDR6 netip.Prefix
 	// DNSAddress is kept for the cluster's DNS; the zero value is the tenth address of ServiceCIDR.
 	DNSAddress netip.Addr
 	// NodePorts is where node ports come from; the zero value is 30000-32767.
@@ -87,6 +89,9 @@ func (c *Config) complete() error {
 	}
 	if !c.ServiceCIDR.IsValid() || !c.ServiceCIDR.Addr().Is4() || c.ServiceCIDR.Bits() > 28 {
 		return fmt.Errorf("kube: the service CIDR %q is not an IPv4 network of 16 addresses or more", c.ServiceCIDR)
+	}
+	if c.ServiceCIDR6.IsValid() && (!c.ServiceCIDR6.Addr().Is6() || c.ServiceCIDR6.Bits() > 124) {
+		return fmt.Errorf("kube: the second service CIDR %q is not an IPv6 network of 16 addresses or more", c.ServiceCIDR6)
 	}
 	c.ServiceCIDR = c.ServiceCIDR.Masked()
 	if !c.DNSAddress.IsValid() {

@@ -116,7 +116,7 @@ func (s *Server) mainStorage(k *api.Kind, store *registry.Store, out served) res
 		out["nodes/proxy"] = s.nodeProxy(store)
 	case servicesResource:
 		out["services/proxy"] = s.serviceProxy(store)
-		return newServices(r, &allocator{s.config.Store, s.config.ServiceCIDR, s.config.DNSAddress, s.config.NodePorts})
+		return newServices(r, &allocator{s.config.Store, s.config.ServiceCIDR, s.config.ServiceCIDR6, s.config.DNSAddress, s.config.NodePorts})
 	case podsResource:
 		s.pods = store
 		return s.newPods(r, out)

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -25,6 +26,7 @@ import (
 type allocator struct {
 	store      Store
 	cidr       netip.Prefix
+	cidr6      netip.Prefix // of the second family; not valid in clusters of one
 	dnsAddress netip.Addr
 	nodePorts  PortRange
 }
@@ -81,14 +83,12 @@ func portsOf(s *corev1.Service) []int32 {
 	return out
 }
 
-// fill gives the service what it lacks. What cannot be had stays empty, and faults reports it.
-func (a *allocator) fill(s *corev1.Service) {
+// fill gives the service, which may exist already, what it lacks. What cannot be had stays empty, and faults reports it.
+func (a *allocator) fill(s *corev1.Service, exists bool) {
 	u := a.inUse(s)
-	if wantsAddress(s) && s.Spec.ClusterIP == "" && len(s.Spec.ClusterIPs) == 0 {
-		s.Spec.ClusterIP = a.address(s, u)
-		if s.Spec.ClusterIP != "" {
-			s.Spec.ClusterIPs = []string{s.Spec.ClusterIP}
-		}
+	if wantsAddress(s) {
+		a.settleFamilies(s, exists)
+		a.fillAddresses(s, u)
 	}
 	for _, p := range portsOf(s) {
 		u.ports[p] = true
@@ -136,7 +136,15 @@ func (a *allocator) address(s *corev1.Service, u inUse) string {
 	case "kube-system/kube-dns":
 		return a.dnsAddress.String()
 	}
+	return a.free(corev1.IPv4Protocol, u)
+}
+
+// free is a random free address of a family; "" if there is none.
+func (a *allocator) free(family corev1.IPFamily, u inUse) string {
 	for _, cidr := range a.ranges() {
+		if familyOf(cidr.Addr()) != family {
+			continue
+		}
 		if ip := a.addressOf(cidr, u); ip != "" {
 			return ip
 		}
@@ -150,7 +158,7 @@ func (a *allocator) addressOf(cidr netip.Prefix, u inUse) string {
 	if cidr == a.cidr {
 		first, rest = 2, 3 // nor that of the API
 	}
-	size := uint64(1) << (32 - cidr.Bits())
+	size := uint64(1) << min(cidr.Addr().BitLen()-cidr.Bits(), 31) // of an IPv6 network the first will do
 	if size <= uint64(rest) {
 		return ""
 	}
@@ -165,17 +173,20 @@ func (a *allocator) addressOf(cidr netip.Prefix, u inUse) string {
 	return ""
 }
 
-// ranges are where addresses come from: the range that the cluster was founded with, then others that are ready and stay, by name. Only
-// the first family is given.
+// ranges are where addresses come from: the ranges that the cluster was founded with, then others that are ready and stay, by name. Only
+// families that the cluster was founded with are given.
 func (a *allocator) ranges() []netip.Prefix {
 	out := []netip.Prefix{a.cidr}
+	if a.cidr6.IsValid() {
+		out = append(out, a.cidr6)
+	}
 	a.store.Snapshot(serviceRangesResource).Ascend("", "", func(_, _ string, o runtime.Object) bool {
 		c, ok := o.(*networkingv1.ServiceCIDR)
 		if !ok || c.DeletionTimestamp != nil || !meta.IsStatusConditionTrue(c.Status.Conditions, networkingv1.ServiceCIDRConditionReady) {
 			return true
 		}
 		for _, text := range c.Spec.CIDRs {
-			if p, err := netip.ParsePrefix(text); err == nil && p.Addr().Is4() && p != a.cidr {
+			if p, err := netip.ParsePrefix(text); err == nil && (p.Addr().Is4() || a.cidr6.IsValid()) && p != a.cidr && p != a.cidr6 {
 				out = append(out, p.Masked())
 			}
 		}
@@ -200,8 +211,9 @@ func (a *allocator) faults(s, old *corev1.Service) field.ErrorList {
 	u := a.inUse(s)
 	spec := field.NewPath("spec")
 	var errs field.ErrorList
-	if wantsAddress(s) && (old == nil || old.Spec.ClusterIP != s.Spec.ClusterIP) {
-		errs = append(errs, a.addressFault(s, u, spec.Child("clusterIPs"))...)
+	if wantsAddress(s) {
+		errs = append(errs, a.familyFaults(s, spec)...)
+		errs = append(errs, a.addressFaults(s, old, u, spec.Child("clusterIPs"))...)
 	}
 	held := map[int32]bool{}
 	if old != nil {
@@ -221,8 +233,7 @@ func (a *allocator) faults(s, old *corev1.Service) field.ErrorList {
 	return errs
 }
 
-func (a *allocator) addressFault(s *corev1.Service, u inUse, path *field.Path) field.ErrorList {
-	ip := s.Spec.ClusterIP
+func (a *allocator) addressFault(ip string, u inUse, path *field.Path) field.ErrorList {
 	if ip == corev1.ClusterIPNone {
 		return nil
 	}
@@ -272,7 +283,7 @@ type serviceStrategy struct {
 
 func (s serviceStrategy) PrepareForCreate(ctx context.Context, obj runtime.Object) {
 	s.strategy.PrepareForCreate(ctx, obj)
-	s.alloc.fill(obj.(*corev1.Service))
+	s.alloc.fill(obj.(*corev1.Service), false)
 	// What the kind derives from the address (clusterIPs, families) it derives again.
 	if s.kind.PrepareForCreate != nil {
 		s.kind.PrepareForCreate(obj)
@@ -281,7 +292,7 @@ func (s serviceStrategy) PrepareForCreate(ctx context.Context, obj runtime.Objec
 
 func (s serviceStrategy) PrepareForUpdate(ctx context.Context, obj, old runtime.Object) {
 	s.strategy.PrepareForUpdate(ctx, obj, old)
-	s.alloc.fill(obj.(*corev1.Service))
+	s.alloc.fill(obj.(*corev1.Service), true)
 }
 
 func (s serviceStrategy) Validate(ctx context.Context, obj runtime.Object) field.ErrorList {
@@ -328,10 +339,11 @@ func untilFree(write func() (runtime.Object, error)) (runtime.Object, error) {
 
 // addressAt is the n-th address of a network, counted from its network address.
 func addressAt(p netip.Prefix, n uint32) netip.Addr {
-	b := p.Masked().Addr().As4()
-	v := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
-	v += n
-	return netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)})
+	b := p.Masked().Addr().AsSlice()
+	low := b[len(b)-4:]
+	binary.BigEndian.PutUint32(low, binary.BigEndian.Uint32(low)+n)
+	out, _ := netip.AddrFromSlice(b)
+	return out
 }
 
 var _ rest.RESTCreateStrategy = serviceStrategy{}

@@ -20,8 +20,8 @@ import (
 	"github.com/peapod-sh/peapod/internal/cni"
 )
 
-// AttachFunc gives a pod whose network namespace is at a path its address. A pod that has one keeps it.
-type AttachFunc func(ctx context.Context, podUID, netns string) (netip.Addr, error)
+// AttachFunc gives a pod whose network namespace is at a path its addresses. A pod that has some keeps them.
+type AttachFunc func(ctx context.Context, podUID, netns string) ([]netip.Addr, error)
 
 // settings are what of the runtime's configuration we need to know.
 type settings struct {
@@ -210,7 +210,7 @@ func (e *Executor) serveNetwork() {
 		err := json.NewDecoder(r.Body).Decode(&q)
 		var a cni.Reply
 		if err == nil {
-			a.Address, err = e.cfg.Attach(r.Context(), q.PodUID, q.NetNS)
+			a.Addresses, err = e.cfg.Attach(r.Context(), q.PodUID, q.NetNS)
 		}
 		adminsock.Reply(w, a, err)
 	})

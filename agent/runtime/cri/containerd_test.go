@@ -90,15 +90,15 @@ func (w testWriter) Write(b []byte) (int, error) {
 }
 
 // attach gives addresses but no links: packets are the pod network's affair.
-func (n *node) attach(_ context.Context, uid, netns string) (netip.Addr, error) {
+func (n *node) attach(_ context.Context, uid, netns string) ([]netip.Addr, error) {
 	if _, err := os.Stat(netns); err != nil || uid == "" {
-		return netip.Addr{}, fmt.Errorf("pod %q with the network namespace %q: %w", uid, netns, err)
+		return nil, fmt.Errorf("pod %q with the network namespace %q: %w", uid, netns, err)
 	}
 	if n.full.Load() {
-		return netip.Addr{}, errors.New("no address is left")
+		return nil, errors.New("no address is left")
 	}
 	i := n.next.Add(1)
-	return netip.AddrFrom4([4]byte{10, 99, byte(i >> 8), byte(i)}), nil
+	return []netip.Addr{netip.AddrFrom4([4]byte{10, 99, byte(i >> 8), byte(i)})}, nil
 }
 
 func (n *node) open(t *testing.T) *Executor {

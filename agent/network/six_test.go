@@ -1,0 +1,110 @@
+package network
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+)
+
+// echo6 is echo for IPv6.
+func (s *space) echo6() {
+	s.t.Helper()
+	var l net.Listener
+	s.do(func() (err error) { l, err = net.Listen("tcp6", "[::]:80"); return err })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			fmt.Fprint(c, c.RemoteAddr().(*net.TCPAddr).IP)
+			c.Close()
+		}
+	}()
+	s.t.Cleanup(func() { l.Close() })
+}
+
+func (s *space) ask6(ip netip.Addr) (seen string, err error) {
+	err = (&home{ns: s.ns}).run(func() error {
+		c, err := net.DialTimeout("tcp6", netip.AddrPortFrom(ip, 80).String(), 2*time.Second)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		b := make([]byte, 64)
+		k, err := c.Read(b)
+		seen = string(b[:k])
+		return err
+	})
+	return seen, err
+}
+
+// TestBothFamilies: pods have addresses of both, reach each other by either on one node and across nodes, and policies hold for IPv6 too.
+func TestBothFamilies(t *testing.T) {
+	a, b := newSpace(t), newSpace(t)
+	wire(t, a, "eth0", "192.0.2.1/24", b, "eth0", "192.0.2.2/24")
+	up := func(s *space, name, ip, four, six string) *Network {
+		cfg := config(t, name, ip)
+		cfg.ClusterCIDR6, cfg.ServiceCIDR6 = prefix("fd00:42::/48"), prefix("fd00:43::/112")
+		n := s.start(cfg, "")
+		must(t, n.Setup(context.Background(), prefix(four), prefix(six)))
+		return n
+	}
+	na, nb := up(a, "a", "192.0.2.1", "10.42.0.0/24", "fd00:42::/64"), up(b, "b", "192.0.2.2", "10.42.1.0/24", "fd00:42:0:1::/64")
+	peers := []Peer{{Name: "a", NodeIP: addr("192.0.2.1"), PodCIDR: prefix("10.42.0.0/24"), PodCIDR6: prefix("fd00:42::/64")},
+		{Name: "b", NodeIP: addr("192.0.2.2"), PodCIDR: prefix("10.42.1.0/24"), PodCIDR6: prefix("fd00:42:0:1::/64")}}
+	na.SetPeers(peers)
+	nb.SetPeers(peers)
+	attach := func(n *Network, uid string) (*space, []netip.Addr) {
+		s := newSpace(t)
+		ips, err := n.Attach(context.Background(), uid, s.path())
+		must(t, err)
+		if len(ips) != 2 || !ips[0].Is4() || !ips[1].Is6() {
+			t.Fatal(ips)
+		}
+		s.echo6()
+		return s, ips
+	}
+	p1, ip1 := attach(na, "p1")
+	p2, ip2 := attach(na, "p2")
+	p3, ip3 := attach(nb, "p3")
+	if ip1[1] != addr("fd00:42::2") || ip3[1] != addr("fd00:42:0:1::2") {
+		t.Fatal(ip1, ip3)
+	}
+	eventually(t, "every pod is reached by every other", func() error {
+		for _, c := range []struct {
+			from *space
+			to   netip.Addr
+			see  string
+		}{{p1, ip2[1], ip1[1].String()}, {p1, ip3[1], ip1[1].String()}, {p3, ip2[1], ip3[1].String()}, {a, ip1[1], "fd00:42::1"}, {a, ip3[1], "fd00:42::1"}, {p2, ip3[1], ip2[1].String()}} {
+			if seen, err := c.from.ask6(c.to); err != nil || seen != c.see {
+				return fmt.Errorf("%s to %s saw %q: %w", c.see, c.to, seen, err)
+			}
+		}
+		return nil
+	})
+	na.mustFilter(t, Filter{Ingress: isolated{ip1[0]: nothing}})
+	for _, from := range []*space{p2, p3} {
+		if _, err := from.ask6(ip1[1]); err == nil {
+			t.Error("an isolated pod was reached by IPv6")
+		}
+	}
+	if _, err := p3.ask6(ip2[1]); err != nil {
+		t.Errorf("a pod that is not isolated: %v", err)
+	}
+	na.mustFilter(t, Filter{Ingress: isolated{ip1[0]: nothing}, Trusted: []netip.Addr{addr("10.42.1.1"), addr("fd00:42:0:1::1")}})
+	if _, err := b.ask6(ip1[1]); err != nil {
+		t.Errorf("another node, which is trusted: %v", err)
+	}
+	if _, err := p3.ask6(ip1[1]); err == nil {
+		t.Error("a pod of that node was let through")
+	}
+	must(t, na.Close(context.Background()))
+	if left := a.tables(); strings.Contains(left, "peapod") {
+		t.Errorf("tables left: %s", left)
+	}
+}

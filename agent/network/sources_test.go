@@ -1,0 +1,93 @@
+package network
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// pretend asks the echo at ip from the space, from an address that is another's.
+func (s *space) pretend(from, ip netip.Addr) (string, error) {
+	var seen string
+	d := net.Dialer{Timeout: 2 * time.Second, LocalAddr: &net.TCPAddr{IP: from.AsSlice()}, Control: func(_, _ string, c syscall.RawConn) error {
+		var err error
+		_ = c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_TRANSPARENT, 1) })
+		return err
+	}}
+	err := (&home{ns: s.ns}).run(func() error {
+		c, err := d.Dial("tcp4", netip.AddrPortFrom(ip, 80).String())
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		b := make([]byte, 64)
+		k, err := c.Read(b)
+		seen = string(b[:k])
+		return err
+	})
+	return seen, err
+}
+
+// TestAnswersComeBack: the node connects to pods from addresses of others, of a pod beside them, of one elsewhere and of somebody outside.
+func TestAnswersComeBack(t *testing.T) {
+	p := neighbours(t)
+	p.talk(t)
+	more := newSpace(t)
+	addrMore := p.na.mustAttach(t, "more", more)
+	more.echo()
+	outside := addr("198.51.100.7")
+	p.a.defaultVia("192.0.2.2") // an answer needs to have some way
+	for _, on := range []bool{false, true, false} {
+		must(t, p.na.KeepSources(on, []netip.Addr{p.addrA}))
+		for _, c := range []struct {
+			who      string
+			from, to netip.Addr
+		}{{"outside", outside, p.addrA}, {"a pod of this node", addrMore, p.addrA}, {"a pod of this node, elsewhere", p.addrA, p.addrB}} {
+			seen, err := p.a.pretend(c.from, c.to)
+			if good := err == nil && seen == c.from.String(); good != on {
+				t.Errorf("on=%v: from %s the pod saw %q, %v", on, c.who, seen, err)
+			}
+		}
+		// What pods and node are to each other otherwise does not change.
+		for _, s := range []*space{p.a, p.podA, more} {
+			for _, to := range []netip.Addr{p.addrA, addrMore, p.addrB} {
+				if _, err := s.ask(to); err != nil {
+					t.Errorf("on=%v: %v", on, err)
+				}
+			}
+		}
+		if seen := more.mustAsk(p.addrA); seen != addrMore.String() {
+			t.Errorf("a pod saw %s", seen)
+		}
+	}
+	must(t, p.na.KeepSources(true, nil))
+	must(t, p.na.Close(context.Background()))
+	rules, err := p.a.RuleList(unix.AF_INET)
+	must(t, err)
+	if text := fmt.Sprint(rules) + p.a.tables(); strings.Contains(text, "source") || len(rules) != 3 {
+		t.Errorf("left over: %s", text)
+	}
+}
+
+// TestSourcesBesideFilter: isolated pods are reached from their clients' addresses too, once the bridge hands what it carries to the IP filters.
+func TestSourcesBesideFilter(t *testing.T) {
+	node, a, b := newSpace(t), newSpace(t), newSpace(t)
+	n := node.start(config(t, "a", "127.0.0.1"), "10.42.0.0/24")
+	addrA, addrB := n.mustAttach(t, "a", a), n.mustAttach(t, "b", b)
+	a.echo()
+	must(t, n.KeepSources(true, []netip.Addr{addrA}))
+	n.mustFilter(t, Filter{Ingress: isolated{addrA: nothing}})
+	if seen, err := node.pretend(addrB, addrA); err != nil || seen != addrB.String() {
+		t.Errorf("the pod saw %q, %v", seen, err)
+	}
+	if _, err := b.ask(addrA); err == nil {
+		t.Error("the isolated pod was reached")
+	}
+}

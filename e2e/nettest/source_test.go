@@ -1,0 +1,129 @@
+package nettest
+
+import (
+	"errors"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/peapod-sh/peapod/e2e/kit"
+)
+
+const sources = `
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {terminationGracePeriodSeconds: 1, containers: [{name: main, image: peapod/demo}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: kept, annotations: {peapod.sh/keep-source: "true"}}
+spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: local}
+spec: {type: NodePort, externalTrafficPolicy: Local, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: spread}
+spec: {type: NodePort, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+`
+
+const refused = `
+apiVersion: v1
+kind: Service
+metadata: {name: refused, annotations: {peapod.sh/keep-source: "true"}}
+spec: {type: NodePort, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+`
+
+const isolate = `
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: only-asker}
+spec: {podSelector: {matchLabels: {app: web}}, ingress: [{from: [{podSelector: {matchLabels: {app: asker}}}]}]}
+`
+
+const asker = `
+apiVersion: v1
+kind: Pod
+metadata: {name: asker, labels: {app: asker}}
+spec: {terminationGracePeriodSeconds: 1, nodeName: client1, containers: [{name: main, image: peapod/demo}]}
+`
+
+// TestSource: endpoints see pods by their own addresses where a service asks for that, on the same node and on another, and
+// clients outside the cluster where the policy for them is Local.
+func TestSource(t *testing.T) {
+	l, k := up(t, "nettestsource", 2)
+	k.In(sources+"---"+asker+"---"+strings.ReplaceAll(asker, "asker", "stranger")).Must(t, "apply", "-f", "-")
+	web := l.ReadyPods(t, k.Namespace, "app=web", 2, limit)
+	me := l.ReadyPods(t, k.Namespace, "app=asker", 1, limit)[0]
+	ask := func(t *testing.T, client string, get func() (string, error)) {
+		t.Helper()
+		seen := map[string]bool{}
+		kit.Eventually(t, limit, "both endpoints see "+client, func() error {
+			out, err := get()
+			if err != nil {
+				return err
+			}
+			for _, p := range web {
+				if strings.Contains(out, p.Name) && strings.Contains(out, "client      "+client+":") {
+					seen[p.Name] = true
+				}
+			}
+			if len(seen) < len(web) {
+				return errors.New(out)
+			}
+			return nil
+		})
+	}
+	pod := func() (string, error) {
+		r := k.Try("exec", "asker", "--", "wget", "-qO-", "-T", "5", "http://kept")
+		if r.Code != 0 {
+			return "", errors.New(r.Err)
+		}
+		return r.Out, nil
+	}
+	t.Run("pod", func(t *testing.T) { ask(t, me.Status.PodIP, pod) })
+	t.Run("outside", func(t *testing.T) {
+		port := k.Must(t, "get", "svc", "local", "-o", "jsonpath={.spec.ports[0].nodePort}")
+		turn := 0
+		ask(t, l.Subnet[:strings.LastIndex(l.Subnet, ".")]+".1", func() (string, error) {
+			turn++
+			return kit.Curl("", "http://"+net.JoinHostPort(l.Node(t, []string{"client1", "client2"}[turn%2]).Address, port))
+		})
+	})
+	t.Run("not asked for", func(t *testing.T) {
+		port := k.Must(t, "get", "svc", "spread", "-o", "jsonpath={.spec.ports[0].nodePort}")
+		if out := says(t, "", "http://"+net.JoinHostPort(l.Node(t, "client1").Address, port), "client "); strings.Contains(out, "client      10.201.") {
+			t.Errorf("the endpoint saw the client: %s", out)
+		}
+	})
+	t.Run("policy", func(t *testing.T) {
+		k.In(isolate).Must(t, "apply", "-f", "-")
+		ask(t, me.Status.PodIP, pod)
+		kit.Eventually(t, limit, "others are kept out", func() error {
+			if r := k.Try("exec", "stranger", "--", "wget", "-qO-", "-T", "2", "http://kept"); r.Code == 0 {
+				return errors.New(r.Out)
+			}
+			return nil
+		})
+	})
+	t.Run("refused", func(t *testing.T) {
+		kit.WantMatch(t, k.In(refused).Fail(t, "apply", "-f", "-"), `keep-source.*can only be kept with spec.externalTrafficPolicy: Local`)
+	})
+	t.Run("nothing stays", func(t *testing.T) {
+		k.Must(t, "delete", "svc", "kept", "local")
+		kit.Eventually(t, limit, "the rule goes", func() error {
+			if out, _ := l.Exec(t, "client1", "ip", "rule"); strings.Contains(out, "7112") {
+				return errors.New(out)
+			}
+			return nil
+		})
+	})
+}

@@ -1,0 +1,30 @@
+package reconcile
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func TestNodesGetNetworksOfBothFamilies(t *testing.T) {
+	e := New(Config{Seed: 1, ClusterCIDR: netip.MustParsePrefix("10.42.0.0/16"), ClusterCIDR6: netip.MustParsePrefix("fd00:42::/48")})
+	nodes := make([]*corev1.Node, 3)
+	for i := range nodes {
+		nodes[i] = &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("n", i)}}
+		if !e.giveCIDR(nodes[i]) || e.giveCIDR(nodes[i]) {
+			t.Fatal("a node gets networks once")
+		}
+	}
+	if got := nodes[1].Spec; got.PodCIDR != "10.42.1.0/24" || !slices.Equal(got.PodCIDRs, []string{"10.42.1.0/24", "fd00:42:0:1::/64"}) {
+		t.Fatalf("%s, %v", got.PodCIDR, got.PodCIDRs)
+	}
+	e.releaseCIDRs(nodes[1])
+	again := &corev1.Node{}
+	if e.giveCIDR(again); !slices.Equal(again.Spec.PodCIDRs, nodes[1].Spec.PodCIDRs) {
+		t.Fatalf("what was released is not given again: %v", again.Spec.PodCIDRs)
+	}
+}
