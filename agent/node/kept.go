@@ -135,11 +135,19 @@ func (n *node) recall(old *kept) {
 		return
 	}
 	n.dns.Swap(old.Table)
-	if old.Guarded {
-		n.log.Warn("services are not carried before a server tells of the network policies")
+	if t := old.carried(); t != nil {
+		n.proxy.Swap(t)
 		return
 	}
-	n.proxy.Swap(old.Table)
+	n.log.Warn("services are not carried before a server tells of the network policies")
+}
+
+// carried is the table for the proxy; nil if there should be none.
+func (k *kept) carried() *netproxy.Table {
+	if k.Guarded {
+		return nil
+	}
+	return k.Table
 }
 
 // remember keeps a table that is in force, and what it needs.

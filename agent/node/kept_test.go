@@ -77,6 +77,14 @@ func TestKeptComesBack(t *testing.T) {
 	}
 }
 
+// TestKeptTablesAreCarriedWithoutPolicies: Invariant 153.
+func TestKeptTablesAreCarriedWithoutPolicies(t *testing.T) {
+	table := &netproxy.Table{}
+	if (&kept{Table: table}).carried() != table || (&kept{Table: table, Guarded: true}).carried() != nil {
+		t.Error("a table is carried from memory if, and only if, there were no policies")
+	}
+}
+
 // An agent needs a server when what was kept is torn or of nothing.
 func TestKeptInPiecesIsNothing(t *testing.T) {
 	dir := t.TempDir()

@@ -124,7 +124,7 @@ func TestRollingUpdateDropsNothing(t *testing.T) {
 	s.traffic.stop(t)
 }
 
-// TestDeathLosesOnlyWhatWasOnItsWay: a machine dies, and takes with it no more than the requests that its pods had.
+// TestDeathLosesOnlyWhatWasOnItsWay: Invariant 152. A machine dies, and takes with it no more than the requests that its pods had.
 func TestDeathLosesOnlyWhatWasOnItsWay(t *testing.T) {
 	for _, death := range []struct{ do, undo string }{{"cut", "heal"}, {"kill", "restart"}} {
 		t.Run(death.do, func(t *testing.T) {
