@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// The client of a machine that is lost learns of it by a reset and not by waiting, whether or not the endpoint is still named and in which
+// TestConnectionsToALostMachineEnd: Invariant 152. The client of a machine that is lost learns of it by a reset and not by waiting, whether or not the endpoint is still named and in which
 // order that is heard. Connections to other machines live on.
 func TestConnectionsToALostMachineEnd(t *testing.T) {
 	for i := 1; i <= 2; i++ {

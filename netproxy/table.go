@@ -19,7 +19,7 @@ type Table struct {
 	Lost []netip.Prefix
 	// Allow says whether a client may be connected to an endpoint; nil allows all. It is asked for each new connection or
 	// session, from several threads at once, and must be quick. Its answers may change while the table is in force.
-	Allow func(client netip.Addr, to netip.AddrPort, p Protocol) bool
+	Allow func(client netip.Addr, to netip.AddrPort, p Protocol) bool `json:"-"`
 }
 
 // Service is one service with its virtual addresses. Headless services have none.

@@ -102,6 +102,9 @@ type node struct {
 	handler  http.Handler   // of the servers' calls; read it after serving is closed
 	serving  chan struct{}  // closed once handler is there
 	dirty    chan struct{}  // capacity 1: the proxy's table is old
+
+	keeping    *keeping
+	registered *wire.Registered // of the cluster, since this process began
 }
 
 // Run is a node's life.
@@ -146,13 +149,16 @@ func (n *node) run(ctx context.Context) error {
 	}
 	defer n.pulls.Close()
 	defer n.executor.Close()
-	registered, err := n.register(ctx, false)
+	n.keeping = newKeeping(n.cfg.DataDir, n.log)
+	registered, old, err := n.membership(ctx)
 	if err != nil {
 		return err
 	}
+	n.registered = registered
 	if err := n.openCluster(ctx, registered); err != nil {
 		return err
 	}
+	n.recall(old)
 	defer n.proxy.Close()
 	defer n.network.Stop()
 	n.peers = newPeers(n.cfg.Name, func(list []network.Peer) {
@@ -303,6 +309,7 @@ func (n *node) serve(ctx context.Context) error {
 	g.Go(func() error { return n.proxy.Run(ctx) })
 	g.Go(func() error { return n.dns.Run(ctx) })
 	g.Go(func() error { return n.swapTables(ctx) })
+	g.Go(func() error { return n.keeping.run(ctx) })
 	g.Go(func() error { return n.announce.Run(ctx) })
 	g.Go(func() error { return n.policies.run(ctx) })
 	if n.ingress != nil {
@@ -373,6 +380,7 @@ func (n *node) swapTables(ctx context.Context) error {
 		n.link.ReportTable(t.Generation, n.peers.few())
 		n.announce.Set(ownAddresses(t))
 		n.health.follow(n.model.HealthChecks())
+		n.remember(t)
 	}
 }
 

@@ -81,6 +81,13 @@ func (m *Model) Synced() {
 	}
 }
 
+// Any says whether there are policies.
+func (m *Model) Any() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.live.policies) > 0
+}
+
 // Known is closed once the model is complete for the first time.
 func (m *Model) Known() <-chan struct{} { return m.known }
 

@@ -149,7 +149,7 @@ func TestStartingOver(t *testing.T) {
 	}
 }
 
-// A server that does not tell of policies does not open pods.
+// TestStartingOverAtAnOlderServer: Invariant 154. A server that does not tell of policies does not open pods.
 func TestStartingOverAtAnOlderServer(t *testing.T) {
 	w := threePods()
 	w.policies = append(w.policies, &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "p"},

@@ -86,7 +86,7 @@ func TestNodesChangeTheTable(t *testing.T) {
 	}
 }
 
-// Other machines that are taken for dead are lost with the pods there; one that only says that it is not ready lives.
+// TestLostMachines: Invariant 152. Other machines that are taken for dead are lost with the pods there; one that only says that it is not ready lives.
 func TestLostMachines(t *testing.T) {
 	m := newModel()
 	for name, status := range map[string]corev1.ConditionStatus{"n1": corev1.ConditionUnknown, "n2": corev1.ConditionUnknown, "n3": corev1.ConditionFalse, "n4": corev1.ConditionTrue} {

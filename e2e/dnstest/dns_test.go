@@ -76,7 +76,8 @@ spec:
   containers: [{name: demo, image: peapod/demo, command: [sleep, "100000"]}]
 `
 
-// TestNames: NW003 to NW009. What a pod is told about every kind of name, and that it is still told while no server runs.
+// TestNames: NW003 to NW009. What a pod is told about every kind of name, and that it is still told while no server runs, also by an
+// agent that was started meanwhile.
 func TestNames(t *testing.T) {
 	l := kit.Shared(t)
 	k := l.Kubectl(l.MakeNamespace(t))
@@ -137,6 +138,10 @@ func TestNames(t *testing.T) {
 	check("with a server")
 	l.Do(t, "kill", "server1")
 	check("without a server")
+	l.Do(t, "kill-agent", node)
+	l.Do(t, "restart", node)
+	check("without a server, by an agent that began without one")
+	kit.Eventually(t, limit, "that agent carries services too", func() error { _, err := kit.Curl(ns, "http://"+vip); return err })
 	l.Do(t, "restart", "server1")
 	kit.Eventually(t, limit, "the server is back", func() error {
 		if r := k.Try("get", "svc", "web"); r.Code != 0 {

@@ -124,6 +124,46 @@ func TestRollingUpdateDropsNothing(t *testing.T) {
 	s.traffic.stop(t)
 }
 
+// TestDeathLosesOnlyWhatWasOnItsWay: Invariant 152. A machine dies, and takes with it no more than the requests that its pods had.
+func TestDeathLosesOnlyWhatWasOnItsWay(t *testing.T) {
+	for _, death := range []struct{ do, undo string }{{"cut", "heal"}, {"kill", "restart"}} {
+		t.Run(death.do, func(t *testing.T) {
+			const node = "client2"
+			s := open(t)
+			if n := s.on(t, node); n == 0 || n == replicas {
+				t.Fatalf("%d of %d pods are on %s: the test would show nothing", n, replicas, node)
+			}
+			s.lab.Do(t, death.do, node)
+			defer s.revive(t, death.undo, node)
+			kit.Eventually(t, limit, "other nodes to have all pods", func() error {
+				if n := s.on(t, node); n > 0 {
+					return fmt.Errorf("%d are still counted on %s", n, node)
+				}
+				return nil
+			})
+			s.flow(t)
+			s.traffic.stopAfterDeath(t)
+		})
+	}
+}
+
+// on counts the ready pods on a node, once all are ready.
+func (s *site) on(t *testing.T, node string) (n int) {
+	t.Helper()
+	for _, p := range s.lab.ReadyPods(t, s.k.Namespace, "app=web", replicas, limit) {
+		if p.Spec.NodeName == node {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *site) revive(t *testing.T, how, node string) {
+	t.Helper()
+	s.lab.Do(t, how, node)
+	s.lab.Kubectl("").Must(t, "wait", "node/"+node, "--for=condition=Ready", "--timeout=60s")
+}
+
 func TestDrainDropsNothing(t *testing.T) {
 	s := open(t)
 	const node = "client2"

@@ -27,7 +27,15 @@ type traffic struct {
 	requests atomic.Int64
 
 	mu     sync.Mutex
-	errors []string
+	errors []loss
+	born   int // clients so far
+}
+
+// loss is a request that failed.
+type loss struct {
+	client  int
+	timeout bool // nobody answered, and nobody said that nobody would
+	text    string
 }
 
 func newTraffic(ctx context.Context) *traffic {
@@ -40,6 +48,8 @@ func newTraffic(ctx context.Context) *traffic {
 // connection of its own, or makes one for each request.
 func (t *traffic) start(clients int, rate time.Duration, netns, url string, keepAlive bool) {
 	for range clients {
+		t.born++
+		id := t.born
 		transport := &http.Transport{DialContext: from(netns), DisableKeepAlives: !keepAlive, MaxIdleConnsPerHost: 1}
 		client := &http.Client{Transport: transport, Timeout: patience}
 		t.clients.Go(func() {
@@ -52,18 +62,19 @@ func (t *traffic) start(clients int, rate time.Duration, netns, url string, keep
 				case <-t.ctx.Done():
 					return
 				}
-				t.ask(client, url, keepAlive)
+				t.ask(id, client, url, keepAlive)
 			}
 		})
 	}
 }
 
-func (t *traffic) ask(client *http.Client, url string, keepAlive bool) {
+func (t *traffic) ask(id int, client *http.Client, url string, keepAlive bool) {
 	t.requests.Add(1)
 	if err := get(client, url); err != nil {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.errors = append(t.errors, fmt.Sprintf("%s %s (keep-alive %v): %v", time.Now().Format("15:04:05.000"), url, keepAlive, err))
+		text := fmt.Sprintf("%s client %d %s (keep-alive %v): %v", time.Now().Format("15:04:05.000"), id, url, keepAlive, err)
+		t.errors = append(t.errors, loss{id, os.IsTimeout(err), text})
 	}
 }
 
@@ -89,7 +100,22 @@ func (t *traffic) stop(test *testing.T) {
 	t.clients.Wait()
 	test.Logf("%d requests, %d lost", t.requests.Load(), len(t.errors))
 	for _, e := range t.errors[:min(len(t.errors), 20)] {
-		test.Error(e)
+		test.Error(e.text)
+	}
+}
+
+// stopAfterDeath ends the clients after the death of a node. A client has one request on its way at a time, so it may have lost one, and was
+// told so.
+func (t *traffic) stopAfterDeath(test *testing.T) {
+	test.Helper()
+	t.end()
+	t.clients.Wait()
+	test.Logf("%d requests, %d lost", t.requests.Load(), len(t.errors))
+	lost := map[int]int{}
+	for _, e := range t.errors {
+		if lost[e.client]++; e.timeout || lost[e.client] > 1 {
+			test.Error(e.text)
+		}
 	}
 }
 

@@ -293,7 +293,7 @@ func TestExpectedNodeIsNews(t *testing.T) {
 	}
 }
 
-// While nobody asks, as between two terms of a server, heartbeats are heard all the same: who died with the leader in between is dead as
+// TestTimeBetweenTermsIsNoPause: Invariant 155. While nobody asks, as between two terms of a server, heartbeats are heard all the same: who died with the leader in between is dead as
 // soon as anybody else would be, and the others live.
 func TestTimeBetweenTermsIsNoPause(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
