@@ -41,11 +41,12 @@ type crowd struct {
 	tallies *tallies
 }
 
-// newCrowd is a crowd whose Deployments are followed until ctx ends.
-func newCrowd(ctx context.Context, c kubernetes.Interface) (*crowd, error) {
-	t, err := followTallies(ctx, c)
-	return &crowd{c: c, tallies: t}, err
+// newCrowd is a crowd whose Deployments are followed until it is left.
+func newCrowd(ctx context.Context, c kubernetes.Interface) *crowd {
+	return &crowd{c: c, tallies: followTallies(ctx, c)}
 }
+
+func (w *crowd) leave() { w.tallies.stop() }
 
 // scaleTimeout bounds the rows about many nodes.
 const scaleTimeout = 20 * time.Minute
@@ -62,10 +63,8 @@ func benchScale(ctx context.Context, l *rig.Lab, t *table) error {
 	if err != nil {
 		return err
 	}
-	w, err := newCrowd(ctx, c)
-	if err != nil {
-		return err
-	}
+	w := newCrowd(ctx, c)
+	defer w.leave()
 	if err := w.tellRates(ctx, l, t, scalePods/1000, 1000, 50_000, 20_000); err != nil {
 		return err
 	}
@@ -96,10 +95,8 @@ func benchMillion(ctx context.Context, l *rig.Lab, t *table) error {
 	if err != nil {
 		return err
 	}
-	w, err := newCrowd(ctx, c)
-	if err != nil {
-		return err
-	}
+	w := newCrowd(ctx, c)
+	defer w.leave()
 	n := *millionPods / 1000
 	committed, running, err := w.add(ctx, n, 1000)
 	if err = errors.Join(err, w.allPlaced(ctx)); err != nil {
@@ -307,10 +304,8 @@ func benchDeaths(ctx context.Context, l *rig.Lab, t *table) error {
 	if err != nil {
 		return err
 	}
-	w, err := newCrowd(ctx, c)
-	if err != nil {
-		return err
-	}
+	w := newCrowd(ctx, c)
+	defer w.leave()
 	if _, _, err := w.add(ctx, *dyingNodes*dyingPods/1000, 1000); err != nil {
 		return err
 	}

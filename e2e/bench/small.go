@@ -29,10 +29,8 @@ func benchSmall(ctx context.Context, l *rig.Lab, t *table) error {
 	if err != nil {
 		return err
 	}
-	w, err := newCrowd(ctx, c)
-	if err != nil {
-		return err
-	}
+	w := newCrowd(ctx, c)
+	defer w.leave()
 	if _, _, err := w.add(ctx, smallWarmUp, smallReplicas); err != nil {
 		return err
 	}

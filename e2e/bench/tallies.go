@@ -2,19 +2,21 @@ package main
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"os"
 	"sync"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/cache"
 )
 
 // tallies adds up what Deployments say of their pods. It hears of each change once: asking again and again for a thousand Deployments
 // took the processors that were to be measured.
 type tallies struct {
+	stop func() // ends the watch and waits for it
+
 	mu   sync.Mutex
 	of   map[string]tally // by the Deployment's name
 	sums tally
@@ -22,44 +24,32 @@ type tallies struct {
 
 type tally struct{ pods, ready int }
 
-// followTallies watches the Deployments of namespace default until ctx ends.
-func followTallies(ctx context.Context, c kubernetes.Interface) (*tallies, error) {
+// followTallies watches the Deployments of namespace default until stop is called or ctx ends.
+func followTallies(ctx context.Context, c kubernetes.Interface) *tallies {
+	ctx, cancel := context.WithCancel(ctx)
 	t := &tallies{of: map[string]tally{}}
-	f := informers.NewSharedInformerFactoryWithOptions(c, 0, informers.WithNamespace("default"), informers.WithTransform(withoutSpec))
-	i := f.Apps().V1().Deployments().Informer()
-	_, err := i.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    t.set,
-		UpdateFunc: func(_, o any) { t.set(o) },
-		DeleteFunc: t.drop,
-	})
-	if err != nil {
-		return nil, err
-	}
-	f.Start(ctx.Done())
-	if !cache.WaitForCacheSync(ctx.Done(), i.HasSynced) {
-		return nil, errors.New("the watch of Deployments did not begin")
-	}
-	return t, nil
+	var wg sync.WaitGroup
+	wg.Go(func() { t.follow(ctx, c) })
+	t.stop = func() { cancel(); wg.Wait() }
+	return t
 }
 
-// withoutSpec keeps of a Deployment what is counted.
-func withoutSpec(o any) (any, error) {
-	if d, ok := o.(*appsv1.Deployment); ok {
-		return &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: d.Namespace, Name: d.Name, ResourceVersion: d.ResourceVersion},
-			Status: appsv1.DeploymentStatus{Replicas: d.Status.Replicas, ReadyReplicas: d.Status.ReadyReplicas}}, nil
-	}
-	return o, nil
-}
-
-func (t *tallies) set(o any) {
-	d := o.(*appsv1.Deployment)
-	t.change(d.Name, tally{int(d.Status.Replicas), int(d.Status.ReadyReplicas)})
-}
-
-func (t *tallies) drop(o any) {
-	if key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(o); err == nil {
-		_, name, _ := cache.SplitMetaNamespaceKey(key)
-		t.change(name, tally{})
+// follow begins again when a watch has ended: each begins with all that there are.
+func (t *tallies) follow(ctx context.Context, c kubernetes.Interface) {
+	for ctx.Err() == nil {
+		w, err := c.AppsV1().Deployments("default").Watch(ctx, metav1.ListOptions{})
+		if err != nil {
+			if ctx.Err() == nil {
+				fmt.Fprintln(os.Stderr, "watching Deployments:", err)
+			}
+			_ = pause(ctx, 100*time.Millisecond) // it fails when ctx ends, as the loop does
+			continue
+		}
+		for e := range w.ResultChan() {
+			if d, ok := e.Object.(*appsv1.Deployment); ok {
+				t.change(d.Name, tally{int(d.Status.Replicas), int(d.Status.ReadyReplicas)})
+			}
+		}
 	}
 }
 

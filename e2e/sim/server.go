@@ -105,7 +105,8 @@ func (s *server) endTerm() { s.work = nil }
 func (t *term) begin() {
 	s := t.s
 	t.leases = fence.NewLeases(s.c.options.Times, s.time())
-	t.engine = reconcile.New(reconcile.Config{Seed: s.c.seed + t.number, ClusterCIDR: clusterCIDR, Leases: t.leases})
+	t.engine = reconcile.New(reconcile.Config{Seed: s.c.seed + t.number, ClusterCIDR: clusterCIDR, Leases: t.leases,
+		StatusPause: 100 * time.Millisecond, PodEventsPerSecond: 100})
 	var view *fsm.View
 	view, t.tail = s.state.TailAll(func(*api.Change) bool { return true })
 	for c := range view.Changes {

@@ -285,7 +285,7 @@ func (r *rollout) write() {
 	if !decided && equality.Semantic.DeepEqual(&r.old.Status, &r.d.Status) {
 		return
 	}
-	if r.e.hold(key{area: areaDeployment, ns: r.d.Namespace, name: r.d.Name}, decided || r.complete()) {
+	if r.e.hold(key{area: areaDeployment, ns: r.d.Namespace, name: r.d.Name}, decided || r.complete() && *r.d.Status.TerminatingReplicas == 0) {
 		return
 	}
 	if len(r.d.Annotations) == 0 {

@@ -18,6 +18,9 @@
 // Who writes what: each file names its controller's kind. A pod's node, owner and existence are
 // written by many, always as rows that fail by themselves when the pod is another one by then.
 //
+// What is only counted is written in proportion to what moves: a status waits a moment after the last one, and events about single
+// pods have an allowance (pace.go). Nothing is decided by a written status.
+//
 // What pods use is an observation too, which the runner makes for autoscalers only (UsageWanted, ObserveUsage).
 //
 // It must not know: Raft, the store, HTTP, goroutines, clocks (time is an argument of Step), or how
