@@ -414,6 +414,8 @@ func TestCustomResourceConverted(t *testing.T) {
 	}
 }
 
+// TestDefinitionDrainsItsObjects: the definition waits for its last object, which may be held.
+// Invariant 153.
 func TestDefinitionDrainsItsObjects(t *testing.T) {
 	h := start(t)
 	c := h.define(definition(t, widgets))
