@@ -6,8 +6,9 @@
 // (k8s.io/api); the v1 types are also registered as the internal version, so every conversion is
 // the identity.
 //
-// The package also holds the two shapes that state takes on its way through the cluster: PodRecord
-// (how the store keeps a pod) and Change (one committed change, as a watcher sees it). The changes
+// The package also holds the shapes that state takes on its way through the cluster: PodRecord
+// (how the store keeps a pod), Document (how it keeps what is not in the table: custom resources and their definitions)
+// and Change (one committed change, as a watcher sees it). The changes
 // that writers ask for are in api/ops; how a record keeps a pod's status is in api/podstatus.
 //
 // To add a kind: one file with its Register call, Default and columns; beside it, if it is long, a

@@ -414,6 +414,8 @@ func TestCustomResourceConverted(t *testing.T) {
 	}
 }
 
+// TestDefinitionDrainsItsObjects: the definition waits for its last object, which may be held.
+// Invariant 153.
 func TestDefinitionDrainsItsObjects(t *testing.T) {
 	h := start(t)
 	c := h.define(definition(t, widgets))
@@ -522,14 +524,19 @@ func TestHostileDefinitions(t *testing.T) {
 		}
 	}
 	deep := apiextensionsv1.JSONSchemaProps{Type: "string"}
-	for range 5000 {
+	for range 1000 {
 		deep = many(deep)
 	}
 	_, err := c.ApiextensionsV1().CustomResourceDefinitions().Create(context.Background(), definition(t, widgets, func(d *apiextensionsv1.CustomResourceDefinition) {
 		schema(d)["deep"] = deep
 	}), metav1.CreateOptions{})
 	if !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "must not be nested more than") {
-		t.Errorf("a schema 5000 deep: %.200v", err)
+		t.Errorf("a schema 1000 deep: %.200v", err)
+	}
+	err = h.client.Discovery().RESTClient().Post().AbsPath("/apis/apiextensions.k8s.io/v1/customresourcedefinitions").SetHeader("Content-Type", "application/json").
+		Body([]byte(strings.Repeat(`{"items":`, 9000) + strings.Repeat("}", 9000))).Do(context.Background()).Error()
+	if !apierrors.IsBadRequest(err) || !strings.Contains(err.Error(), "must not be nested more than") {
+		t.Errorf("a text 9000 deep: %.200v", err)
 	}
 	if _, err := h.client.CoreV1().ConfigMaps("default").List(context.Background(), metav1.ListOptions{}); err != nil {
 		t.Errorf("others suffer: %v", err)

@@ -13,6 +13,9 @@
 // The two requests that come most are answered without apiserver's handlers when they are plain, and with the same bytes: a creation
 // (creation.go, with managed fields by creator.go) and a watch (plainwatch.go, below it cork.go).
 //
+// Behind the table's kinds stands the server of custom resources (customresources.go), whose objects are stored as documents and
+// read through its codecs (documents.go). Its controllers call this server's handler without a socket (loopback.go).
+//
 // Pods' log, exec, attach and port-forward go to the pod's node over NodeTransport (stream.go).
 // OpenAPI documents are built when asked for and dropped when nobody asks any more (openapi.go).
 //

@@ -36,6 +36,8 @@ const (
 	// schemaDepthMax is how deep the schema of a custom resource may be: those that people write have less than 30 levels, and the time to
 	// validate one grows with the square of it.
 	schemaDepthMax = 200
+	// textDepthMax is the same for a definition's text, where a level has up to three brackets.
+	textDepthMax = 3*schemaDepthMax + 20
 	// streamsPerConnectionMax bounds the HTTP/2 streams of one client connection.
 	streamsPerConnectionMax = 1000
 	// certCacheAge is how long a verified chain of client certificates is believed, and certCacheMax

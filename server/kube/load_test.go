@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -96,13 +97,17 @@ func TestBodyOverTheLimitIs413(t *testing.T) {
 	}
 }
 
-// heldStore keeps the reads that wait for a barrier.
+// heldStore keeps the reads that wait for a barrier, once the server has made its own first ones.
 type heldStore struct {
 	kube.Store
+	holds            atomic.Bool
 	entered, release chan struct{}
 }
 
 func (s *heldStore) Barrier(ctx context.Context) error {
+	if !s.holds.Load() {
+		return s.Store.Barrier(ctx)
+	}
 	select {
 	case s.entered <- struct{}{}:
 	case <-s.release:
@@ -124,6 +129,7 @@ func TestTooManyRequestsAre429(t *testing.T) {
 		held.Store, c.Store = c.Store, held
 		c.Limits = kube.Limits{Requests: 2, RequestsPerUser: 1}
 	})
+	held.holds.Store(true)
 	refused := func(who *rest.Config) {
 		t.Helper()
 		a := h.ask(who, "GET", configMaps, "", nil)

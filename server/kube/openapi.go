@@ -58,6 +58,8 @@ type openAPI struct {
 	mu    sync.Mutex
 	built map[string]*document // by path and media type
 
+	building [2]sync.Mutex // held while a document of version 3, of version 2 is built
+
 	partsMu sync.Mutex
 	fixed   map[string]openAPIPart // of the handlers, which stay
 	parts   *openAPIParts
@@ -305,18 +307,20 @@ func negotiate(accept, version string) string {
 	return ""
 }
 
-// document gives the compressed document of a name, building it if it is not there or of another hash. One is built
-// at a time, which bounds the memory.
+// document gives the compressed document of a name, building it if it is not there or of another hash. One of each version is built
+// at a time, which bounds the memory; those that are there need not wait for it.
 func (o *openAPI) document(name, hash string, build func() ([]byte, error)) ([]byte, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if d := o.built[name]; d != nil {
-		if d.hash == hash {
-			d.forget.Reset(openAPIKeep)
-			return d.gzipped, nil
-		}
-		d.forget.Stop()
-		delete(o.built, name)
+	if b := o.known(name, hash); b != nil {
+		return b, nil
+	}
+	building := &o.building[0]
+	if strings.HasPrefix(name, "v2") {
+		building = &o.building[1]
+	}
+	building.Lock()
+	defer building.Unlock()
+	if b := o.known(name, hash); b != nil {
+		return b, nil
 	}
 	plain, err := build()
 	if err != nil {
@@ -330,7 +334,28 @@ func (o *openAPI) document(name, hash string, build func() ([]byte, error)) ([]b
 	if err := z.Close(); err != nil {
 		return nil, err
 	}
-	d := &document{hash: hash, gzipped: b.Bytes()}
+	o.remember(name, &document{hash: hash, gzipped: b.Bytes()})
+	return b.Bytes(), nil
+}
+
+// known is the document of a name if it is of that hash, else nil.
+func (o *openAPI) known(name, hash string) []byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	d := o.built[name]
+	if d == nil || d.hash != hash {
+		return nil
+	}
+	d.forget.Reset(openAPIKeep)
+	return d.gzipped
+}
+
+func (o *openAPI) remember(name string, d *document) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if old := o.built[name]; old != nil {
+		old.forget.Stop()
+	}
 	d.forget = time.AfterFunc(openAPIKeep, func() {
 		o.mu.Lock()
 		defer o.mu.Unlock()
@@ -339,7 +364,6 @@ func (o *openAPI) document(name, hash string, build func() ([]byte, error)) ([]b
 		}
 	})
 	o.built[name] = d
-	return d.gzipped, nil
 }
 
 func writeGzipped(w http.ResponseWriter, r *http.Request, gzipped []byte) {

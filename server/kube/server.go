@@ -66,7 +66,7 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	cfg.ReadyzChecks = append(cfg.ReadyzChecks, s.custom.HealthzChecks()...)
-	generic, err := cfg.Complete(nil).New("peapod", withoutHealth{s.custom.GenericAPIServer})
+	generic, err := cfg.Complete(nil).New("peapod", withoutHealth{shallowBodies{s.custom.GenericAPIServer}})
 	if err != nil {
 		return nil, fmt.Errorf("making the API server: %w", err)
 	}
