@@ -47,7 +47,7 @@ type proposer struct {
 	forward forwarder
 	applied func(ctx context.Context, index uint64) error // waits until the local state has an index
 
-	in       chan *proposal
+	in       *lanes
 	entries  chan entry    // in the order of raft.Apply
 	forwards chan struct{} // semaphore
 }
@@ -55,6 +55,7 @@ type proposer struct {
 // proposal is one caller's ops.
 type proposal struct {
 	encoded []byte
+	bulk    bool        // it may wait for others
 	here    bool        // it is for this server's log only: no other leader is to carry it out
 	done    chan answer // capacity 1
 }
@@ -73,7 +74,7 @@ type entry struct {
 
 func newProposer(l log, f forwarder, applied func(context.Context, uint64) error) *proposer {
 	return &proposer{log: l, forward: f, applied: applied,
-		in:       make(chan *proposal, proposalsWaitingMax),
+		in:       newLanes(proposalsWaitingMax),
 		entries:  make(chan entry, entriesInFlightMax),
 		forwards: make(chan struct{}, forwardsInFlightMax),
 	}
@@ -87,13 +88,13 @@ func (p *proposer) Propose(ctx context.Context, list ...ops.Op) ([]ops.Result, e
 	if err != nil {
 		return nil, err
 	}
-	a := p.submit(ctx, encoded, true)
+	a := p.submit(ctx, &proposal{encoded: encoded}, true)
 	return a.results, a.err
 }
 
 // submit is Propose for ops already encoded. Without retry it answers errNotLeader at once.
-func (p *proposer) submit(ctx context.Context, encoded []byte, retry bool) answer {
-	if len(encoded) > proposalBytesMax {
+func (p *proposer) submit(ctx context.Context, w *proposal, retry bool) answer {
+	if len(w.encoded) > proposalBytesMax {
 		return answer{err: ErrTooLarge}
 	}
 	if _, ok := ctx.Deadline(); !ok {
@@ -102,7 +103,7 @@ func (p *proposer) submit(ctx context.Context, encoded []byte, retry bool) answe
 		defer cancel()
 	}
 	for {
-		a := p.once(ctx, encoded)
+		a := p.once(ctx, *w)
 		if !errors.Is(a.err, errNotLeader) || !retry {
 			return a
 		}
@@ -114,8 +115,9 @@ func (p *proposer) submit(ctx context.Context, encoded []byte, retry bool) answe
 	}
 }
 
-func (p *proposer) once(ctx context.Context, encoded []byte) answer {
-	done, err := p.enqueue(ctx, &proposal{encoded: encoded, done: make(chan answer, 1)})
+func (p *proposer) once(ctx context.Context, w proposal) answer {
+	w.done = make(chan answer, 1)
+	done, err := p.enqueue(ctx, &w)
 	if err != nil {
 		return answer{err: ErrNoLeader}
 	}
@@ -134,12 +136,7 @@ func (p *proposer) enqueueHere(ctx context.Context, encoded []byte) (<-chan answ
 }
 
 func (p *proposer) enqueue(ctx context.Context, w *proposal) (<-chan answer, error) {
-	select {
-	case p.in <- w:
-		return w.done, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	return w.done, p.in.put(ctx, w)
 }
 
 // Run batches and hands over until ctx ends, and then answers whatever still waits.
@@ -148,13 +145,11 @@ func (p *proposer) Run(ctx context.Context) error {
 	wg.Go(func() { p.complete() })
 	defer wg.Wait()
 	defer close(p.entries)
-	var carry *proposal
 	for {
-		parts, next := p.collect(ctx, carry)
+		parts := p.in.collect(ctx)
 		if parts == nil {
 			return ctx.Err()
 		}
-		carry = next
 		if p.log.Leading() {
 			p.append(parts)
 		} else {
@@ -171,32 +166,6 @@ func refuseHere(parts []*proposal) []*proposal {
 		}
 		return w.here
 	})
-}
-
-// collect waits for a proposal and takes what else is there, up to an entry's limits. A proposal
-// that did not fit is returned to start the next entry.
-func (p *proposer) collect(ctx context.Context, carry *proposal) (parts []*proposal, next *proposal) {
-	if carry == nil {
-		select {
-		case carry = <-p.in:
-		case <-ctx.Done():
-			return nil, nil
-		}
-	}
-	parts = []*proposal{carry}
-	size := len(carry.encoded)
-	for len(parts) < entryProposalsMax {
-		select {
-		case w := <-p.in:
-			if size += len(w.encoded); size > entryBytesMax {
-				return parts, w
-			}
-			parts = append(parts, w)
-		default:
-			return parts, nil
-		}
-	}
-	return parts, nil
 }
 
 func (p *proposer) append(parts []*proposal) {
