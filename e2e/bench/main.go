@@ -57,7 +57,7 @@ func benchmarks() []benchmark {
 		{"memory", []string{"--servers", "3", "--clients", "0", "--sim-nodes", "100", "--sim-pods", "1100"}, benchMemory},
 		{"pull", nil, benchPull},
 		{"scale", []string{"--servers", "3", "--clients", "0", "--sim-nodes", strconv.Itoa(scaleNodes), "--sim-pods", "250"}, benchScale},
-		{"million", []string{"--servers", "3", "--clients", "0", "--sim-nodes", strconv.Itoa(millionNodes), "--sim-pods", "110"}, benchMillion},
+		{"million", []string{"--servers", "3", "--clients", "0", "--sim-nodes", strconv.Itoa(millionNodes), "--sim-pods", "110", "--timeout", "5m"}, benchMillion},
 	}
 }
 

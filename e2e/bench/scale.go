@@ -28,6 +28,7 @@ const (
 	deadGroups   = 1       // of 500 nodes
 	mostGroups   = 6
 	millionNodes = 20_000
+	millionLook  = time.Second // a look is a list of 1,000 Deployments, and work for the leader
 	creators     = 32
 )
 
@@ -36,6 +37,7 @@ type crowd struct {
 	c    kubernetes.Interface
 	made int // Deployments
 	pods int
+	look time.Duration // between looks at all Deployments; 0 is 50 ms
 }
 
 // scaleTimeout bounds the rows about many nodes.
@@ -84,8 +86,12 @@ func benchMillion(ctx context.Context, l *rig.Lab, t *table) error {
 	if err != nil {
 		return err
 	}
-	w := &crowd{c: c}
+	w := &crowd{c: c, look: millionLook}
 	n := *millionPods / 1000
+	before, err := usages(l)
+	if err != nil {
+		return err
+	}
 	committed, running, err := w.add(ctx, n, 1000)
 	if err != nil {
 		return err
@@ -97,6 +103,11 @@ func benchMillion(ctx context.Context, l *rig.Lab, t *table) error {
 		return err
 	}
 	t.below("  leader's RssAnon", u[leader].anon, 2560, "MB")
+	cpu := 0.0
+	for name := range u {
+		cpu += u[name].cpuSeconds - before[name].cpuSeconds
+	}
+	t.told("  processor time of servers and simulated nodes for a pod", fmt.Sprintf("%.0f us", 1e6*cpu/float64(w.pods)))
 	if _, err := l.Command(ctx, "kill", leader); err != nil {
 		return err
 	}
@@ -190,7 +201,7 @@ func (w *crowd) create(ctx context.Context, first, n int, replicas int32) error 
 
 // awaitPods waits until the Deployments say that they have all their pods: controllers make them with their nodes.
 func (w *crowd) awaitPods(ctx context.Context) error {
-	return rig.Await(ctx, 50*time.Millisecond, fmt.Sprintf("%d pods", w.pods), func(ctx context.Context) (bool, error) {
+	return rig.Await(ctx, max(w.look, 50*time.Millisecond), fmt.Sprintf("%d pods", w.pods), func(ctx context.Context) (bool, error) {
 		n, _, err := w.count(ctx)
 		return n >= w.pods, err
 	})
@@ -206,7 +217,7 @@ func (w *crowd) allPlaced(ctx context.Context) error {
 }
 
 func (w *crowd) awaitRunning(ctx context.Context) error {
-	return rig.Await(ctx, 100*time.Millisecond, fmt.Sprintf("%d running pods", w.pods), func(ctx context.Context) (bool, error) {
+	return rig.Await(ctx, max(w.look, 100*time.Millisecond), fmt.Sprintf("%d running pods", w.pods), func(ctx context.Context) (bool, error) {
 		_, ready, err := w.count(ctx)
 		return ready >= w.pods, err
 	})
