@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Whatever waits, in whatever order it came: each lane keeps its order, nothing is lost or
+// Invariant 161: whatever waits, in whatever order it came: each lane keeps its order, nothing is lost or
 // doubled, no entry is larger than it may be, and as long as there is bulk every other entry has some.
 func TestLanes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -68,7 +68,7 @@ func trimZeros(b []byte) []byte {
 	return b
 }
 
-// A leader's first write overtakes the statuses of all nodes.
+// Invariant 161: a leader's first write overtakes the statuses of all nodes.
 func TestPromptOvertakesBulk(t *testing.T) {
 	l := newLanes(1024)
 	ctx := context.Background()
