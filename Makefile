@@ -14,7 +14,7 @@ LDFLAGS := -s -w -linkmode external -extldflags -static -X github.com/peapod-sh/
 
 export CGO_ENABLED := 1
 
-.PHONY: help kubectl libseccomp cinit build demo demo-down test unit e2e chaos sim race fuzz lint bench bench-proxy generate deps clean
+.PHONY: help kubectl libseccomp cinit build demo demo-down test unit e2e chaos sim race fuzz lint bench bench-million bench-proxy generate deps clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ lint: ## gofmt, go vet, staticcheck, and the architecture test
 
 bench: build ## Print the speed table of docs/RECORDS.md
 	cd e2e && $(GO) run -tags $(TAGS) ./bench $(if $(BENCH),-run $(BENCH))
+
+bench-million: ## Run a million pods on 20,000 simulated nodes, and kill the leader
+	$(MAKE) bench BENCH=million
 
 bench-proxy: ## Compare the service proxy with a direct connection, HAProxy, nginx and DNAT (PROXY='-run bulk -rounds 3' for less)
 	@e2e/install-deps haproxy nginx-light libnginx-mod-stream iptables nftables

@@ -31,8 +31,8 @@ const (
 	// writeRetryFirst doubles up to writeRetryMax while the servers cannot be reached.
 	writeRetryFirst = 50 * time.Millisecond
 	writeRetryMax   = 2 * time.Second
-	// rowsPerWrite bounds one batch of statuses.
-	rowsPerWrite = 2000
+	// rowsPerWrite bounds one batch of statuses, near the size of a log entry: what is larger holds up the entries behind it.
+	rowsPerWrite = 300
 
 	// volumeRefresh is the period after which ConfigMap, Secret and projected volumes are read again.
 	volumeRefresh = 45 * time.Second

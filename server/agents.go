@@ -424,7 +424,7 @@ func (s *Server) writeForNode(ctx context.Context, from rpc.Caller, q *wire.Writ
 	if err := s.agentMayWriteAll(ctx, from.Peer, list); err != nil {
 		return nil, err
 	}
-	a := s.proposer.submit(ctx, q.Ops, true)
+	a := s.proposer.submit(ctx, &proposal{encoded: q.Ops, bulk: true}, true)
 	if errors.Is(a.err, ErrTooLarge) {
 		return nil, rpc.Errorf(rpc.CodeTooLarge, "%v", a.err)
 	}
@@ -462,7 +462,7 @@ func (s *Server) proposeForServer(ctx context.Context, _ rpc.Caller, q *wire.Wri
 	if !s.consensus.Leading() {
 		return &wire.WriteReply{NotLeader: true}, nil
 	}
-	a := s.proposer.submit(ctx, q.Ops, false)
+	a := s.proposer.submit(ctx, &proposal{encoded: q.Ops, bulk: len(q.Ops) > forwardedBulk}, false)
 	switch {
 	case a.err == errNotLeader:
 		return &wire.WriteReply{NotLeader: true}, nil

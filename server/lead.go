@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/peapod-sh/peapod/rpc/fence"
 	"github.com/peapod-sh/peapod/rpc/liveness"
 	"github.com/peapod-sh/peapod/sched/reconcile"
 	"github.com/peapod-sh/peapod/server/kube"
@@ -63,10 +64,7 @@ func (s *Server) term(ctx context.Context) error {
 	}
 	s.ready.Store(true)
 	s.log.Info("leading")
-	if err := s.genesis(ctx); err != nil {
-		return err
-	}
-	leases, err := s.beginLeases(ctx)
+	leases, err := s.beginTerm(ctx)
 	if err != nil {
 		return err
 	}
@@ -78,9 +76,7 @@ func (s *Server) term(ctx context.Context) error {
 	verdicts := make(chan liveness.Transition, verdictsMax)
 	t := &term{state: s.state, proposer: s.proposer, engine: engine, verdicts: verdicts, usage: newUsageMeter(s.nodes), asker: newAsker(s.api.Load),
 		log: s.log.Named("term"), now: s.now, breath: breath}
-	for _, v := range s.watchman.begin(s.nodeNames()) {
-		t.judge(v)
-	}
+	t.judge(s.watchman.begin(s.nodeNames()))
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return t.Run(ctx) })
 	g.Go(func() error { return t.usage.Run(ctx) })
@@ -91,6 +87,16 @@ func (s *Server) term(ctx context.Context) error {
 	g.Go(func() error { return s.aggregateRoles(ctx) })
 	g.Go(func() error { return s.fillTokenSecrets(ctx) })
 	return g.Wait()
+}
+
+// beginTerm makes a term's first writes. To give up on them because they take long, and to begin again, would not make them quicker.
+func (s *Server) beginTerm(ctx context.Context) (*fence.Leases, error) {
+	ctx, cancel := context.WithTimeout(ctx, beginTimeout)
+	defer cancel()
+	if err := s.genesis(ctx); err != nil {
+		return nil, err
+	}
+	return s.beginLeases(ctx)
 }
 
 func (s *Server) newEngine(leases reconcile.Leases, breathe func()) (*reconcile.Engine, error) {

@@ -12,13 +12,17 @@ const (
 	entriesInFlightMax = 1
 	// forwardsInFlightMax bounds batches on their way to the leader.
 	forwardsInFlightMax = 2
-	// proposalsWaitingMax bounds proposals not yet in an entry; past it Propose waits.
+	// forwardedBulk is the size from which a follower's batch counts as statuses of pods.
+	forwardedBulk = 16 << 10
+	// proposalsWaitingMax bounds proposals not yet in an entry, of each lane; past it Propose waits.
 	proposalsWaitingMax = 4096
 	// proposalBytesMax refuses a single proposal that could never be an entry.
 	proposalBytesMax = 8 << 20
 
 	// proposeTimeout is how long a write waits for a leader if its caller set no deadline.
 	proposeTimeout = 10 * time.Second
+	// beginTimeout is how long a term's first writes may take: what ends them is the end of the term.
+	beginTimeout = 5 * time.Minute
 	// retryPause is how long a write waits before it asks again who leads.
 	retryPause = 10 * time.Millisecond
 	// nudgePause is how long the log may be quiet before the followers are told what is committed.

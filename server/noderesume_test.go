@@ -94,7 +94,7 @@ func localVolume(meta metav1.ObjectMeta, node string) *corev1.PersistentVolume {
 	return v
 }
 
-// A watch that goes on from a revision, on a server that has not served it before, leaves a node with what one that begins would tell it;
+// Invariant 160: a watch that goes on from a revision, on a server that has not served it before, leaves a node with what one that begins would tell it;
 // and what it tells comes in the order of revisions, so that it can be resumed in the middle, too.
 func TestAResumedWatchTellsWhatWasMissed(t *testing.T) {
 	resumed := 0

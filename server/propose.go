@@ -48,7 +48,7 @@ type proposer struct {
 	forward forwarder
 	applied func(ctx context.Context, index uint64) error // waits until the local state has an index
 
-	in       chan *proposal
+	in       *lanes
 	entries  chan entry    // in the order of raft.Apply
 	forwards chan struct{} // semaphore
 }
@@ -57,6 +57,7 @@ type proposer struct {
 type proposal struct {
 	encoded []byte
 	rows    int         // of pods, if they weigh more than their bytes
+	bulk    bool        // it may wait for others
 	here    bool        // it is for this server's log only: no other leader is to carry it out
 	done    chan answer // capacity 1
 	taken   atomic.Bool // by whoever comes first: the proposer, or a caller who gives up
@@ -79,7 +80,7 @@ type entry struct {
 
 func newProposer(l log, f forwarder, applied func(context.Context, uint64) error) *proposer {
 	return &proposer{log: l, forward: f, applied: applied,
-		in:       make(chan *proposal, proposalsWaitingMax),
+		in:       newLanes(proposalsWaitingMax),
 		entries:  make(chan entry, entriesInFlightMax),
 		forwards: make(chan struct{}, forwardsInFlightMax),
 	}
@@ -93,13 +94,13 @@ func (p *proposer) Propose(ctx context.Context, list ...ops.Op) ([]ops.Result, e
 	if err != nil {
 		return nil, err
 	}
-	a := p.submit(ctx, encoded, true)
+	a := p.submit(ctx, &proposal{encoded: encoded}, true)
 	return a.results, a.err
 }
 
 // submit is Propose for ops already encoded. Without retry it answers errNotLeader at once.
-func (p *proposer) submit(ctx context.Context, encoded []byte, retry bool) answer {
-	if len(encoded) > proposalBytesMax {
+func (p *proposer) submit(ctx context.Context, w *proposal, retry bool) answer {
+	if len(w.encoded) > proposalBytesMax {
 		return answer{err: ErrTooLarge}
 	}
 	if _, ok := ctx.Deadline(); !ok {
@@ -108,7 +109,7 @@ func (p *proposer) submit(ctx context.Context, encoded []byte, retry bool) answe
 		defer cancel()
 	}
 	for {
-		a := p.once(ctx, encoded)
+		a := p.once(ctx, w)
 		if !errors.Is(a.err, errNotLeader) || !retry {
 			return a
 		}
@@ -122,8 +123,8 @@ func (p *proposer) submit(ctx context.Context, encoded []byte, retry bool) answe
 	}
 }
 
-func (p *proposer) once(ctx context.Context, encoded []byte) answer {
-	w := &proposal{encoded: encoded, done: make(chan answer, 1)}
+func (p *proposer) once(ctx context.Context, what *proposal) answer {
+	w := &proposal{encoded: what.encoded, rows: what.rows, bulk: what.bulk, here: what.here, done: make(chan answer, 1)}
 	if _, err := p.enqueue(ctx, w); err != nil {
 		return answer{err: ErrNoLeader}
 	}
@@ -150,12 +151,7 @@ func (p *proposer) enqueueHere(ctx context.Context, encoded []byte, rows int) (<
 }
 
 func (p *proposer) enqueue(ctx context.Context, w *proposal) (<-chan answer, error) {
-	select {
-	case p.in <- w:
-		return w.done, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	return w.done, p.in.put(ctx, w)
 }
 
 // Run batches and hands over until ctx ends, and then answers whatever still waits.
@@ -164,13 +160,11 @@ func (p *proposer) Run(ctx context.Context) error {
 	wg.Go(func() { p.complete() })
 	defer wg.Wait()
 	defer close(p.entries)
-	var carry *proposal
 	for {
-		parts, next := p.collect(ctx, carry)
+		parts := p.in.collect(ctx)
 		if parts == nil {
 			return ctx.Err()
 		}
-		carry = next
 		if p.log.Leading() {
 			p.append(parts)
 		} else {
@@ -187,38 +181,6 @@ func refuseHere(parts []*proposal) []*proposal {
 		}
 		return w.here
 	})
-}
-
-// collect waits for a proposal and takes what else is there, up to an entry's limits. A proposal
-// that did not fit is returned to start the next entry.
-func (p *proposer) collect(ctx context.Context, carry *proposal) (parts []*proposal, next *proposal) {
-	for carry == nil {
-		select {
-		case w := <-p.in:
-			if w.take() {
-				carry = w
-			}
-		case <-ctx.Done():
-			return nil, nil
-		}
-	}
-	parts = []*proposal{carry}
-	size := carry.weight()
-	for len(parts) < entryProposalsMax {
-		select {
-		case w := <-p.in:
-			if !w.take() {
-				continue
-			}
-			if size += w.weight(); size > entryBytesMax {
-				return parts, w
-			}
-			parts = append(parts, w)
-		default:
-			return parts, nil
-		}
-	}
-	return parts, nil
 }
 
 // weight is how much of an entry's limit the proposal takes.

@@ -71,7 +71,7 @@ func (t *term) Run(ctx context.Context) error {
 			}
 		case <-tail.Ready():
 		case v := <-t.verdicts:
-			t.judge(v)
+			t.judge(t.waiting(v))
 		case <-timer.C:
 		case <-look.C:
 			t.usage.ask(t.engine.UsageWanted())
@@ -95,28 +95,49 @@ func (t *term) observe(tail *fsm.Tail) error {
 			t.breath.rest()
 		}
 	}
+	t.judge(t.waiting())
+	return nil
+}
+
+// waiting adds the verdicts that wait to those that have been taken.
+func (t *term) waiting(taken ...liveness.Transition) []liveness.Transition {
 	for {
 		select {
 		case v := <-t.verdicts:
-			t.judge(v)
-			t.breath.rest()
+			taken = append(taken, v)
 		default:
-			return nil
+			return taken
 		}
 	}
 }
 
-func (t *term) judge(v liveness.Transition) {
-	switch v.Change {
-	case liveness.Suspected:
-		t.log.Info("node is silent", "node", v.Node)
-	case liveness.Died:
-		t.log.Warn("node is dead", "node", v.Node)
-		metrics.IncrCounter([]string{"server", "node", "died"}, 1)
-		t.engine.NodeDown(v.Node)
-	case liveness.Revived:
-		t.log.Info("node is alive", "node", v.Node)
-		t.engine.NodeUp(v.Node)
+func (t *term) judge(list []liveness.Transition) {
+	names := map[liveness.Change][]string{}
+	for _, v := range list {
+		names[v.Change] = append(names[v.Change], v.Node)
+		switch v.Change {
+		case liveness.Died:
+			metrics.IncrCounter([]string{"server", "node", "died"}, 1)
+			t.engine.NodeDown(v.Node)
+		case liveness.Revived:
+			t.engine.NodeUp(v.Node)
+		}
+	}
+	tellNodes(names[liveness.Suspected], func(args ...any) { t.log.Info("node is silent", args...) })
+	tellNodes(names[liveness.Died], func(args ...any) { t.log.Warn("node is dead", args...) })
+	tellNodes(names[liveness.Revived], func(args ...any) { t.log.Info("node is alive", args...) })
+}
+
+// namedMax is how many nodes of which the same is said at once have a line each in the log. Of more, one line says how many.
+const namedMax = 20
+
+func tellNodes(names []string, say func(args ...any)) {
+	if len(names) > namedMax {
+		say("nodes", len(names), "node", names[0], "to", names[len(names)-1])
+		return
+	}
+	for _, n := range names {
+		say("node", n)
 	}
 }
 

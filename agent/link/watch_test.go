@@ -7,7 +7,7 @@ import (
 	"github.com/peapod-sh/peapod/rpc/wire"
 )
 
-// What a watch asks for next is what its sink has been told: all up to the last change of a watch that was synced once, nothing of one that
+// Invariant 160: what a watch asks for next is what its sink has been told: all up to the last change of a watch that was synced once, nothing of one that
 // was not, and nothing on the word of events that come out of turn.
 func TestAWatchKnowsWhereItIs(t *testing.T) {
 	put := func(name string, revision uint64) *wire.Event {

@@ -25,6 +25,8 @@ const (
 	readyPoll = 25 * time.Millisecond
 	// nodesPoll is how often the list of nodes is fetched while some are missing.
 	nodesPoll = 60 * time.Millisecond
+	// listTimeout bounds one list of all nodes, which may be tens of thousands.
+	listTimeout = 30 * time.Second
 	// askTimeout bounds one request to a starting server.
 	askTimeout = 3 * time.Second
 	// killTimeout is how long a killed cgroup may take to become empty.

@@ -63,7 +63,7 @@ func benchmarks() []benchmark {
 		{"small", []string{"--servers", "3", "--clients", "0", "--sim-nodes", strconv.Itoa(*smallNodes), "--sim-pods", "110"}, benchSmall},
 		{"deaths", []string{"--servers", "3", "--clients", "0", "--sim-nodes", strconv.Itoa(*dyingNodes), "--sim-pods", "110"}, benchDeaths},
 		{"scale", []string{"--servers", "3", "--clients", "0", "--sim-nodes", strconv.Itoa(scaleNodes), "--sim-pods", "250"}, benchScale},
-		{"million", []string{"--servers", "3", "--clients", "0", "--sim-nodes", strconv.Itoa(millionNodes), "--sim-pods", "110"}, benchMillion},
+		{"million", []string{"--servers", "3", "--clients", "0", "--sim-nodes", strconv.Itoa(millionNodes), "--sim-pods", "110", "--timeout", "5m"}, benchMillion},
 	}
 }
 
