@@ -73,17 +73,23 @@ func TestCNI(t *testing.T) {
 	k.Must(t, "create", "deployment", "web", "--image=peapod/demo", "--replicas=4", "--port=8080")
 	k.Must(t, "expose", "deployment", "web", "--port=80", "--target-port=8080")
 	k.In(ported).Must(t, "apply", "-f", "-")
+	l.ReadyPods(t, k.Namespace, "app=ported", 1, limit)
 	for _, p := range l.ReadyPods(t, k.Namespace, "app=web", 4, limit) {
 		if held := taken(t, data[p.Spec.NodeName]); !strings.Contains(fmt.Sprint(held), p.Status.PodIP) {
 			t.Fatalf("%s has %s, but host-local gave %v", p.Name, p.Status.PodIP, held)
 		}
 		// From one pod to all pods, by their addresses, whichever node they are on.
-		kit.WantMatch(t, k.Must(t, "exec", "ported", "--", "wget", "-qO-", "-T", "5", "http://"+p.Status.PodIP+":8080"), p.Name)
+		// A pod may be ready before its server is: it has no probe.
+		kit.Eventually(t, limit, "a pod answers", func() error {
+			return kit.Matches(k.Try("exec", "ported", "--", "wget", "-qO-", "-T", "5", "http://"+p.Status.PodIP+":8080").Out, p.Name)
+		})
 	}
 	if out, _ := l.Exec(t, "client1", "ip", "link"); !strings.Contains(out, "cni0") || strings.Contains(out, "peapod0") {
 		t.Fatalf("the links of client1 are %s", out)
 	}
-	kit.WantMatch(t, k.Must(t, "exec", "ported", "--", "wget", "-qO-", "-T", "5", "http://web"), "web-")
+	kit.Eventually(t, limit, "the service answers", func() error {
+		return kit.Matches(k.Try("exec", "ported", "--", "wget", "-qO-", "-T", "5", "http://web").Out, "web-")
+	})
 	says(t, "", "http://"+l.Node(t, "client1").Address+":18080", "ported") // portmap's work: the proxy has no such port
 
 	t.Run("restart", func(t *testing.T) { cniRestart(t, l, k, data["client1"]) })
@@ -141,7 +147,9 @@ func cniRestart(t *testing.T, l *kit.Lab, k kit.Kubectl, data string) {
 	if after := k.Must(t, "get", "pod", "ported", "-o", "jsonpath={.status.podIP} {.metadata.uid} {.status.containerStatuses[0].restartCount}"); after != before {
 		t.Errorf("a pod that nobody touched was %q and is %q", before, after)
 	}
-	kit.WantMatch(t, k.Must(t, "exec", "ported", "--", "wget", "-qO-", "-T", "5", "http://web"), "web-")
+	kit.Eventually(t, limit, "the service answers", func() error {
+		return kit.Matches(k.Try("exec", "ported", "--", "wget", "-qO-", "-T", "5", "http://web").Out, "web-")
+	})
 }
 
 // broken has a plugin that is there but fails: its bridge is a name that no link can have.

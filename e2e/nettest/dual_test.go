@@ -63,7 +63,9 @@ func TestDualStack(t *testing.T) {
 		if len(p.Status.PodIPs) != 2 {
 			t.Fatalf("%s has %v", p.Name, p.Status.PodIPs)
 		}
-		kit.WantMatch(t, k.Must(t, "exec", "asker", "--", "wget", "-qO-", "-T", "5", "http://["+p.Status.PodIPs[1].IP+"]:8080"), p.Name)
+		kit.Eventually(t, limit, "a pod answers", func() error {
+			return kit.Matches(k.Try("exec", "asker", "--", "wget", "-qO-", "-T", "5", "http://["+p.Status.PodIPs[1].IP+"]:8080").Out, p.Name)
+		})
 	}
 	kit.WantMatch(t, k.Must(t, "exec", "asker", "--", "nslookup", "both"), vips[0], vips[1])
 	k.In(isolate).Must(t, "apply", "-f", "-")
