@@ -10,7 +10,8 @@ const (
 	client = 0
 	server = 1
 
-	sideEvents = unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLOUT | unix.EPOLLRDHUP | edge
+	readEvents = unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLRDHUP | edge
+	sideEvents = readEvents | unix.EPOLLOUT
 	hangEvents = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
 	// oddEvents mean that a short read may not be the last: an error is behind it, or it ends at a mark of urgent data.
 	oddEvents = unix.EPOLLERR | unix.EPOLLPRI
@@ -50,6 +51,7 @@ type conn struct {
 	probed   bool
 	spoke    bool // something was sent to the endpoint
 	prompt   bool // and TCP_NODELAY is set
+	wide     bool // the client's socket is watched for room to send, too
 	starved  bool // a dial failed for want of something of this host
 }
 

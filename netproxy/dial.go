@@ -120,7 +120,7 @@ func (c *conn) dialled(l *loop, events uint32) {
 		}
 		c.spoke = true
 	}
-	if rawEpollAdd(l.ep, fd, sideEvents, l.slots[fd].generation) != 0 {
+	if rawEpollAdd(l.ep, fd, readEvents, l.slots[fd].generation) != 0 {
 		c.abort(l)
 		return
 	}

@@ -247,7 +247,7 @@ func TestManyConnectionsAtOnce(t *testing.T) {
 		})
 	}
 	clients.Wait()
-	eventually(t, "all stand", func() bool { return p.Totals().Active == int64(n) && openFiles(t) == before+4*n })
+	eventually(t, "all stand", func() bool { return p.Totals().Active == int64(n) && openFiles(t) <= before+4*n })
 	for i := range all {
 		if got, err := askOn(all[i]); err != nil || got != "one" {
 			t.Fatalf("connection %d: %q, %v", i, got, err)

@@ -24,13 +24,24 @@ func (c *conn) pump(l *loop, s int) bool {
 			out = c.refill(l, s, &budget)
 		}
 		if out != onward {
-			return out == halted
+			return out == halted && c.awaitRoom(l, s)
 		}
 		if budget <= 0 {
 			l.again = append(l.again, resume{c, s})
 			return true
 		}
 	}
+}
+
+// awaitRoom has the client's socket watched for room to send once there was none; it reports false if that fails. A socket that
+// is watched for it from the start is reported at once, which costs each connection a wait.
+func (c *conn) awaitRoom(l *loop, s int) bool {
+	if from := &c.side[s]; s == client || c.wide || len(from.pending) == 0 && from.piped == 0 {
+		return true
+	}
+	c.wide = true
+	fd := c.side[client].fd
+	return rawEpollChange(l.ep, fd, sideEvents, l.slots[fd].generation) == 0
 }
 
 // flush sends what was read before, then the end if it was read too.

@@ -67,8 +67,16 @@ func rawConnect(fd int, to *sockaddr) syscall.Errno {
 }
 
 func rawEpollAdd(ep, fd int, events uint32, generation uint32) syscall.Errno {
+	return rawEpollControl(ep, unix.EPOLL_CTL_ADD, fd, events, generation)
+}
+
+func rawEpollChange(ep, fd int, events uint32, generation uint32) syscall.Errno {
+	return rawEpollControl(ep, unix.EPOLL_CTL_MOD, fd, events, generation)
+}
+
+func rawEpollControl(ep, what, fd int, events uint32, generation uint32) syscall.Errno {
 	ev := unix.EpollEvent{Events: events, Fd: int32(fd), Pad: int32(generation)}
-	_, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(ep), unix.EPOLL_CTL_ADD, uintptr(fd),
+	_, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(ep), uintptr(what), uintptr(fd),
 		uintptr(unsafe.Pointer(&ev)), 0, 0)
 	return e
 }
