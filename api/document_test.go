@@ -16,7 +16,7 @@ import (
 var widgets = schema.GroupResource{Group: "shop.example", Resource: "widgets"}
 
 // TestDocumentRoundTrip: an object comes out of the store as it went in, whatever is in it.
-// Invariant 152.
+// Invariant 157.
 func TestDocumentRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := rapid.String()

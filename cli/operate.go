@@ -126,6 +126,20 @@ func operatorCommand() *cobra.Command {
 		}
 		return f.Close()
 	}})
-	c.AddCommand(raft, snapshot, rebalanceCommand(o))
+	doctor := &cobra.Command{Use: "doctor", Short: "Look for what makes the cluster's requests fail: webhooks that do not answer, audit events that were lost", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+		var all []server.Complaint
+		if err := o.server(c.Context(), http.MethodGet, "/doctor", &all); err != nil {
+			return err
+		}
+		for _, f := range all {
+			fmt.Fprintf(c.OutOrStdout(), "✗ %s: %s\n", f.What, f.Fault)
+		}
+		if len(all) > 0 {
+			return fmt.Errorf("%d things are to be mended", len(all))
+		}
+		fmt.Fprintln(c.OutOrStdout(), "✓ nothing is to be mended")
+		return nil
+	}}
+	c.AddCommand(raft, snapshot, rebalanceCommand(o), doctor)
 	return c
 }

@@ -54,6 +54,7 @@ func (s *Server) serveAdmin(ctx context.Context) error {
 	m.HandleFunc("POST /snapshot", func(w http.ResponseWriter, r *http.Request) {
 		adminsock.Reply(w, struct{}{}, s.snapshotNow(r.URL.Query().Get("trailing")))
 	})
+	m.HandleFunc("GET /doctor", func(w http.ResponseWriter, r *http.Request) { adminsock.Reply(w, s.examine(r.Context()), nil) })
 	m.HandleFunc("GET /rebalance", func(w http.ResponseWriter, r *http.Request) {
 		plan, err := planMoves(s.state.View(), r)
 		adminsock.Reply(w, plan, err)

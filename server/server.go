@@ -20,6 +20,7 @@ import (
 	"github.com/peapod-sh/peapod/rpc/fence"
 	"github.com/peapod-sh/peapod/rpc/pki"
 	"github.com/peapod-sh/peapod/sched"
+	"github.com/peapod-sh/peapod/server/audit"
 	"github.com/peapod-sh/peapod/server/kube"
 )
 
@@ -35,6 +36,8 @@ type Config struct {
 	Fencing      fence.Times // likewise; zero is no fencing
 	// Strategy is how the scheduler chooses between nodes that fit, while this server leads.
 	Strategy sched.Strategy
+	// Audit is where this server writes who asked its API for what; the zero value writes nothing.
+	Audit audit.Config
 	// GossipSeeds are members that a joining agent gossips with first.
 	GossipSeeds func() []string
 	Metrics     http.Handler
@@ -72,6 +75,8 @@ type Server struct {
 	leases atomic.Pointer[fence.Leases]
 	// api is this server's part of the Kubernetes API; nil before it serves.
 	api atomic.Pointer[kube.Server]
+	// audit is nil unless it was asked for.
+	audit *audit.Log
 }
 
 // Found prepares the data directory of a cluster's first server, unless it has an identity already.
@@ -98,6 +103,11 @@ func Open(cfg Config, passport *Passport, gossip Gossip) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, log: cfg.Logger, passport: passport, identity: identity, state: fsm.New(), nodes: newNodeConns()}
 	s.meta = settings{s.state}
+	if cfg.Audit.Policy != "" {
+		if s.audit, err = audit.Open(cfg.Audit); err != nil {
+			return nil, err
+		}
+	}
 	s.watchman = newWatchman(s.now, gossip, func() bool { return s.leads() && s.consensus.followedWithin(followedLately) })
 	s.tables = newTables()
 	methods := rpc.NewMethods()
@@ -151,6 +161,9 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { return s.succession.Run(ctx) })
 	g.Go(func() error { return s.announce(ctx) })
 	g.Go(func() error { return s.serveAPI(ctx) })
+	if s.audit != nil {
+		g.Go(func() error { return s.audit.Write(ctx) })
+	}
 	g.Go(func() error { return s.trim(ctx) })
 	g.Go(func() error { return s.serveAdmin(ctx) })
 	g.Go(func() error { return s.identity.Run(ctx, s.renewOwn, s.renewed) })

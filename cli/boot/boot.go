@@ -28,6 +28,7 @@ import (
 	"github.com/peapod-sh/peapod/rpc/wire"
 	"github.com/peapod-sh/peapod/sched"
 	"github.com/peapod-sh/peapod/server"
+	"github.com/peapod-sh/peapod/server/audit"
 )
 
 // process is one agent process while it boots and runs.
@@ -102,6 +103,9 @@ func (p *process) startServer(ctx context.Context, g *errgroup.Group) error {
 	cfg := server.Config{Name: p.o.Name, DataDir: filepath.Join(p.o.DataDir, "server"), Network: p.o.Network, Fencing: p.o.fencing(),
 		AdvertiseRPC: p.o.at(p.o.RPCPort), AdvertiseAPI: p.o.at(p.o.APIPort), Metrics: p.metrics, Logger: p.log,
 		Strategy: sched.Strategy(p.o.SchedulerStrategy)}
+	if p.o.AuditPolicy != "" {
+		cfg.Audit = audit.Config{Policy: p.o.AuditPolicy, File: p.o.auditLog(), BytesMax: p.o.AuditMegabytes << 20, Kept: p.o.AuditKept, Logger: p.log.Named("audit")}
+	}
 	var err error
 	if cfg.RPC, err = rpc.Listen(ctx, p.o.at(p.o.RPCPort)); err != nil {
 		return err

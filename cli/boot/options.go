@@ -56,7 +56,12 @@ type Options struct {
 	APIPort        int
 	RPCPort        int
 	GossipPort     int
-	PeerPort       int // 0: layers of images are neither given to other nodes nor asked of them
+	// AuditPolicy is the file that says what of the API's requests a server writes down; "" is nothing. AuditLog is where, "" in DataDir.
+	AuditPolicy, AuditLog string
+	AuditMegabytes        int64 // of a file, before it is put aside
+	AuditKept             int   // files that were put aside
+
+	PeerPort int // 0: layers of images are neither given to other nodes nor asked of them
 	// IngressHTTPPort and IngressHTTPSPort are where a node serves ingresses; 0 does not.
 	IngressHTTPPort, IngressHTTPSPort int
 	Join                              []string // host:port of servers
@@ -218,4 +223,12 @@ func joinHostPort(host string, port int) string {
 		host = "[" + host + "]"
 	}
 	return host + ":" + strconv.Itoa(port)
+}
+
+// auditLog is where a server writes who asked for what.
+func (o *Options) auditLog() string {
+	if o.AuditLog != "" {
+		return o.AuditLog
+	}
+	return filepath.Join(o.DataDir, "server", "audit.log")
 }

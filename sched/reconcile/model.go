@@ -370,6 +370,10 @@ func (e *Engine) noticed(old, o *object) {
 	case LimitRanges, PriorityClasses, RuntimeClasses:
 		e.markRefused()
 		e.markAsked()
+	case Quotas:
+		if gaveBack(old, o) {
+			e.markAsked()
+		}
 	case MutatingHooks, ValidatingHooks, MutatingPolicies, MutatingBindings, ValidatingPolicies, ValidatingBindings:
 		e.markAsked()
 	}

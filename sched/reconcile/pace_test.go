@@ -21,7 +21,7 @@ func pacedWorld(t *testing.T) *world {
 	return w
 }
 
-// TestStatusesWaitWhileThingsMove: pods that start one after the other are few writes, and the last of them is told at once. Invariant 152.
+// TestStatusesWaitWhileThingsMove: pods that start one after the other are few writes, and the last of them is told at once. Invariant 156.
 func TestStatusesWaitWhileThingsMove(t *testing.T) {
 	w := pacedWorld(t)
 	w.put(Deployments, testDeployment("web", 10))
@@ -42,7 +42,7 @@ func TestStatusesWaitWhileThingsMove(t *testing.T) {
 	}
 }
 
-// TestWhatWaitedIsToldAfterThePause also if nothing else happens. Invariant 152.
+// TestWhatWaitedIsToldAfterThePause also if nothing else happens. Invariant 156.
 func TestWhatWaitedIsToldAfterThePause(t *testing.T) {
 	w := pacedWorld(t)
 	w.put(Deployments, testDeployment("web", 10))
@@ -66,7 +66,7 @@ func TestWhatWaitedIsToldAfterThePause(t *testing.T) {
 	}
 }
 
-// TestDecisionsDoNotWait: what a user did is seen to be observed at once. Invariant 152.
+// TestDecisionsDoNotWait: what a user did is seen to be observed at once. Invariant 156.
 func TestDecisionsDoNotWait(t *testing.T) {
 	w := pacedWorld(t)
 	w.put(Deployments, testDeployment("web", 3))

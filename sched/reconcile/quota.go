@@ -180,6 +180,17 @@ func (e *Engine) setStock(o *object, s *stock) {
 	maps.DeleteFunc(e.stocks[o.ns], func(uid types.UID, _ *stock) bool { return !known[uid] })
 }
 
+// gaveBack says whether there is more to take from a quota than before.
+func gaveBack(old, o *object) bool {
+	if old == nil || o == nil {
+		return o == nil
+	}
+	before, now := old.obj.(*corev1.ResourceQuota).Status, o.obj.(*corev1.ResourceQuota).Status
+	less, _ := quotav1.LessThanOrEqual(before.Used, now.Used)
+	same, _ := quotav1.LessThanOrEqual(now.Hard, before.Hard)
+	return !less || !same
+}
+
 // failedQuota keeps what a write that did not apply would have given back.
 func (e *Engine) failedQuota(r ref) {
 	if o := e.objects[r]; o != nil {

@@ -94,3 +94,8 @@ func (w wayToServices) nodeOf(namespace, service, ip string) string {
 	}
 	return ""
 }
+
+// ExamineHooks says which webhooks cannot be reached from here, and why.
+func (s *Server) ExamineHooks(ctx context.Context) []hooks.Finding {
+	return s.admission.hooks.Examine(ctx)
+}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"k8s.io/apimachinery/pkg/util/version"
+	"k8s.io/apiserver/pkg/audit"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
@@ -77,6 +78,9 @@ type Config struct {
 	Metrics http.Handler
 	// WhatIf serves /peapod/plan, which says what would become of the cluster's pods if objects were changed; nil is 404.
 	WhatIf http.Handler
+	// Audit is where requests are written down, and AuditRules which and how much of them; nil writes nothing.
+	Audit      audit.Sink
+	AuditRules audit.PolicyRuleEvaluator
 	// Limits of load; the zero value has good ones.
 	Limits Limits
 	Logger hclog.Logger

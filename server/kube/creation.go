@@ -16,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/admission"
+	auditinternal "k8s.io/apiserver/pkg/apis/audit"
+	"k8s.io/apiserver/pkg/audit"
 	"k8s.io/apiserver/pkg/endpoints/handlers/negotiation"
 	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
 	"k8s.io/apiserver/pkg/endpoints/request"
@@ -103,12 +105,18 @@ func (s *Server) servePlain(w http.ResponseWriter, r *http.Request, info *reques
 	switch {
 	case c == nil:
 		return false
-	case info.Verb == "create" && r.Method == http.MethodPost:
+	case info.Verb == "create" && r.Method == http.MethodPost && !recorded(r):
 		return c.serve(w, r, info.Namespace)
 	case info.Verb == "watch" && r.Method == http.MethodGet && c.watching != nil:
 		return (c.at(r.URL.Path, info.Namespace) || r.URL.Path == c.root+c.resource.Resource) && c.watching.serve(w, r, info.Namespace)
 	}
 	return false
+}
+
+// recorded says whether the audit log gets what is in a request, which apiserver's handler gives it.
+func recorded(r *http.Request) bool {
+	level := audit.AuditContextFrom(r.Context()).GetEventLevel()
+	return level == auditinternal.LevelRequest || level == auditinternal.LevelRequestResponse
 }
 
 // creating is one request for a creation.

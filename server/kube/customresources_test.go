@@ -415,7 +415,7 @@ func TestCustomResourceConverted(t *testing.T) {
 }
 
 // TestDefinitionDrainsItsObjects: the definition waits for its last object, which may be held.
-// Invariant 153.
+// Invariant 158.
 func TestDefinitionDrainsItsObjects(t *testing.T) {
 	h := start(t)
 	c := h.define(definition(t, widgets))

@@ -2,7 +2,8 @@
 // HTTPS, with the handlers of k8s.io/apiserver and a storage of our own over the replicated state.
 //
 // The flow of a write: the chain (chain.go) authenticates and authorises, apiserver decodes and
-// defaults, admission (admission.go) checks the namespace, registry.Store runs the strategy made
+// defaults, admission (admission.go) asks the rules, what users have put
+// behind them (server/hooks) and the namespace's quotas, registry.Store runs the strategy made
 // from api.Kind (strategy.go), and the storage (storage.go) proposes one op with the revision that
 // the decision was made on. Reads wait for a barrier unless the client allows old data; lists and
 // watches read immutable snapshots and cursors (list.go, watch.go); pods in lists are encoded from their

@@ -257,6 +257,9 @@ func TestBadWebhooks(t *testing.T) {
 				w.TimeoutSeconds = ptr.To(int32(2))
 				w.FailurePolicy = &policy
 			})
+			if found := h.server.ExamineHooks(context.Background()); (len(found) > 0) != (name == "is gone") {
+				t.Errorf("examined: %v", found)
+			}
 			_, err := h.createConfigMap("c")
 			if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "w.hooks.example.com") && name != "patches nonsense" {
 				t.Fatalf("the error is %v, and should say %q", err, c.says)
@@ -331,6 +334,9 @@ func TestServiceWebhooks(t *testing.T) {
 	h.mutatedBy("w", registrationv1.WebhookClientConfig{Service: &registrationv1.ServiceReference{Namespace: "default", Name: "guard", Path: ptr.To("/hook")}, CABundle: h.ca.pem()},
 		func(w *registrationv1.MutatingWebhook) { w.Rules = rulesFor("pods", registrationv1.Create) })
 
+	if found := h.server.ExamineHooks(context.Background()); len(found) != 1 || !found[0].Fatal || !strings.Contains(found[0].Fault, "no endpoints available") {
+		t.Errorf("examined without an endpoint: %v", found)
+	}
 	_, err := h.createPod("before", nil)
 	if err == nil || !strings.Contains(err.Error(), `no endpoints available for service "guard"`) {
 		t.Fatalf("without an endpoint: %v", err)
@@ -344,6 +350,9 @@ func TestServiceWebhooks(t *testing.T) {
 	h.have("discovery.k8s.io", "endpointslices", &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "guard-1", UID: "e", Labels: map[string]string{discoveryv1.LabelServiceName: "guard"}},
 		AddressType: discoveryv1.AddressTypeIPv4, Ports: []discoveryv1.EndpointPort{{Name: ptr.To(""), Port: ptr.To(int32(address.Port))}},
 		Endpoints: []discoveryv1.Endpoint{{Addresses: []string{"127.0.0.1"}, NodeName: ptr.To("node1")}}})
+	if found := h.server.ExamineHooks(context.Background()); len(found) != 0 {
+		t.Errorf("examined with an endpoint: %v", found)
+	}
 	p, err := h.createPod("after", nil)
 	if err != nil || p.Annotations["seen"] != "yes" {
 		t.Errorf("with an endpoint: %v, %v", p, err)

@@ -12,7 +12,7 @@ import (
 )
 
 // TestOwnRequests: the loopback's requests are the server's own, and no header makes another one so.
-// Invariant 154.
+// Invariant 159.
 func TestOwnRequests(t *testing.T) {
 	nobody := authenticator.RequestFunc(func(*http.Request) (*authenticator.Response, bool, error) { return nil, false, nil })
 	who := ownRequests{nobody}

@@ -1,0 +1,114 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/go-hclog"
+	"k8s.io/apimachinery/pkg/types"
+	auditinternal "k8s.io/apiserver/pkg/apis/audit"
+)
+
+func testLog(t *testing.T, most int64, path string) (*Log, *bytes.Buffer) {
+	t.Helper()
+	dir := t.TempDir()
+	policy := filepath.Join(dir, "policy.yaml")
+	if err := os.WriteFile(policy, []byte("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if path == "" {
+		path = filepath.Join(dir, "audit.log")
+	}
+	said := &bytes.Buffer{}
+	l, err := Open(Config{Policy: policy, File: path, BytesMax: most, Kept: 2, Logger: hclog.New(&hclog.LoggerOptions{Output: said})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l, said
+}
+
+func event(n int) *auditinternal.Event {
+	return &auditinternal.Event{Level: auditinternal.LevelMetadata, AuditID: types.UID(fmt.Sprint(n)), Stage: auditinternal.StageResponseComplete}
+}
+
+// writeAll writes what waits.
+func (l *Log) writeAll() {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = l.Write(ctx)
+}
+
+// TestLinesAreWholeAndRotated: every event is one line of JSON, and a few files are kept.
+func TestLinesAreWholeAndRotated(t *testing.T) {
+	l, _ := testLog(t, 2000, "")
+	for n := range 60 {
+		l.ProcessEvents(event(n))
+		if n%5 == 4 {
+			l.writeAll()
+		}
+	}
+	found := map[string]bool{}
+	for _, end := range []string{"", ".1", ".2"} {
+		b, err := os.ReadFile(l.file.path + end)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(b) > 2000 {
+			t.Errorf("%s has %d bytes", end, len(b))
+		}
+		for line := range strings.Lines(string(b)) {
+			var e struct{ AuditID, Kind string }
+			if err := json.Unmarshal([]byte(line), &e); err != nil || e.Kind != "Event" {
+				t.Fatalf("line %q: %v", line, err)
+			}
+			found[e.AuditID] = true
+		}
+	}
+	if !found["59"] || found["0"] {
+		t.Errorf("of 60 events, the files have %d, the last: %v, the first: %v", len(found), found["59"], found["0"])
+	}
+	if _, err := os.Stat(l.file.path + ".3"); !os.IsNotExist(err) {
+		t.Errorf("a third file was kept: %v", err)
+	}
+	if l.Lost() != 0 {
+		t.Errorf("%d events were lost", l.Lost())
+	}
+}
+
+// TestNobodyWaits: events that find no room are counted, not waited for.
+func TestNobodyWaits(t *testing.T) {
+	l, said := testLog(t, 1<<30, "")
+	for n := range queueMax + 7 {
+		if !l.ProcessEvents(event(n)) {
+			t.Fatal("an event was refused, which would refuse its request")
+		}
+	}
+	if l.Lost() != 7 {
+		t.Errorf("%d events were lost", l.Lost())
+	}
+	l.writeAll()
+	if !strings.Contains(said.String(), "lost=7") {
+		t.Errorf("the log says %q", said)
+	}
+}
+
+// TestFullDisk: what cannot be written is counted and said.
+func TestFullDisk(t *testing.T) {
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip("this system has no /dev/full")
+	}
+	l, said := testLog(t, 1<<30, "/dev/full")
+	for n := range 3 {
+		l.ProcessEvents(event(n))
+	}
+	l.writeAll()
+	if l.Lost() != 3 || !strings.Contains(said.String(), "no space left on device") {
+		t.Errorf("%d events were lost, and the log says %q", l.Lost(), said)
+	}
+}

@@ -1,0 +1,38 @@
+package server
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/peapod-sh/peapod/server/hooks"
+)
+
+// Complaint is something about the cluster that somebody should mend.
+type Complaint struct{ What, Fault string }
+
+// examine looks for what makes requests fail or be forgotten, as far as this server can tell.
+func (s *Server) examine(ctx context.Context) []Complaint {
+	out := []Complaint{}
+	if s.consensus.leader() == "" {
+		out = append(out, Complaint{"consensus", "there is no leader, so nothing can be written"})
+	}
+	if api := s.api.Load(); api == nil {
+		out = append(out, Complaint{"API", "this server does not serve it yet"})
+	} else {
+		for _, f := range api.ExamineHooks(ctx) {
+			out = append(out, complaintOf(f))
+		}
+	}
+	if s.audit != nil && s.audit.Lost() > 0 {
+		out = append(out, Complaint{"audit", fmt.Sprintf("%d events were lost since this server started: its log says why", s.audit.Lost())})
+	}
+	return out
+}
+
+func complaintOf(f hooks.Finding) Complaint {
+	meanwhile := "what it is asked about is let through meanwhile"
+	if f.Fatal {
+		meanwhile = "what it is asked about is refused meanwhile"
+	}
+	return Complaint{fmt.Sprintf("webhook %s of %s", f.Webhook, f.Configuration), f.Fault + "; " + meanwhile}
+}
