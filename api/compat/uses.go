@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"go/ast"
 	"go/types"
+	"slices"
 	"strings"
 
 	"golang.org/x/tools/go/packages"
@@ -46,8 +47,14 @@ func Uses(dir, tags string) (map[string]bool, error) {
 	return uses, nil
 }
 
+// actors are folders within those that act nevertheless.
+var actors = []string{"api/quota"}
+
 func acts(path string) bool {
 	folder := strings.TrimPrefix(strings.TrimPrefix(path, module), "/")
+	if slices.Contains(actors, folder) {
+		return true
+	}
 	for _, b := range bystanders {
 		if folder == b || strings.HasPrefix(folder, b+"/") {
 			return false

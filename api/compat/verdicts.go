@@ -29,6 +29,7 @@ var (
 	forReaders  = Verdict{Checked, "for those who read it"}
 	byValidator = Verdict{Acts, "the API itself"}
 	byLibrary   = Verdict{Acts, "k8s.io/component-helpers"}
+	byAdmission = Verdict{Acts, "k8s.io/apiserver/pkg/admission"}
 	asContainer = Verdict{Acts, "as the field of an ordinary container, whose layout it has"}
 	noVolume    = Verdict{Refused, "event FailedMount: this kind of volume is not supported by the node"}
 	noCSI       = Verdict{Kept, "there is no CSI; volumes of drivers are refused by the nodes with event FailedMount"}
@@ -103,7 +104,6 @@ var verdicts = map[string]Verdict{
 	"autoscaling/v2.MetricTarget.*":              {Checked, "must agree with the number beside it; a plain value is for metrics of objects"},
 	"scheduling/v1.PriorityClass.*":              byValidator,
 	"scheduling/v1.PriorityClass.Description":    forReaders,
-	"core/v1.ResourceQuota.Spec":                 {Kept, "nothing counts what a namespace has"},
 
 	// Nodes and networks.
 	"core/v1.NodeSpec.ProviderID":               forReaders,
@@ -115,14 +115,25 @@ var verdicts = map[string]Verdict{
 	"networking/v1.IngressClassSpec.Parameters": {Checked, "for controllers other than the built-in one, which has none"},
 
 	// Rights and traffic of the API.
-	"certificates/v1.CertificateSigningRequestSpec.*": byValidator,
-	"certificates/v1.PodCertificateRequestSpec.*":     {Checked, "for signers, of which none is built in"},
-	"core/v1.ConfigMap.Immutable":                     byValidator,
-	"core/v1.Secret.Immutable":                        byValidator,
-	"core/v1.Secret.StringData":                       byValidator,
-	"core/v1.ServiceAccount.Secrets":                  {Checked, "for those who read it; tokens are asked for, not kept in Secrets"},
-	"flowcontrol/v1.FlowSchemaSpec.*":                 noFlows,
-	"flowcontrol/v1.PriorityLevelConfigurationSpec.*": noFlows,
+	"admissionregistration/v1.MatchCondition.*":                       byAdmission,
+	"admissionregistration/v1.MatchResources.*":                       byAdmission,
+	"admissionregistration/v1.MutatingAdmissionPolicyBindingSpec.*":   byAdmission,
+	"admissionregistration/v1.MutatingAdmissionPolicySpec.*":          byAdmission,
+	"admissionregistration/v1.MutatingWebhook.*":                      byAdmission,
+	"admissionregistration/v1.NamedRuleWithOperations.*":              byAdmission,
+	"admissionregistration/v1.ParamRef.*":                             byAdmission,
+	"admissionregistration/v1.Rule.*":                                 byAdmission,
+	"admissionregistration/v1.ServiceReference.*":                     byAdmission,
+	"admissionregistration/v1.ValidatingAdmissionPolicyBindingSpec.*": byAdmission,
+	"admissionregistration/v1.ValidatingWebhook.*":                    byAdmission,
+	"certificates/v1.CertificateSigningRequestSpec.*":                 byValidator,
+	"certificates/v1.PodCertificateRequestSpec.*":                     {Checked, "for signers, of which none is built in"},
+	"core/v1.ConfigMap.Immutable":                                     byValidator,
+	"core/v1.Secret.Immutable":                                        byValidator,
+	"core/v1.Secret.StringData":                                       byValidator,
+	"core/v1.ServiceAccount.Secrets":                                  {Checked, "for those who read it; tokens are asked for, not kept in Secrets"},
+	"flowcontrol/v1.FlowSchemaSpec.*":                                 noFlows,
+	"flowcontrol/v1.PriorityLevelConfigurationSpec.*":                 noFlows,
 
 	// What programs tell each other.
 	"coordination/v1.LeaseSpec.*": forReaders,
