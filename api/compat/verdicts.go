@@ -105,6 +105,8 @@ var verdicts = map[string]Verdict{
 	"scheduling/v1.PriorityClass.*":              byValidator,
 	"scheduling/v1.PriorityClass.Description":    forReaders,
 
+	"core/v1.ResourceQuotaSpec.*": {Acts, "k8s.io/apiserver/pkg/quota/v1"},
+
 	// Nodes and networks.
 	"core/v1.NodeSpec.ProviderID":               forReaders,
 	"core/v1.NodeSpec.DoNotUseExternalID":       {Checked, "without effect, as in Kubernetes"},
@@ -121,7 +123,6 @@ var verdicts = map[string]Verdict{
 	"admissionregistration/v1.MutatingAdmissionPolicySpec.*":          byAdmission,
 	"admissionregistration/v1.MutatingWebhook.*":                      byAdmission,
 	"admissionregistration/v1.NamedRuleWithOperations.*":              byAdmission,
-	"admissionregistration/v1.ParamRef.*":                             byAdmission,
 	"admissionregistration/v1.Rule.*":                                 byAdmission,
 	"admissionregistration/v1.ServiceReference.*":                     byAdmission,
 	"admissionregistration/v1.ValidatingAdmissionPolicyBindingSpec.*": byAdmission,
