@@ -50,6 +50,12 @@ func Directory(name string) string {
 	return filepath.Join("/var/lib/peapod-lab", name+os.Getenv(suffixVariable))
 }
 
+// Down ends the lab of Options.Name; it is no error if there is none.
+func Down(name string) error {
+	dir := Directory(name)
+	return (&Lab{Name: filepath.Base(dir), Dir: dir}).Down()
+}
+
 // Up starts a lab, in place of one that an earlier run may have left.
 func Up(o Options) (*Lab, error) {
 	dir := Directory(o.Name)

@@ -18,7 +18,7 @@ const limit = 60 * time.Second
 func up(t *testing.T, name string, clients int, args ...string) (*kit.Lab, kit.Kubectl) {
 	t.Helper()
 	t.Cleanup(func() {
-		if err := (&kit.Lab{Name: name, Dir: filepath.Join("/var/lib/peapod-lab", name)}).Down(); err != nil {
+		if err := kit.Down(name); err != nil {
 			t.Error(err)
 		}
 	})

@@ -46,7 +46,7 @@ func newCRILab(t *testing.T) *criLab {
 		up <- made{l, err}
 	}()
 	t.Cleanup(func() {
-		if err := (&kit.Lab{Name: name, Dir: filepath.Join("/var/lib/peapod-lab", name)}).Down(); err != nil {
+		if err := kit.Down(name); err != nil {
 			t.Error(err)
 		}
 	})

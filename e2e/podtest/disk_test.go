@@ -89,7 +89,7 @@ func diskLab(t *testing.T) *kit.Lab {
 	t.Cleanup(func() { unmountAll(t, disk) }) // after the lab has ended
 	l, err := kit.Up(kit.Options{Name: name, Servers: 1, Clients: 1, Args: []string{"--client-arg=--eviction-hard=", "--client-arg=--pod-max-pids=100"}})
 	t.Cleanup(func() {
-		if err := (&kit.Lab{Name: name, Dir: filepath.Join("/var/lib/peapod-lab", name)}).Down(); err != nil {
+		if err := kit.Down(name); err != nil {
 			t.Error(err)
 		}
 	})
