@@ -2,13 +2,10 @@ package kube
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"net/url"
 	"strconv"
 
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apiserver/pkg/util/webhook"
 	restclient "k8s.io/client-go/rest"
 )
@@ -40,22 +37,10 @@ func (w webhookWay) wrap(inner webhook.AuthenticationInfoResolver) webhook.Authe
 }
 
 func (w webhookWay) dial(ctx context.Context, namespace, name string, port int) (net.Conn, error) {
-	s := w.server
-	if s.config.Nodes == nil {
-		return nil, apierrors.NewServiceUnavailable("this server has no way to the nodes")
-	}
-	o, ok := s.config.Store.Get(servicesResource, namespace, name)
-	if !ok {
-		return nil, fmt.Errorf("service %s/%s does not exist", namespace, name)
-	}
-	service := o.(*corev1.Service)
-	p, err := servicePort(service, strconv.Itoa(port))
+	way := wayToServices{w.server}
+	address, err := way.Endpoint(namespace, name, int32(port)) // #nosec G115 -- a port
 	if err != nil {
 		return nil, err
 	}
-	to, err := s.endpoint(service, p.Name, "https")
-	if err != nil {
-		return nil, err
-	}
-	return dialFrom(ctx, s.config.Nodes, to.node, to.address)
+	return way.Dial(ctx, namespace, name, address)
 }
