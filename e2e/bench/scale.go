@@ -95,14 +95,14 @@ func benchMillion(ctx context.Context, l *rig.Lab, t *table) error {
 	if err != nil {
 		return err
 	}
-	w := newCrowd(ctx, c)
-	defer w.leave()
 	n := *millionPods / 1000
 	before, err := usages(l)
 	if err != nil {
 		return err
 	}
+	w := newCrowd(ctx, c)
 	committed, running, err := w.add(ctx, n, 1000)
+	w.leave() // the leader that it follows is about to end
 	if err != nil {
 		return err
 	}
