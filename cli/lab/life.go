@@ -48,9 +48,22 @@ func inCgroup(f func(cgroup) error) func(Node) error {
 	}
 }
 
-// Kill ends everything in the nodes with SIGKILL, as a loss of power would, and returns when it has ended.
+// Kill ends everything in the nodes with SIGKILL, as a loss of power would, and returns when it has ended. To everybody else a node dies
+// in one moment: its link is down while its processes die one after the other, and nobody hears from one that another has died already.
 func (l *Lab) Kill(ctx context.Context, names ...string) error {
-	return l.each(names, inCgroup(func(c cgroup) error { return c.kill(ctx) }))
+	return l.each(names, func(n Node) error {
+		c, err := openCgroup(n.Cgroup)
+		if err != nil {
+			return err
+		}
+		if linkUp(n) {
+			if err := setLink(n, false); err != nil {
+				return err
+			}
+			defer func() { _ = setLink(n, true) }() // one whose network is gone cannot be reached either way
+		}
+		return c.kill(ctx)
+	})
 }
 
 // KillAgent ends only the agents of the nodes with SIGKILL; supervisors and pods live on, and the nodes stay without an agent until Restart.

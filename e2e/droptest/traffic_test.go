@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -111,10 +112,10 @@ func (t *traffic) stopAfterDeath(test *testing.T) {
 	t.end()
 	t.clients.Wait()
 	test.Logf("%d requests, %d lost", t.requests.Load(), len(t.errors))
-	lost := map[int]int{}
+	lost := map[int][]string{}
 	for _, e := range t.errors {
-		if lost[e.client]++; e.timeout || lost[e.client] > 1 {
-			test.Error(e.text)
+		if lost[e.client] = append(lost[e.client], e.text); e.timeout || len(lost[e.client]) > 1 {
+			test.Errorf("client %d lost:\n%s", e.client, strings.Join(lost[e.client], "\n"))
 		}
 	}
 }
