@@ -18,44 +18,56 @@ import (
 
 // lead runs one term after the other.
 func (s *Server) lead(ctx context.Context) error {
+	return inTurn(ctx, s.consensus.raft.LeaderCh(), s.serveTerm)
+}
+
+// inTurn does a term's work while this server leads, as leading tells, until ctx ends. The work of one term has ended before that of the
+// next begins: two would write beside each other, each with what it alone has seen.
+func inTurn(ctx context.Context, leading <-chan bool, work func(context.Context)) error {
+	lead := false
 	for {
+		if lead {
+			lead = untilDeposed(ctx, leading, work)
+			continue
+		}
 		select {
-		case leading := <-s.consensus.raft.LeaderCh():
-			if leading {
-				s.serveTerm(ctx)
-			}
+		case lead = <-leading:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
+// untilDeposed does one term's work, and tells whether another term has begun. Raft tells only the latest: to hear again that this server
+// leads means that it did not for a while.
+func untilDeposed(ctx context.Context, leading <-chan bool, work func(context.Context)) bool {
+	ctx, cancel := context.WithCancel(ctx)
+	var working sync.WaitGroup
+	working.Go(func() { work(ctx) })
+	defer working.Wait()
+	defer cancel()
+	select {
+	case again := <-leading:
+		return again
+	case <-ctx.Done():
+		return false
+	}
+}
+
 // serveTerm does a leader's work until it no longer leads. A fault ends the work, not the leadership:
 // it begins again, as with a new term.
 func (s *Server) serveTerm(ctx context.Context) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	defer s.log.Info("no longer the leader")
 	defer s.ready.Store(false)
-	var working sync.WaitGroup
-	working.Go(func() { s.consensus.pulse(ctx) })
-	working.Go(func() {
-		for ctx.Err() == nil {
-			if err := s.term(ctx); err != nil && ctx.Err() == nil {
-				s.log.Error("the leader's work stopped and begins again", "error", err)
-				time.Sleep(retryPause)
-			}
-		}
-	})
-	for leading := true; leading; {
-		select {
-		case leading = <-s.consensus.raft.LeaderCh():
-		case <-ctx.Done():
-			leading = false
+	var pulse sync.WaitGroup
+	defer pulse.Wait()
+	pulse.Go(func() { s.consensus.pulse(ctx) })
+	for ctx.Err() == nil {
+		if err := s.term(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error("the leader's work stopped and begins again", "error", err)
+			time.Sleep(retryPause)
 		}
 	}
-	s.log.Info("no longer the leader")
-	cancel()
-	working.Wait()
 }
 
 func (s *Server) term(ctx context.Context) error {

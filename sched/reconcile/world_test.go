@@ -278,6 +278,7 @@ func (w *world) settle() {
 	w.t.Helper()
 	for range 200 {
 		out, _ := w.e.Step(w.now)
+		w.checkOnce(out)
 		if w.check != nil {
 			w.check(out)
 		}
