@@ -109,7 +109,7 @@ func (e *Engine) syncAutoscaler(k key) {
 type scaleTarget struct {
 	autoscale.Target
 	object *object
-	kind   *api.Kind
+	access *api.ScaleAccess
 }
 
 func (e *Engine) scaleTarget(a *autoscalingv2.HorizontalPodAutoscaler) (t scaleTarget) {
@@ -119,17 +119,17 @@ func (e *Engine) scaleTarget(a *autoscalingv2.HorizontalPodAutoscaler) (t scaleT
 		t.Err = fmt.Errorf("invalid API version in scale target reference: %w", err)
 		return t
 	}
-	t.kind = scalableKinds[schema.GroupKind{Group: gv.Group, Kind: r.Kind}]
-	if t.kind == nil {
+	gr, access := e.scalableKind(schema.GroupKind{Group: gv.Group, Kind: r.Kind})
+	if access == nil {
 		t.Err = fmt.Errorf("no matches for kind %q in group %q", r.Kind, gv.Group)
 		return t
 	}
-	gr := t.kind.GroupResource()
 	if t.object = e.object(gr, a.Namespace, r.Name); t.object == nil {
 		t.Err = fmt.Errorf("%s %q not found", gr, r.Name)
 		return t
 	}
-	t.Replicas, t.Current, t.Selector = t.kind.Scale.Get(t.object.obj)
+	t.access = access
+	t.Replicas, t.Current, t.Selector = access.Get(t.object.obj)
 	return t
 }
 
@@ -158,7 +158,7 @@ func (e *Engine) podsOf(ns, selector string) []*pod {
 
 func (e *Engine) rescale(t scaleTarget, n int32) {
 	out := t.object.obj.DeepCopyObject()
-	t.kind.Scale.Set(out, n)
+	t.access.Set(out, n)
 	m := mustMeta(out)
 	m.SetGeneration(m.GetGeneration() + 1)
 	e.put(t.object.gr, out, t.object.rev)

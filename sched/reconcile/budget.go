@@ -6,8 +6,6 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/peapod-sh/peapod/api"
 )
 
 // Budgets is the resource of PodDisruptionBudgets, whose status this controller writes.
@@ -142,22 +140,10 @@ func (e *Engine) budgetedChanged(p *pod) {
 
 // markBudgets marks the budgets of a namespace in which the number of pods that some controller wants may have changed.
 func (e *Engine) markBudgets(o *object) {
-	if scalable[o.gr] == nil {
+	if !e.countsPods(o) {
 		return
 	}
 	for name := range e.budgets[o.ns] {
 		e.mark(budgetKey(o.ns, name))
 	}
 }
-
-// scalable are the kinds that say how many pods they want, by resource, and scalableKinds their resources by kind.
-var scalable, scalableKinds = func() (map[schema.GroupResource]*api.Kind, map[schema.GroupKind]*api.Kind) {
-	byResource, byKind := map[schema.GroupResource]*api.Kind{}, map[schema.GroupKind]*api.Kind{}
-	for _, k := range api.Kinds() {
-		if k.Scale != nil {
-			byResource[k.GroupResource()] = k
-			byKind[k.GroupVersionKind().GroupKind()] = k
-		}
-	}
-	return byResource, byKind
-}()

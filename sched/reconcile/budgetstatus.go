@@ -16,8 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
-
-	"github.com/peapod-sh/peapod/api"
 )
 
 // syncBudget writes what the budget allows now.
@@ -186,11 +184,11 @@ func (b *budget) firstOf(uid types.UID) (name string) {
 func (e *Engine) scaleOf(ns string, w *metav1.OwnerReference) (types.UID, int, error) {
 	gv, _ := schema.ParseGroupVersion(w.APIVersion) // what is stored has been validated
 	gk := schema.GroupKind{Group: gv.Group, Kind: w.Kind}
-	kind := scalableKinds[gk]
-	if kind == nil {
-		return "", 0, fmt.Errorf("%s does not implement the scale subresource", cmp.Or(resourceOf(gk), gk.String()))
+	gr, access := e.scalableKind(gk)
+	if access == nil {
+		return "", 0, fmt.Errorf("%s does not implement the scale subresource", cmp.Or(gr.String(), gk.String()))
 	}
-	o := e.object(kind.GroupResource(), ns, w.Name)
+	o := e.object(gr, ns, w.Name)
 	if o == nil || o.meta.GetUID() != w.UID {
 		return "", 0, nil
 	}
@@ -199,15 +197,6 @@ func (e *Engine) scaleOf(ns string, w *metav1.OwnerReference) (types.UID, int, e
 			return e.scaleOf(ns, above)
 		}
 	}
-	n, _, _ := kind.Scale.Get(o.obj)
+	n, _, _ := access.Get(o.obj)
 	return o.meta.GetUID(), int(n), nil
-}
-
-func resourceOf(gk schema.GroupKind) string {
-	for _, k := range api.Kinds() {
-		if k.GroupVersionKind().GroupKind() == gk {
-			return k.GroupResource().String()
-		}
-	}
-	return ""
 }

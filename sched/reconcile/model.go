@@ -119,25 +119,27 @@ type space struct {
 
 // model is the indexed view of everything observed.
 type model struct {
-	objects    map[ref]*object
-	byUID      map[types.UID]ref // objects; pods are in podsByUID
-	podsByUID  map[types.UID]*pod
-	kindsSeen  map[schema.GroupKind]bool
-	dependents map[types.UID]map[ref]struct{} // objects by owner; pods are in flocks
-	flocks     map[types.UID]*flock
-	spaces     map[string]*space
-	onNode     map[string]*herd
-	services   map[types.NamespacedName]*service
-	ended      map[types.UID]*pod // that have ended, if they are counted
-	holders    map[string]ref     // services by address
-	refused    map[ref]string     // why admission does not let a workload's pods in
-	wanting    map[string]int     // how many claims and volumes want a class of attributes
-	turned     map[string][]turn  // conditions of nodes that changed and of which nobody has been told yet
+	objects   map[ref]*object
+	byUID     map[types.UID]ref // objects; pods are in podsByUID
+	podsByUID map[types.UID]*pod
+	kindsSeen map[schema.GroupKind]bool
+	// definedKinds are those that definitions make.
+	definedKinds map[schema.GroupKind]*definedKind
+	dependents   map[types.UID]map[ref]struct{} // objects by owner; pods are in flocks
+	flocks       map[types.UID]*flock
+	spaces       map[string]*space
+	onNode       map[string]*herd
+	services     map[types.NamespacedName]*service
+	ended        map[types.UID]*pod // that have ended, if they are counted
+	holders      map[string]ref     // services by address
+	refused      map[ref]string     // why admission does not let a workload's pods in
+	wanting      map[string]int     // how many claims and volumes want a class of attributes
+	turned       map[string][]turn  // conditions of nodes that changed and of which nobody has been told yet
 }
 
 func newModel() model {
 	return model{
-		objects: map[ref]*object{}, byUID: map[types.UID]ref{}, podsByUID: map[types.UID]*pod{}, kindsSeen: map[schema.GroupKind]bool{},
+		objects: map[ref]*object{}, byUID: map[types.UID]ref{}, podsByUID: map[types.UID]*pod{}, kindsSeen: map[schema.GroupKind]bool{}, definedKinds: map[schema.GroupKind]*definedKind{},
 		dependents: map[types.UID]map[ref]struct{}{},
 		flocks:     map[types.UID]*flock{}, spaces: map[string]*space{},
 		onNode: map[string]*herd{}, services: map[types.NamespacedName]*service{},
