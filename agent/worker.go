@@ -285,52 +285,6 @@ func contradicts(theirs, ours *corev1.PodStatus) bool {
 	return (a == nil) != (b == nil) || a != nil && a.Status != b.Status
 }
 
-func (w *worker) exited(x runtime.Container) {
-	for _, c := range w.life.conts {
-		if c.id != x.ID {
-			continue
-		}
-		switch c.state {
-		case cStarting:
-			c.early = &x
-		case cRunning:
-			w.ended(c, x)
-		}
-		return
-	}
-}
-
-func (w *worker) ended(c *container, x runtime.Container) {
-	w.a.prober.RemoveContainer(string(w.uid), c.spec.Name)
-	if cancel := w.hooks[c]; cancel != nil {
-		cancel() // a preStop hook has nothing left to wait for
-	}
-	c.ended(x, w.terminationMessage(c, x))
-	if c.rule() == corev1.ContainerRestartRuleActionRestartAllContainers && !w.life.ending() {
-		w.life.restartAll = true
-	}
-	if c.role == roleMain || c.role == roleSidecar || !c.succeeded() {
-		w.backOffEvent(c)
-	}
-	w.save()
-}
-
-// restartReason says why a container that runs is ended only to be started again.
-func (l *life) restartReason(c *container) string {
-	if l.restartAll {
-		return "Container " + c.spec.Name + " will be restarted with all others of its pod"
-	}
-	return "Container " + c.spec.Name + " resize requires restart"
-}
-
-// backOffEvent says that a container will not be started again at once.
-func (w *worker) backOffEvent(c *container) {
-	if !w.life.ending() && c.restartable(w.life.policy()) && c.crash.Delay > backoffFirst {
-		w.event(corev1.EventTypeWarning, "BackOff",
-			fmt.Sprintf("Back-off restarting failed container %s in pod %s", c.spec.Name, w.podTag()), c)
-	}
-}
-
 func (w *worker) sandboxMade(ev evSandbox, now time.Time) {
 	w.cancel = nil
 	l := w.life
@@ -386,67 +340,6 @@ func (w *worker) started(ctx context.Context, ev evStarted, now time.Time) {
 	}
 	w.addProbes(c)
 	w.save()
-}
-
-// addProbes starts the probes whose time has come: startup first, the others once it has succeeded.
-func (w *worker) addProbes(c *container) {
-	if c.role == roleInit || c.stop != stopNone {
-		return
-	}
-	add := func(kind probe.Kind, p *corev1.Probe) {
-		if p != nil {
-			w.a.prober.Add(probe.Target{
-				PodUID: string(w.uid), Container: c.spec.Name, ContainerID: c.id, Kind: kind, Probe: p,
-				Host: w.probeHost(), Ports: c.spec.Ports, Started: c.began, Good: kind == probe.Readiness && c.ready,
-			})
-		}
-	}
-	if !c.started {
-		add(probe.Startup, c.spec.StartupProbe)
-		return
-	}
-	add(probe.Liveness, c.spec.LivenessProbe)
-	add(probe.Readiness, c.spec.ReadinessProbe)
-}
-
-func (w *worker) probeHost() string {
-	if len(w.life.ips) == 0 && len(w.a.cfg.NodeIPs) > 0 {
-		return w.a.cfg.NodeIPs[0].String()
-	}
-	return primary(w.life.ips)
-}
-
-// probed draws the conclusion of a probe's verdict.
-func (w *worker) probed(ctx context.Context, r probe.Report, now time.Time) {
-	c := w.life.find(r.Container)
-	if c == nil || c.id != r.ContainerID || c.state != cRunning {
-		return
-	}
-	if !r.OK {
-		w.event(corev1.EventTypeWarning, "Unhealthy", fmt.Sprintf("%s probe failed: %s", r.Kind, r.Message), c)
-	}
-	if !r.Verdict {
-		return
-	}
-	switch {
-	case r.Kind == probe.Readiness:
-		c.ready = r.OK
-	case r.Kind == probe.Startup && r.OK:
-		w.a.prober.Remove(string(w.uid), c.spec.Name, probe.Startup)
-		c.started, c.ready = true, c.spec.ReadinessProbe == nil
-		w.addProbes(c)
-	case !r.OK && c.stop == stopNone && !w.life.ending():
-		c.ready = false
-		c.stop, c.deadline = stopAsked, now.Add(w.probeGrace(r.Grace))
-		w.stop(ctx, c, fmt.Sprintf("Container %s failed %s probe, will be restarted", c.spec.Name, r.Kind.Lower()))
-	}
-}
-
-func (w *worker) probeGrace(own *int64) time.Duration {
-	if own != nil {
-		return time.Duration(*own) * time.Second
-	}
-	return w.life.grace()
 }
 
 func (l *life) find(name string) *container {
