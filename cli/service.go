@@ -161,8 +161,12 @@ func (t *serviceTrace) printPort(w io.Writer, p *corev1.ServicePort) {
 	}
 	fmt.Fprintf(w, "\nPort %d/%s %s\n", p.Port, p.Protocol, p.Name)
 	fmt.Fprintf(w, "  open         %s\n", strings.Join(open, ", "))
-	fmt.Fprintf(w, "  connections  %d, %d now; %d connects tried again, %d clients turned away\n\n",
+	fmt.Fprintf(w, "  connections  %d, %d now; %d connects tried again, %d clients turned away\n",
 		trace.Counters.Connections, trace.Counters.Active, trace.Counters.Retries, trace.Counters.Errors)
+	if n := trace.Counters.Unkept; n > 0 {
+		fmt.Fprintf(w, "  sources      %d connects were made from the node's address: what the endpoint answers such a client would not come back by this node\n", n)
+	}
+	fmt.Fprintln(w)
 	rows := [][]string{{"ENDPOINT", "POD", "NODE", "TAKES", "NOW", "WHY"}}
 	rows = append(rows, t.endpointRows(p, trace)...)
 	table(w, rows...)

@@ -19,14 +19,15 @@ type Counters struct {
 	Errors      uint64 // connections reset or datagrams dropped because they could not be passed on
 	Refused     uint64 // of them, those because the proxy was full: of connections, sessions, descriptors or ports to dial from
 	Displaced   uint64 // UDP sessions that ended early to make room for others of their port
+	Unkept      uint64 // dials and sessions from this host's address though the service keeps its clients': see Table.Keeps
 }
 
 // counters is one loop's share; a multiple of a cache line long.
 type counters struct {
-	connections, ended, bytesIn, bytesOut, retries, errors, refused, displaced atomic.Uint64
+	connections, ended, bytesIn, bytesOut, retries, errors, refused, displaced, unkept atomic.Uint64
 
 	latency latency
-	_       [32]byte
+	_       [24]byte
 }
 
 // refuse counts a connection that the proxy has no room for.
@@ -45,6 +46,7 @@ func (c *Counters) add(s *counters) {
 	c.Errors += s.errors.Load()
 	c.Refused += s.refused.Load()
 	c.Displaced += s.displaced.Load()
+	c.Unkept += s.unkept.Load()
 }
 
 func (t *target) counters() Counters {

@@ -143,7 +143,7 @@ func (p *Proxy) Swap(t *Table) {
 	for _, err := range p.outside.follow(t) {
 		p.log.Warn("a service address cannot be made local", "error", err)
 	}
-	p.state.gate.set(t.Allow)
+	p.state.gate.set(t)
 	more := p.state.gate.lose(t.Lost)
 	u := p.state.diff(t, len(p.loops))
 	add, failed := p.state.open(u.want, len(p.loops))

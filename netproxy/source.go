@@ -18,6 +18,18 @@ const (
 
 var keptPort atomic.Uint32
 
+// keeps says whether a port's endpoint is to see the address of a client, and counts if it should but cannot.
+func (t *target) keeps(loop int, sc scope, client netip.Addr, b *backend) bool {
+	if !t.set.Load().keep[sc] {
+		return false
+	}
+	if ask := t.gate.keeps.Load(); ask != nil && !(*ask)(client.Unmap(), b.addr.Addr().Unmap()) {
+		t.stats[loop].unkept.Add(1)
+		return false
+	}
+	return true
+}
+
 // connect connects a new socket to an endpoint; with keep from the client's address. Where that cannot be it is this host's: an endpoint
 // that is its own client would answer itself, and a client on the loopback device cannot be answered from elsewhere.
 func connect(fd, kind int, b *backend, client netip.Addr, keep bool) syscall.Errno {

@@ -44,6 +44,25 @@ func TestEndpointsSeeTheClient(t *testing.T) {
 	}
 }
 
+// Where an endpoint's answer would not come back, it sees this host: the client is served, and the port's counters tell.
+func TestSourcesThatCannotBeKept(t *testing.T) {
+	serve(t, backendAddr(1), whoIs)
+	p := start(t, nil)
+	with := table(TCP, endpoints(backendAddr(1)), func(s *Service) { s.KeepInternal = true })
+	with.Keeps = func(client, endpoint netip.Addr) bool {
+		return client == netip.MustParseAddr("10.20.0.5") && endpoint == netip.MustParseAddrPort(backendAddr(1)).Addr()
+	}
+	p.Swap(with)
+	for client, kept := range map[string]bool{"10.20.0.5": true, "10.20.0.6": false} {
+		if got, err := from(client, vip); err != nil || (got == client) != kept {
+			t.Errorf("%s: the endpoint saw %q, %v", client, got, err)
+		}
+	}
+	if n := p.Totals().Unkept; n != 1 {
+		t.Errorf("%d connects are counted, want 1", n)
+	}
+}
+
 // There are fewer ports for connections in a client's name than a client may have connections in a minute.
 func TestKeptPortsRunOut(t *testing.T) {
 	serve(t, backendAddr(1), whoIs)

@@ -20,6 +20,9 @@ type Table struct {
 	// Allow says whether a client may be connected to an endpoint; nil allows all. It is asked for each new connection or
 	// session, from several threads at once, and must be quick. Its answers may change while the table is in force.
 	Allow func(client netip.Addr, to netip.AddrPort, p Protocol) bool `json:"-"`
+	// Keeps says whether what an endpoint answers to a client's address comes back to this host; nil is always. Where it does not, services that keep
+	// their clients' addresses connect from the host's own. It is asked as Allow is.
+	Keeps func(client, endpoint netip.Addr) bool `json:"-"`
 }
 
 // Service is one service with its virtual addresses. Headless services have none.

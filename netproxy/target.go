@@ -204,18 +204,24 @@ func (t *target) chooseAllowed(set []*backend, client netip.Addr, tried []*backe
 	return choose(allowed, tried, now)
 }
 
-// gate is the table's Allow and Lost; all targets of a proxy share one.
+// gate is the table's Allow, Keeps and Lost; all targets of a proxy share one.
 type gate struct {
 	lost  atomic.Pointer[[]netip.Prefix]
 	allow atomic.Pointer[func(netip.Addr, netip.AddrPort, Protocol) bool]
+	keeps atomic.Pointer[func(client, endpoint netip.Addr) bool]
 }
 
-func (g *gate) set(allow func(netip.Addr, netip.AddrPort, Protocol) bool) {
-	if allow == nil {
-		g.allow.Store(nil)
-		return
+func (g *gate) set(t *Table) {
+	g.allow.Store(pointer(t.Allow))
+	g.keeps.Store(pointer(t.Keeps))
+}
+
+// pointer is nil for a function that is.
+func pointer[F func(netip.Addr, netip.AddrPort, Protocol) bool | func(client, endpoint netip.Addr) bool](f F) *F {
+	if f == nil {
+		return nil
 	}
-	g.allow.Store(&allow)
+	return &f
 }
 
 // lose sets the lost addresses and reports whether there are new ones.

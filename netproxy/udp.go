@@ -82,7 +82,7 @@ func (r *relay) session(l *loop, ln *listener, from *sockaddr, now int64) *sessi
 	}
 	rawSetInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, udpBufferBytes)
 	s := &session{ln: ln, fd: fd, from: *from, key: key, to: to, last: now}
-	if connect(fd, unix.SOCK_DGRAM, to, key.Addr(), ln.target.set.Load().keep[ln.key.scope]) != 0 || l.watch(fd, s, unix.EPOLLIN) != 0 {
+	if connect(fd, unix.SOCK_DGRAM, to, key.Addr(), ln.target.keeps(l.id, ln.key.scope, key.Addr(), to)) != 0 || l.watch(fd, s, unix.EPOLLIN) != 0 {
 		rawClose(fd)
 		return nil
 	}

@@ -125,6 +125,9 @@ func (n *Network) KeepSources(on bool, _ []netip.Addr) error {
 	return nil
 }
 
+// KeepsSource is false, since KeepSources fails.
+func (n *Network) KeepsSource(_, _ netip.Addr) bool { return false }
+
 // Shape is done with the attachment, by a plugin that can.
 func (n *Network) Shape(_ context.Context, uid, _ string, _, _ uint64) error {
 	if !n.Has(capBandwidth) {

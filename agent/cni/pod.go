@@ -81,7 +81,10 @@ func (n *Network) standing(ctx context.Context, uid, path, space string, cidrs [
 	if err != nil {
 		return nil, false
 	}
-	rt.NetNS = path
+	// Plugins compare the path with the one that they were given. A container runtime and this agent have names of their own for one namespace.
+	if known, err := openSpace(rt.NetNS); err != nil || known != space {
+		rt.NetNS = path
+	}
 	if err := n.verify(ctx, list, rt); err != nil {
 		n.log.Warn("a pod's network is not as it was made; making it anew", "pod", uid, "error", err)
 		return nil, false

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -32,6 +31,7 @@ type endpoint struct {
 
 // pool keeps the endpoints from one routing to the next. Only one goroutine at a time may use it.
 type pool struct {
+	wires *wires
 	known map[netip.AddrPort]*endpoint
 	used  map[netip.AddrPort]*endpoint // by the routing that is being made
 }
@@ -71,15 +71,15 @@ func (p *pool) endpoint(a netip.AddrPort) *endpoint {
 	}
 	e := p.known[a]
 	if e == nil {
-		e = &endpoint{address: a.String(), transport: newTransport()}
+		e = &endpoint{address: a.String(), transport: newTransport(p.wires)}
 	}
 	p.used[a] = e
 	return e
 }
 
-func newTransport() *http.Transport {
+func newTransport(ws *wires) *http.Transport {
 	return &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:         ws.dial,
 		MaxIdleConnsPerHost: idlePerEndpoint, IdleConnTimeout: endpointIdle, ExpectContinueTimeout: time.Second,
 		MaxResponseHeaderBytes: answerHeaderBytesMax,
 		DisableCompression:     true, // what the client did not ask for it is not given

@@ -40,7 +40,7 @@ type Proxy struct {
 
 // New makes a proxy that knows of no ingress.
 func New(cfg Config) *Proxy {
-	p := &Proxy{cfg: cfg, log: cfg.Logger, model: model{live: newObjects()}, used: newGate(),
+	p := &Proxy{cfg: cfg, log: cfg.Logger, model: model{live: newObjects()}, pool: pool{wires: newWires()}, used: newGate(),
 		own: sync.OnceValues(func() (certificate, error) { return selfSigned("ingress.invalid") })}
 	p.routing.Store(&routing{})
 	p.reverse = &httputil.ReverseProxy{
@@ -61,6 +61,7 @@ func (p *Proxy) Swap(t *netproxy.Table) {
 	p.model.mu.Unlock()
 	p.routing.Store(r)
 	p.pool.end()
+	p.pool.wires.lose(t.Lost) // after the routing: what is sent anew finds other endpoints
 	p.used.set(r.used)
 }
 

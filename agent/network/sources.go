@@ -60,6 +60,17 @@ func (n *Network) KeepSources(on bool, endpoints []netip.Addr) error {
 	return nil
 }
 
+// KeepsSource says whether a pod's answer to a client's address would come by this node, where the transparent socket is: the pod is here, or the
+// client is. Any other answer takes its own way to the client, who would wait for ever. What is on a node's own network is not the
+// bridge's to lead back.
+func (n *Network) KeepsSource(client, endpoint netip.Addr) bool {
+	g := n.ground.Load()
+	if g == nil || !n.cfg.ClusterCIDR.Contains(endpoint) {
+		return false
+	}
+	return g.cidr.Contains(endpoint) || g.cidr.Contains(client) || client == n.cfg.NodeIP
+}
+
 // kept is what KeepSources has put in force.
 type kept struct {
 	on        bool

@@ -91,3 +91,32 @@ func TestSourcesBesideFilter(t *testing.T) {
 		t.Error("the isolated pod was reached")
 	}
 }
+
+// TestKeepsSource: a client's address is kept only where the answer to it comes by this node.
+func TestKeepsSource(t *testing.T) {
+	n := &Network{cfg: Config{NodeIP: netip.MustParseAddr("192.0.2.1"), ClusterCIDR: netip.MustParsePrefix("10.42.0.0/16")}}
+	here, elsewhere := netip.MustParseAddr("10.42.1.7"), netip.MustParseAddr("10.42.2.7")
+	if n.KeepsSource(here, here.Next()) {
+		t.Error("an address is kept before the network is there")
+	}
+	n.ground.Store(&ground{cidr: netip.MustParsePrefix("10.42.1.0/24")})
+	for _, c := range []struct {
+		name             string
+		client, endpoint netip.Addr
+		want             bool
+	}{
+		{"two pods of this node", here, here.Next(), true},
+		{"a pod of this node, elsewhere", here, elsewhere, true},
+		{"this node, elsewhere", n.cfg.NodeIP, elsewhere, true},
+		{"a client outside, here", netip.MustParseAddr("203.0.113.1"), here, true},
+		{"a client outside, elsewhere", netip.MustParseAddr("203.0.113.1"), elsewhere, false},
+		{"another node's pod, elsewhere", elsewhere, elsewhere.Next(), false},
+		{"a pod of this node, on another node's own network", here, netip.MustParseAddr("192.0.2.2"), false},
+		{"a client outside, on this node's own network", netip.MustParseAddr("203.0.113.1"), n.cfg.NodeIP, false},
+		{"by IPv6", netip.MustParseAddr("fd00::1"), netip.MustParseAddr("fd00::2"), false},
+	} {
+		if got := n.KeepsSource(c.client, c.endpoint); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}

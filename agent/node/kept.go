@@ -136,6 +136,7 @@ func (n *node) recall(old *kept) {
 	}
 	n.dns.Swap(old.Table)
 	if t := old.carried(); t != nil {
+		t.Keeps = n.network.KeepsSource
 		n.proxy.Swap(t)
 		return
 	}

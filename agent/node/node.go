@@ -371,7 +371,7 @@ func (n *node) swapTables(ctx context.Context) error {
 			return ctx.Err()
 		}
 		t := n.model.Table()
-		t.Allow = n.policies.allows
+		t.Allow, t.Keeps = n.policies.allows, n.network.KeepsSource
 		n.dns.Swap(t)
 		if n.ingress != nil {
 			n.ingress.Swap(t)

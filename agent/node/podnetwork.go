@@ -30,6 +30,8 @@ type podNetwork interface {
 	// KeepSources has pods answer to transparent sockets of the service proxy that have clients' addresses; endpoints are pods of this node
 	// that are reached so.
 	KeepSources(on bool, endpoints []netip.Addr) error
+	// KeepsSource says whether what a pod answers to a client's address comes to this node. It is quick.
+	KeepsSource(client, endpoint netip.Addr) bool
 	// HostPorts says that it forwards ports of the node by itself.
 	HostPorts() bool
 	Stop()

@@ -23,6 +23,7 @@ var (
 	portErrors      = prometheus.NewDesc("peapod_service_errors_total", "Connections reset, or datagrams dropped, since they could not be passed on.", portLabels, nil)
 	portRefused     = prometheus.NewDesc("peapod_service_refused_total", "Of them, those that the proxy had no room for: connections, sessions, descriptors or ports.", portLabels, nil)
 	portDisplaced   = prometheus.NewDesc("peapod_service_displaced_total", "UDP sessions that ended early to make room for others.", portLabels, nil)
+	portUnkept      = prometheus.NewDesc("peapod_service_sources_lost_total", "Connects from the node's address though the service keeps its clients'.", portLabels, nil)
 	portLatency     = prometheus.NewDesc("peapod_service_connect_seconds", "How long connects to endpoints took.", portLabels, nil)
 
 	endpointConnections = prometheus.NewDesc("peapod_endpoint_connections_total", "Connections and sessions since the endpoint appeared.", endpointLabels, nil)
@@ -33,7 +34,7 @@ var (
 var _ prometheus.Collector = proxyMetrics{}
 
 func (proxyMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{portConnections, portActive, portReceived, portSent, portRetries, portErrors, portRefused, portDisplaced, portLatency,
+	for _, d := range []*prometheus.Desc{portConnections, portActive, portReceived, portSent, portRetries, portErrors, portRefused, portDisplaced, portUnkept, portLatency,
 		endpointConnections, endpointActive, endpointFailures} {
 		ch <- d
 	}
@@ -60,6 +61,7 @@ func (m proxyMetrics) Collect(ch chan<- prometheus.Metric) {
 		count(portErrors, t.Counters.Errors, labels)
 		count(portRefused, t.Counters.Refused, labels)
 		count(portDisplaced, t.Counters.Displaced, labels)
+		count(portUnkept, t.Counters.Unkept, labels)
 		ch <- histogram(&t.Latency, labels)
 		for _, b := range t.Backends {
 			l := append(labels[:len(labels):len(labels)], b.Address.String())

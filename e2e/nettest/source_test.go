@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/peapod-sh/peapod/e2e/kit"
 )
 
@@ -104,6 +106,7 @@ func TestSource(t *testing.T) {
 			t.Errorf("the endpoint saw the client: %s", out)
 		}
 	})
+	t.Run("routed", func(t *testing.T) { routed(t, l, k, web) })
 	t.Run("policy", func(t *testing.T) {
 		k.In(isolate).Must(t, "apply", "-f", "-")
 		ask(t, me.Status.PodIP, pod)
@@ -126,4 +129,30 @@ func TestSource(t *testing.T) {
 			return nil
 		})
 	})
+}
+
+// routed: a client outside the cluster that reaches a virtual address by way of a node is answered by both endpoints. That on the node sees the
+// client; the other's answer would not come back by the node, so it sees that.
+func routed(t *testing.T, l *kit.Lab, k kit.Kubectl, web []corev1.Pod) {
+	vip := k.Must(t, "get", "svc", "kept", "-o", "jsonpath={.spec.clusterIP}")
+	if out, err := l.Exec(t, "server1", "ip", "route", "add", vip, "via", l.Node(t, "client1").Address); err != nil {
+		t.Fatal(out)
+	}
+	seen := map[string]bool{}
+	kit.Eventually(t, limit, "both endpoints answer a client that is routed", func() error {
+		out, err := kit.Curl(l.Node(t, "server1").Namespace, "http://"+vip)
+		if err != nil {
+			return err
+		}
+		for _, p := range web {
+			if kept := strings.Contains(out, "client      "+l.Node(t, "server1").Address+":"); strings.Contains(out, p.Name) && kept == (p.Spec.NodeName == "client1") {
+				seen[p.Name] = true
+			}
+		}
+		if len(seen) < 2 {
+			return errors.New(out)
+		}
+		return nil
+	})
+	kit.WantMatch(t, k.Must(t, "get", "--raw", "/api/v1/nodes/client1/proxy/services/"+k.Namespace+"/kept"), `"Unkept":[1-9]`)
 }

@@ -71,7 +71,11 @@ type node struct {
 	cfg  Config
 	next atomic.Uint32
 	full atomic.Bool // no addresses are left
+
+	network atomic.Pointer[attachment] // in place of attach, unless nil
 }
+
+type attachment struct{ attach AttachFunc }
 
 func newNode(t *testing.T) *node {
 	t.Helper()
@@ -90,7 +94,10 @@ func (w testWriter) Write(b []byte) (int, error) {
 }
 
 // attach gives addresses but no links: packets are the pod network's affair.
-func (n *node) attach(_ context.Context, uid, netns string) ([]netip.Addr, error) {
+func (n *node) attach(ctx context.Context, uid, netns string) ([]netip.Addr, error) {
+	if other := n.network.Load(); other != nil {
+		return other.attach(ctx, uid, netns)
+	}
 	if _, err := os.Stat(netns); err != nil || uid == "" {
 		return nil, fmt.Errorf("pod %q with the network namespace %q: %w", uid, netns, err)
 	}

@@ -98,7 +98,7 @@ func TestWithContainerd(t *testing.T) {
 	}{
 		{"container", testContainer}, {"logs", testLogs}, {"streams", testStreams}, {"terminal", testTerminal}, {"attach", testAttach},
 		{"images", testImages}, {"removed behind our back", testRemovedBehind}, {"containerd dies", testRuntimeDies},
-		{"agent dies while it removes", testDiesRemoving}, {"what cannot start", testCannotStart}, {"leftovers", testLeftovers}, {"limits", testLimits}, {"others", testOthers},
+		{"agent dies while it removes", testDiesRemoving}, {"what cannot start", testCannotStart}, {"leftovers", testLeftovers}, {"limits", testLimits}, {"plugins", testPlugins}, {"others", testOthers},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, n) })
 	}
