@@ -19,7 +19,11 @@ var shortNames = map[string]corev1.ResourceName{
 	"replicationcontrollers": corev1.ResourceReplicationControllers,
 }
 
-// Registry has an evaluator for every kind that has namespaces, but for events, of which nobody decides how many there are.
+// CountPrefix is before the resource, with its group if it has one, of which a quota counts the objects.
+const CountPrefix = "count/"
+
+// Registry has an evaluator for every kind that has namespaces, but for events, of which nobody decides how many there are. Kinds that
+// are not in the table are custom resources, whose objects are counted.
 var Registry = sync.OnceValue(func() quota.Registry {
 	r := generic.NewRegistry(nil)
 	for _, k := range api.Kinds() {
@@ -27,8 +31,18 @@ var Registry = sync.OnceValue(func() quota.Registry {
 			r.Add(evaluatorOf(gr))
 		}
 	}
-	return r
+	return registry{r}
 })
+
+type registry struct{ quota.Registry }
+
+// Get implements quota.Registry.
+func (r registry) Get(gr schema.GroupResource) quota.Evaluator {
+	if e := r.Registry.Get(gr); e != nil || api.KindFor(gr) != nil {
+		return e
+	}
+	return evaluatorOf(gr)
+}
 
 func evaluatorOf(gr schema.GroupResource) quota.Evaluator {
 	switch gr {

@@ -82,27 +82,17 @@ func profileWrites(ctx context.Context, l *rig.Lab, leader string, clients int, 
 	if err != nil {
 		return err
 	}
-	type answer struct {
-		profile []byte
-		err     error
-	}
-	got := make(chan answer, 1)
-	go func() {
-		seconds := max(int(writing.Seconds())-1, 1)
-		b, err := l.Admin(ctx, leader, "server", http.MethodGet, fmt.Sprintf("/debug/pprof/profile?seconds=%d", seconds))
-		got <- answer{b, err}
-	}()
-	_, _, err = writeConfigMaps(conns, *writing)
-	a := <-got
-	if err := errors.Join(err, a.err); err != nil {
+	encoded, err := takeProfile(ctx, l, leader, func() error {
+		_, _, err := writeConfigMaps(conns, *writing)
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	if *profiles != "" {
-		if err := os.WriteFile(filepath.Join(*profiles, fmt.Sprintf("leader-%d-clients.pprof", clients)), a.profile, 0o600); err != nil {
-			return err
-		}
+	if err := keepProfile(fmt.Sprintf("leader-%d-clients", clients), encoded); err != nil {
+		return err
 	}
-	list, err := shares(a.profile)
+	list, err := shares(encoded)
 	if err != nil {
 		return err
 	}
@@ -111,4 +101,29 @@ func profileWrites(ctx context.Context, l *rig.Lab, leader string, clients int, 
 		t.told("  "+s.name, fmt.Sprintf("%.0f %%", 100*s.part))
 	}
 	return nil
+}
+
+// takeProfile is what a server's processor time goes to while something runs that takes as long as a run of the writers.
+func takeProfile(ctx context.Context, l *rig.Lab, server string, run func() error) ([]byte, error) {
+	type answer struct {
+		profile []byte
+		err     error
+	}
+	got := make(chan answer, 1)
+	go func() {
+		seconds := max(int(writing.Seconds())-1, 1)
+		b, err := l.Admin(ctx, server, "server", http.MethodGet, fmt.Sprintf("/debug/pprof/profile?seconds=%d", seconds))
+		got <- answer{b, err}
+	}()
+	err := run()
+	a := <-got
+	return a.profile, errors.Join(err, a.err)
+}
+
+// keepProfile writes one where they are wanted.
+func keepProfile(name string, encoded []byte) error {
+	if *profiles == "" {
+		return nil
+	}
+	return os.WriteFile(filepath.Join(*profiles, name+".pprof"), encoded, 0o600)
 }

@@ -37,7 +37,24 @@ func benchCRDs(ctx context.Context, l *rig.Lab, t *table) error {
 	if err := benchCustomWrites(l, conns, t); err != nil {
 		return err
 	}
+	if *profiles != "" {
+		if err := profileWrite(ctx, l, leader, conns, "custom", (*writer).createEntry); err != nil {
+			return err
+		}
+	}
 	return benchDefinitions(ctx, l, leader, conns[0], t)
+}
+
+// profileWrite keeps a profile of the leader while the writers write. It is a run of its own, since profiling costs something.
+func profileWrite(ctx context.Context, l *rig.Lab, leader string, conns []*writer, name string, create func(*writer, string) error) error {
+	encoded, err := takeProfile(ctx, l, leader, func() error {
+		_, err := writeKind(l, conns, create)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return keepProfile(name, encoded)
 }
 
 func benchCustomWrites(l *rig.Lab, conns []*writer, t *table) error {
@@ -50,13 +67,12 @@ func benchCustomWrites(l *rig.Lab, conns []*writer, t *table) error {
 		if err != nil {
 			return err
 		}
-		other, err := writeKind(l, conns, func(w *writer, name string) error { return w.createEntry(name) })
+		other, err := writeKind(l, conns, (*writer).createEntry)
 		if err != nil {
 			return err
 		}
 		if round > 0 { // the first warms up
-			maps.perSecond, maps.cpu = maps.perSecond+one.perSecond, maps.cpu+one.cpu
-			custom.perSecond, custom.cpu = custom.perSecond+other.perSecond, custom.cpu+other.cpu
+			maps, custom = maps.with(one), custom.with(other)
 		}
 	}
 	n := float64(customRounds - 1)

@@ -24,7 +24,7 @@ type benchmark struct {
 
 var (
 	labName          = flag.String("lab", "bench", "name of the lab to start")
-	only             = flag.String("run", "", "rows to make, separated by commas: idle, apply, writes, nodes, leaders, bulk, pods, dns, api, reads, watches, crds, lists, memory, pull, small, deaths, scale, million; all but the last if empty")
+	only             = flag.String("run", "", "rows to make, separated by commas: idle, apply, writes, nodes, leaders, bulk, pods, dns, api, reads, watches, crds, admission, lists, memory, pull, small, deaths, scale, million; all but the last if empty")
 	millionPods      = flag.Int("million", 1_000_000, "how many pods the row million has")
 	dyingNodes       = flag.Int("dying", 2_500, "how many simulated nodes the row deaths has, of which three fifths end")
 	smallNodes       = flag.Int("nodes", 1_000, "how many simulated nodes the row small has")
@@ -33,7 +33,7 @@ var (
 	shots            = flag.Int("leaders", 10, "how often the leader is killed")
 	writing          = flag.Duration("writing", writingDefault, "how long the writers write")
 	pods             = flag.Int("pods", 100_000, "how many pods memory is measured with, besides 10,000")
-	profiles         = flag.String("profiles", "", "a directory for the processor profiles of the rows api and small")
+	profiles         = flag.String("profiles", "", "a directory for the processor profiles of the rows api, crds, admission and small")
 	keep             = flag.Bool("keep", false, "leave the lab, to be looked at")
 )
 
@@ -54,6 +54,7 @@ func benchmarks() []benchmark {
 		{"reads", bare, benchReads},
 		{"watches", bare, benchWatches},
 		{"crds", bare, benchCRDs},
+		{"admission", bare, benchAdmission},
 		{"pods", []string{"--servers", "1", "--clients", "1"}, benchPods},
 		{"dns", []string{"--servers", "1", "--clients", "1"}, benchDNS},
 		{"bulk", []string{"--servers", "3", "--clients", "0", "--sim-nodes", "100"}, benchBulk},

@@ -60,12 +60,14 @@ func newWriter(ctx context.Context, l *rig.Lab, server string) (*writer, error) 
 		body: scheme.Codecs.EncoderForVersion(raw, corev1.SchemeGroupVersion)}, nil
 }
 
-func (w *writer) create(m *corev1.ConfigMap) error {
+func (w *writer) create(m *corev1.ConfigMap) error { return w.createIn("default", m) }
+
+func (w *writer) createIn(namespace string, m *corev1.ConfigMap) error {
 	var body bytes.Buffer
 	if err := w.body.Encode(m, &body); err != nil {
 		return err
 	}
-	r, err := w.ask("POST", "/api/v1/namespaces/default/configmaps", protobufType, body.Bytes())
+	r, err := w.ask("POST", "/api/v1/namespaces/"+namespace+"/configmaps", protobufType, body.Bytes())
 	if err != nil {
 		return err
 	}

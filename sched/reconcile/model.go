@@ -310,7 +310,7 @@ func (e *Engine) noticed(old, o *object) {
 	e.markObject(any)
 	e.noticedGarbage(old, o)
 	e.markBudgets(any)
-	e.markQuotas(any.ns)
+	e.markQuotas(any.ref)
 	if any.ns != "" && e.terminating(any.ns) {
 		e.mark(key{area: areaNamespace, name: any.ns})
 	}

@@ -15,7 +15,7 @@ import (
 
 // observePod takes in a pod's new record; nil means that it is gone.
 func (e *Engine) observePod(ns, name string, rec *api.PodRecord) {
-	e.markQuotas(ns)
+	e.markQuotas(ref{Pods, ns, name})
 	p := e.pod(ns, name)
 	if p != nil && (rec == nil || rec.UID != p.rec.UID) {
 		e.unindexPod(p)

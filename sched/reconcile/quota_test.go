@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	quotav1 "k8s.io/apiserver/pkg/quota/v1"
 	"pgregory.net/rapid"
 
 	"github.com/peapod-sh/peapod/api/ops"
@@ -97,6 +98,12 @@ func TestQuotasNeverGiveMoreThanThereIs(t *testing.T) {
 				underway = 0 // no request lasts so long
 				w.now = w.now.Add(2 * quotaLeakAfter)
 				w.settle()
+			}
+			q := w.objects[ref{Quotas, "default", "q"}]
+			if s := w.e.stock(q); s != nil && len(s.changed) == 0 {
+				if all := w.e.takeStock(q.obj.(*corev1.ResourceQuota)); !quotav1.Equals(all.need, s.need) || len(all.items) != len(s.items) {
+					rt.Fatalf("followed to %v of %d objects, counted %v of %d", s.need, len(s.items), all.need, len(all.items))
+				}
 			}
 			if len(made)+underway > free {
 				rt.Fatalf("%d objects and %d under way, of %d", len(made), underway, free)
