@@ -10,6 +10,9 @@ const (
 	entryProposalsMax = 512
 	// entriesInFlightMax bounds entries handed to raft and not yet applied.
 	entriesInFlightMax = 1
+	// promptBeforeBulk is how much weight of entries passes statuses of pods by before some of them are next. An entry of a large plan has
+	// some 2,000 pods, one of statuses 300, and each costs a write of three disks: by turns, statuses made a plan of many entries take twice as long.
+	promptBeforeBulk = 4 * entryBytesMax
 	// forwardsInFlightMax bounds batches on their way to the leader.
 	forwardsInFlightMax = 2
 	// forwardedBulk is the size from which a follower's batch counts as statuses of pods.

@@ -24,7 +24,7 @@ type benchmark struct {
 
 var (
 	labName          = flag.String("lab", "bench", "name of the lab to start")
-	only             = flag.String("run", "", "rows to make, separated by commas: idle, apply, writes, nodes, leaders, bulk, pods, dns, api, reads, watches, crds, admission, lists, memory, pull, small, deaths, scale, million; all but the last if empty")
+	only             = flag.String("run", "", "rows to make, separated by commas: idle, apply, writes, nodes, leaders, bulk, pods, dns, api, reads, watches, crds, admission, lists, memory, pull, small, deaths, rates, scale, million; all but rates and million if empty")
 	millionPods      = flag.Int("million", 1_000_000, "how many pods the row million has")
 	dyingNodes       = flag.Int("dying", 2_500, "how many simulated nodes the row deaths has, of which three fifths end")
 	smallNodes       = flag.Int("nodes", 1_000, "how many simulated nodes the row small has")
@@ -63,6 +63,7 @@ func benchmarks() []benchmark {
 		{"pull", nil, benchPull},
 		{"small", []string{"--servers", "3", "--clients", "0", "--sim-nodes", strconv.Itoa(*smallNodes), "--sim-pods", "110"}, benchSmall},
 		{"deaths", []string{"--servers", "3", "--clients", "0", "--sim-nodes", strconv.Itoa(*dyingNodes), "--sim-pods", "110"}, benchDeaths},
+		{"rates", []string{"--servers", "3", "--clients", "0", "--sim-nodes", strconv.Itoa(scaleNodes), "--sim-pods", "250"}, benchRates},
 		{"scale", []string{"--servers", "3", "--clients", "0", "--sim-nodes", strconv.Itoa(scaleNodes), "--sim-pods", "250"}, benchScale},
 		{"million", []string{"--servers", "3", "--clients", "0", "--sim-nodes", strconv.Itoa(millionNodes), "--sim-pods", "110", "--timeout", "5m"}, benchMillion},
 	}
@@ -82,7 +83,7 @@ func main() {
 func run(ctx context.Context) error {
 	var chosen []benchmark
 	for _, b := range benchmarks() {
-		if *only == "" && b.name != "million" || slices.Contains(strings.Split(*only, ","), b.name) {
+		if *only == "" && b.name != "million" && b.name != "rates" || slices.Contains(strings.Split(*only, ","), b.name) {
 			chosen = append(chosen, b)
 		}
 	}

@@ -83,6 +83,22 @@ func benchScale(ctx context.Context, l *rig.Lab, t *table) error {
 	return w.tellDeaths(ctx, l, t, mostGroups, scaleNodes, 30*time.Second)
 }
 
+// benchRates is what the row scale begins with: how fast Deployments of both sizes come up.
+func benchRates(ctx context.Context, l *rig.Lab, t *table) error {
+	ctx, cancel := context.WithTimeout(ctx, scaleTimeout)
+	defer cancel()
+	_, c, err := l.LeaderClient(ctx)
+	if err != nil {
+		return err
+	}
+	w := newCrowd(ctx, c)
+	defer w.leave()
+	if err := w.tellRates(ctx, l, t, scalePods/1000, 1000, 50_000, 20_000); err != nil {
+		return err
+	}
+	return w.tellRates(ctx, l, t, smallPods/10, 10, 10_000, 0)
+}
+
 // benchMillion places and runs a million pods, and kills the leader.
 func benchMillion(ctx context.Context, l *rig.Lab, t *table) error {
 	ctx, cancel := context.WithTimeout(ctx, scaleTimeout)
@@ -158,7 +174,9 @@ func (w *crowd) tellRates(ctx context.Context, l *rig.Lab, t *table, deployments
 	if err != nil {
 		return err
 	}
+	reads := w.reading(ctx)
 	committed, running, err := w.add(ctx, deployments, replicas)
+	latencies := reads()
 	if err != nil {
 		return err
 	}
@@ -176,6 +194,7 @@ func (w *crowd) tellRates(ctx context.Context, l *rig.Lab, t *table, deployments
 	} else {
 		t.told("  reported Running", fmt.Sprintf("%.0f pods/s", pods/running.Seconds()))
 	}
+	t.below(fmt.Sprintf("  p99 of %d reads meanwhile (p50 %.1f ms)", len(latencies), quantile(latencies, 0.5)), quantile(latencies, 0.99), 50, "ms")
 	cpu := 0.0
 	for name := range after {
 		cpu += after[name].cpuSeconds - before[name].cpuSeconds
@@ -276,9 +295,7 @@ func (w *crowd) tellDeaths(ctx context.Context, l *rig.Lab, t *table, groups, al
 	if err != nil {
 		return err
 	}
-	reading, stop := context.WithCancel(ctx)
-	latencies := make(chan []time.Duration, 1)
-	go func() { latencies <- w.read(reading) }()
+	stop := w.reading(ctx)
 	began := time.Now()
 	if _, err := l.Admin(ctx, "sim", "sim", "POST", fmt.Sprintf("/die?first=0&end=%d", groups)); err != nil {
 		stop()
@@ -293,8 +310,7 @@ func (w *crowd) tellDeaths(ctx context.Context, l *rig.Lab, t *table, groups, al
 		return !noticed.IsZero() && ready >= w.pods, nil
 	})
 	replaced := time.Now()
-	stop()
-	reads := <-latencies
+	reads := stop()
 	if err != nil {
 		return err
 	}
@@ -338,6 +354,17 @@ func (w *crowd) onNodes(ctx context.Context, n int) (int, error) {
 		pods += len(list.Items)
 	}
 	return pods * n / sample, nil
+}
+
+// reading begins to read; what it returns stops that and says how long each read took.
+func (w *crowd) reading(ctx context.Context) func() []time.Duration {
+	ctx, stop := context.WithCancel(ctx)
+	latencies := make(chan []time.Duration, 1)
+	go func() { latencies <- w.read(ctx) }()
+	return func() []time.Duration {
+		stop()
+		return <-latencies
+	}
 }
 
 // read gets an object again and again, 100 times a second, until ctx ends.
