@@ -28,6 +28,7 @@ const (
 
 	loopsMax         = 8                      // more loops than this never paid for a relay
 	yieldInterval    = 8 * time.Millisecond   // a little less than Go's monitor thread allows
+	busyWait         = 5 * time.Millisecond   // of which a loop that expects events does not tell Go's scheduler
 	yieldTurns       = 4                      // of a loop, before it looks at the clock for that
 	attemptsMax      = 5                      // dials for one client connection
 	avoidTime        = 2 * time.Second        // an endpoint that failed a dial is passed over this long

@@ -45,7 +45,7 @@ type loop struct {
 	conns  int
 	most   int   // of conns
 	batch  int   // events of the present wait
-	busy   bool  // events were there when the loop last looked without waiting
+	busy   bool  // the last wait was short
 	turns  uint  // of run
 	rested int64 // loop clock of the last yield
 	start  time.Time
@@ -123,7 +123,11 @@ func (l *loop) closeFd(fd int) {
 	rawClose(fd)
 }
 
+// run keeps to one thread: between threads, which Go's scheduler would change often, everything that the loop reads is cold, and a thread
+// just woken waits for a processor while connections wait for it.
 func (l *loop) run() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	for !l.stop {
 		l.yield()
 		l.batch = l.wait()
@@ -149,18 +153,26 @@ func (l *loop) yield() {
 	}
 }
 
-// wait returns the number of events. Under load it looks without blocking first: there nearly always are some, and only a
-// wait that may last has to tell Go's scheduler. With little to do there nearly never are, and the look is spared.
+// wait returns the number of events. While they follow each other closely Go's scheduler is not told of waits: that costs more than
+// many of them last, and its monitor thread would look after each. A signal of the scheduler's ends such a wait, so nobody who
+// stops the world, or wants the processor, waits for longer than for one that computes. A loop with little to do does tell.
 func (l *loop) wait() int {
-	if l.busy || l.batch > 1 || len(l.again) > 0 {
+	if l.busy || len(l.again) > 0 {
+		patience := uintptr(busyWait / time.Millisecond)
+		if len(l.again) > 0 {
+			patience = 0
+		}
 		n, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.ep), uintptr(unsafe.Pointer(&l.events[0])),
-			eventsPerWait, 0, 0, 0)
-		if l.busy = e == 0 && n > 0; l.busy || len(l.again) > 0 {
+			eventsPerWait, patience, 0, 0)
+		l.busy = e != 0 || n > 0
+		if l.busy || len(l.again) > 0 {
 			return counted(n, e)
 		}
 	}
+	began := l.now()
 	n, _, e := syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.ep), uintptr(unsafe.Pointer(&l.events[0])),
 		eventsPerWait, uintptr(l.timeout()), 0, 0)
+	l.busy = l.now()-began < int64(busyWait)
 	return counted(n, e)
 }
 

@@ -28,8 +28,8 @@ type Config struct {
 	// SourceAddress is the node's own address, from which it reaches virtual addresses itself. It must be assigned.
 	SourceAddress netip.Addr
 	Limits        Limits
-	// Loops is the number of threads; zero is one a processor. The process gets a processor of Go's (GOMAXPROCS) more, if it
-	// has not, so that one is idle while all loops wait.
+	// Loops is the number of threads; zero is one a processor. The process gets as many processors of Go's (GOMAXPROCS) more, if it
+	// has not, so that nothing else in it waits for a loop.
 	Loops int
 }
 
@@ -70,10 +70,9 @@ func New(c Config) (*Proxy, error) {
 	if n <= 0 {
 		n = min(processors(), loopsMax)
 	}
-	// A loop that waits in the kernel keeps its processor until somebody needs it. With none idle, Go's monitor thread
-	// believes somebody does, takes it away at each wait and never rests.
-	if runtime.GOMAXPROCS(0) <= n {
-		runtime.GOMAXPROCS(n + 1)
+	// A loop keeps its processor of Go's while it is busy, even while it waits in the kernel, so what else the process does needs its own.
+	if want := processors() + n; runtime.GOMAXPROCS(0) < want {
+		runtime.GOMAXPROCS(want)
 	}
 	p := &Proxy{log: c.Logger}
 	p.state.services = map[serviceName]*serviceState{}

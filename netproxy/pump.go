@@ -114,7 +114,7 @@ func (c *conn) refillPipe(l *loop, s int) step {
 // copyOn reads once and sends at once; what the other side does not take is kept.
 func (c *conn) copyOn(l *loop, s int) step {
 	from := &c.side[s]
-	n, e := rawRead(from.fd, l.buf)
+	n, e := rawReceive(from.fd, l.buf)
 	switch {
 	case e == syscall.EAGAIN:
 		from.ready = false

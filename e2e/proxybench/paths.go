@@ -30,13 +30,19 @@ type path struct {
 // pathNames in the order of the table.
 var pathNames = []string{"peapod", "haproxy-16k", "haproxy-64k", "nginx", "iptables", "nftables"}
 
+// otherBuild begins the name of a path through another build of this program, whose file follows: what a change is worth shows in
+// pairs within one run.
+const otherBuild = "peapod@"
+
 func (s *site) paths(names []string) ([]*path, error) {
 	var out []*path
 	for i, name := range names {
 		p := &path{name: name, backend: backendAddr(i + 2), at: netip.AddrFrom4([4]byte{10, 98, 1, byte(i + 1)}), udp: true}
 		switch {
 		case name == "peapod":
-			s.peapod(p)
+			s.peapod(p, "/proc/self/exe")
+		case strings.HasPrefix(name, otherBuild):
+			s.peapod(p, strings.TrimPrefix(name, otherBuild))
 		case strings.HasPrefix(name, "haproxy-"):
 			s.haproxy(p, name)
 		case name == "nginx":
@@ -51,10 +57,10 @@ func (s *site) paths(names []string) ([]*path, error) {
 	return out, nil
 }
 
-func (s *site) peapod(p *path) {
+func (s *site) peapod(p *path, program string) {
 	var c *child
 	p.open = func(ctx context.Context) (_ []int, err error) {
-		if c, err = s.start(ctx, "node", "subject", p.at.String(), p.backend.String()); err != nil {
+		if c, err = s.startForeign(ctx, "node", program, "subject", p.at.String(), p.backend.String()); err != nil {
 			return nil, err
 		}
 		return []int{c.pid()}, nil

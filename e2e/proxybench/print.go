@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -14,7 +15,7 @@ func (b *measurement) print(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "RATIO TO DIRECT\tDIRECT")
 	for _, p := range b.paths {
-		fmt.Fprintf(w, "\t%s", strings.ToUpper(p.name))
+		fmt.Fprintf(w, "\t%s", strings.ToUpper(filepath.Base(p.name)))
 	}
 	fmt.Fprintln(w)
 	for _, m := range metrics() {

@@ -158,7 +158,12 @@ type child struct {
 
 // start returns when the child is ready.
 func (s *site) start(ctx context.Context, role string, args ...string) (*child, error) {
-	c := &child{cmd: s.command(ctx, role, args...)}
+	return s.startForeign(ctx, role, "/proc/self/exe", args...)
+}
+
+// startForeign starts another build of this program.
+func (s *site) startForeign(ctx context.Context, role, program string, args ...string) (*child, error) {
+	c := &child{cmd: s.foreign(ctx, role, program, args...)}
 	var err error
 	if c.in, err = c.cmd.StdinPipe(); err != nil {
 		return nil, err
