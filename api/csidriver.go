@@ -17,6 +17,7 @@ func init() {
 	Register(&Kind{
 		GroupVersion: storagev1.SchemeGroupVersion,
 		Name:         "CSIDriver", Resource: "csidrivers", Singular: "csidriver",
+		NotActedOn:        noCSI,
 		ClusterScoped:     true,
 		ConditionalUpdate: true,
 		New:               func() runtime.Object { return &storagev1.CSIDriver{} },

@@ -18,6 +18,7 @@ func init() {
 	Register(&Kind{
 		GroupVersion: storagev1.SchemeGroupVersion,
 		Name:         "CSINode", Resource: "csinodes", Singular: "csinode",
+		NotActedOn:        noCSI,
 		ClusterScoped:     true,
 		ConditionalUpdate: true,
 		New:               func() runtime.Object { return &storagev1.CSINode{} },

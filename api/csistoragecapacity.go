@@ -15,6 +15,7 @@ func init() {
 	Register(&Kind{
 		GroupVersion: storagev1.SchemeGroupVersion,
 		Name:         "CSIStorageCapacity", Resource: "csistoragecapacities", Singular: "csistoragecapacity",
+		NotActedOn:        noCSI,
 		ConditionalUpdate: true,
 		New:               func() runtime.Object { return &storagev1.CSIStorageCapacity{} },
 		NewList:           func() runtime.Object { return &storagev1.CSIStorageCapacityList{} },

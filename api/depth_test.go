@@ -404,6 +404,7 @@ func TestSmallKindsInDepth(t *testing.T) {
 		{"two families", []string{"[10.0.0.0/24]", "[10.0.0.0/24, 'fd00::/64']"}, nil},
 		{"one family twice", []string{"[10.0.0.0/24]", "[10.0.0.0/24, 10.0.1.0/24]"}, []string{"spec.podCIDRs: Invalid value"}},
 		{"twice the same", []string{"[10.0.0.0/24]", "[10.0.0.0/24, 10.0.0.0/24]"}, []string{`spec.podCIDRs[1]: Duplicate value: "10.0.0.0/24"`}},
+		{"preemption", []string{"spec: {", "spec: {podPreemptionPolicy: {}, "}, []string{"spec.podPreemptionPolicy: Forbidden: needs the feature"}},
 		{"taint twice", []string{"taints: [", "taints: [{key: a, effect: NoSchedule}, "}, []string{`spec.taints[1]: Duplicate value: {"key":"a","effect":"NoSchedule"}: taints must be unique by key and effect pair`}},
 	})
 	account := load(t, "serviceaccounts", "metadata: {name: a}\nsecrets: [{name: s, namespace: x, uid: u}]")

@@ -14,6 +14,7 @@ func init() {
 	Register(&Kind{
 		GroupVersion: resourcev1.SchemeGroupVersion,
 		Name:         "DeviceClass", Resource: "deviceclasses", Singular: "deviceclass",
+		NotActedOn:     noDevices,
 		ClusterScoped:  true,
 		New:            func() runtime.Object { return &resourcev1.DeviceClass{} },
 		NewList:        func() runtime.Object { return &resourcev1.DeviceClassList{} },

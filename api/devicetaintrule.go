@@ -15,6 +15,7 @@ func init() {
 	Register(&Kind{
 		GroupVersion: resourcev1.SchemeGroupVersion,
 		Name:         "DeviceTaintRule", Resource: "devicetaintrules", Singular: "devicetaintrule",
+		NotActedOn:       noDevices,
 		ClusterScoped:    true,
 		New:              func() runtime.Object { return &resourcev1.DeviceTaintRule{} },
 		NewList:          func() runtime.Object { return &resourcev1.DeviceTaintRuleList{} },

@@ -9,6 +9,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 func init() {
@@ -48,10 +49,34 @@ func init() {
 const annotationIngressClass = "kubernetes.io/ingress.class"
 
 func ingressWarnings(in *networkingv1.Ingress, isNew bool) []string {
+	var out []string
 	if _, old := in.Annotations[annotationIngressClass]; isNew && old && in.Spec.IngressClassName == nil {
-		return []string{fmt.Sprintf("annotation %q is deprecated, please use 'spec.ingressClassName' instead", annotationIngressClass)}
+		out = append(out, fmt.Sprintf("annotation %q is deprecated, please use 'spec.ingressClassName' instead", annotationIngressClass))
 	}
-	return nil
+	if class := in.Spec.IngressClassName; class == nil || *class == BuiltInIngressClass {
+		out = append(out, resourceBackendWarnings(&in.Spec, field.NewPath("spec"))...)
+	}
+	return out
+}
+
+// BuiltInIngressClass is the class that every node serves.
+const BuiltInIngressClass = "peapod"
+
+func resourceBackendWarnings(s *networkingv1.IngressSpec, path *field.Path) (out []string) {
+	warn := func(b *networkingv1.IngressBackend, path *field.Path) {
+		if b != nil && b.Resource != nil {
+			out = append(out, fmt.Sprintf("%s: the built-in controller answers 503 for what is no service", path.Child("resource")))
+		}
+	}
+	warn(s.DefaultBackend, path.Child("defaultBackend"))
+	for i := range s.Rules {
+		if http := s.Rules[i].HTTP; http != nil {
+			for j := range http.Paths {
+				warn(&http.Paths[j].Backend, path.Child("rules").Index(i).Child("http", "paths").Index(j).Child("backend"))
+			}
+		}
+	}
+	return out
 }
 
 // ingressHosts names the first hosts; the rest are counted by their rules, also those without a host.

@@ -48,6 +48,8 @@ type Kind struct {
 	ValidateName func(name string, prefix bool) []string
 	// Warnings are shown to the user as "Warning:" lines; old is nil on create.
 	Warnings func(obj, old runtime.Object) []string
+	// NotActedOn warns whoever creates an object that the cluster keeps for others to read, and that has no effect in it.
+	NotActedOn string
 
 	// Columns and Row make the table that kubectl shows; Row has one cell a column.
 	Columns []metav1.TableColumnDefinition

@@ -178,7 +178,10 @@ func TestIngressWarnings(t *testing.T) {
 	annotated := edit(t, goodIngress, "{name: web, names", "{annotations: {kubernetes.io/ingress.class: nginx}, name: web, names")
 	sameWarnings(t, resource, goodIngress)
 	sameWarnings(t, resource, annotated)
-	sameWarnings(t, resource, edit(t, annotated, "  ingressClassName: nginx\n", ""), deprecated)
+	const bucket = "spec.defaultBackend.resource: the built-in controller answers 503 for what is no service"
+	sameWarnings(t, resource, edit(t, annotated, "  ingressClassName: nginx\n", ""), deprecated, bucket)
+	sameWarnings(t, resource, edit(t, goodIngress, "nginx", "peapod", "service: {name: web, port: {name: http}}", "resource: {kind: Bucket, name: b}"),
+		bucket, "spec.rules[0].http.paths[0].backend.resource: the built-in controller answers 503 for what is no service")
 }
 
 func TestNetworkingTables(t *testing.T) {

@@ -14,6 +14,9 @@ func validateNode(n *corev1.Node) field.ErrorList {
 	spec := field.NewPath("spec")
 	errs := validateTaints(n.Spec.Taints, spec.Child("taints"))
 	errs = append(errs, validatePodCIDRs(&n.Spec, spec)...)
+	if n.Spec.PodPreemptionPolicy != nil {
+		errs = append(errs, field.Forbidden(spec.Child("podPreemptionPolicy"), "needs the feature InPlacePodVerticalScalingSchedulerPreemption, which is alpha"))
+	}
 	return append(errs, validateNodeStatus(&n.Status, field.NewPath("status"))...)
 }
 

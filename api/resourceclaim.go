@@ -17,6 +17,7 @@ func init() {
 	Register(&Kind{
 		GroupVersion: resourcev1.SchemeGroupVersion,
 		Name:         "ResourceClaim", Resource: "resourceclaims", Singular: "resourceclaim",
+		NotActedOn:       noDevices,
 		New:              func() runtime.Object { return &resourcev1.ResourceClaim{} },
 		NewList:          func() runtime.Object { return &resourcev1.ResourceClaimList{} },
 		Default:          with(defaultResourceClaim),

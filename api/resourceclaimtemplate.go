@@ -17,8 +17,9 @@ func init() {
 	Register(&Kind{
 		GroupVersion: resourcev1.SchemeGroupVersion,
 		Name:         "ResourceClaimTemplate", Resource: "resourceclaimtemplates", Singular: "resourceclaimtemplate",
-		New:     func() runtime.Object { return &resourcev1.ResourceClaimTemplate{} },
-		NewList: func() runtime.Object { return &resourcev1.ResourceClaimTemplateList{} },
+		NotActedOn: noDevices,
+		New:        func() runtime.Object { return &resourcev1.ResourceClaimTemplate{} },
+		NewList:    func() runtime.Object { return &resourcev1.ResourceClaimTemplateList{} },
 		Default: with(func(t *resourcev1.ResourceClaimTemplate) {
 			defaultDeviceClaim(&t.Spec.Spec.Devices)
 		}),

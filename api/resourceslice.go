@@ -14,6 +14,7 @@ func init() {
 	Register(&Kind{
 		GroupVersion: resourcev1.SchemeGroupVersion,
 		Name:         "ResourceSlice", Resource: "resourceslices", Singular: "resourceslice",
+		NotActedOn:       noDevices,
 		ClusterScoped:    true,
 		New:              func() runtime.Object { return &resourcev1.ResourceSlice{} },
 		NewList:          func() runtime.Object { return &resourcev1.ResourceSliceList{} },

@@ -16,6 +16,7 @@ func init() {
 	Register(&Kind{
 		GroupVersion: storagev1.SchemeGroupVersion,
 		Name:         "VolumeAttachment", Resource: "volumeattachments", Singular: "volumeattachment",
+		NotActedOn:           noCSI,
 		ClusterScoped:        true,
 		ConditionalUpdate:    true,
 		New:                  func() runtime.Object { return &storagev1.VolumeAttachment{} },

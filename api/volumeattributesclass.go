@@ -14,6 +14,7 @@ func init() {
 	Register(&Kind{
 		GroupVersion: storagev1.SchemeGroupVersion,
 		Name:         "VolumeAttributesClass", Resource: "volumeattributesclasses", Singular: "volumeattributesclass", ShortNames: []string{"vac"},
+		NotActedOn:     noCSI,
 		ClusterScoped:  true,
 		New:            func() runtime.Object { return &storagev1.VolumeAttributesClass{} },
 		NewList:        func() runtime.Object { return &storagev1.VolumeAttributesClassList{} },

@@ -17,7 +17,7 @@ func (s *Server) foundIngress(ctx context.Context) error {
 		return nil
 	}
 	class := &networkingv1.IngressClass{
-		ObjectMeta: metav1.ObjectMeta{Name: "peapod", Annotations: map[string]string{networkingv1.AnnotationIsDefaultIngressClass: "true"}},
+		ObjectMeta: metav1.ObjectMeta{Name: api.BuiltInIngressClass, Annotations: map[string]string{networkingv1.AnnotationIsDefaultIngressClass: "true"}},
 		Spec:       networkingv1.IngressClassSpec{Controller: api.IngressController},
 	}
 	list := append(s.unlessThere(networkingv1.GroupName, "ingressclasses", class), &ops.PutMeta{Key: metaIngress, Value: []byte("1")})

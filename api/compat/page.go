@@ -44,6 +44,9 @@ func (b *book) visit(f Field) (descend bool) {
 		return true
 	}
 	delete(b.unneeded, key)
+	if v.Fate == Warned && f.Kind.NotActedOn == "" {
+		b.faults = append(b.faults, fmt.Sprintf("%s %s (%s): the page says that its writer is warned, and the kind has no warning", f.Kind.Name, f.Path, f.Name))
+	}
 	if v.Fate != Acts {
 		b.add(f, v)
 	}
@@ -80,8 +83,9 @@ Every stable built-in kind of Kubernetes %s is served. Of every field that peopl
 pod's spec, is told of once, at the kind that is named first; statuses are left out.
 
 - *checked*: the API checks, defaults or keeps the field for those who read it, as in Kubernetes, where no part of the cluster does more either.
-- *refused*: what asks for it is not done, and a condition, an event or an error says so.
+- *refused*: what asks for it is not done, and a condition, an event, a warning or an error says so.
 - *dropped*: behind a feature that Kubernetes has switched off by default; cleared when it is written, as there.
+- *warned*: stored and shown for those who read it. Nothing in the cluster acts on it, and a warning says so when it is created.
 - *kept*: stored and shown, and without the effect that it has in Kubernetes.
 `
 

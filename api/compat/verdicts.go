@@ -15,6 +15,7 @@ const (
 	Checked Fate = "checked"
 	Refused Fate = "refused"
 	Dropped Fate = "dropped"
+	Warned  Fate = "warned"
 	Kept    Fate = "kept"
 )
 
@@ -32,8 +33,8 @@ var (
 	byAdmission = Verdict{Acts, "k8s.io/apiserver/pkg/admission"}
 	asContainer = Verdict{Acts, "as the field of an ordinary container, whose layout it has"}
 	noVolume    = Verdict{Refused, "event FailedMount: this kind of volume is not supported by the node"}
-	noCSI       = Verdict{Kept, "there is no CSI; volumes of drivers are refused by the nodes with event FailedMount"}
-	noDevices   = Verdict{Kept, "nothing allocates devices; a pod that asks for them stays Pending and says so"}
+	noCSI       = Verdict{Warned, "there is no CSI; volumes of drivers are refused by the nodes with event FailedMount"}
+	noDevices   = Verdict{Warned, "nothing allocates devices; a pod that asks for them stays Pending and says so"}
 	alphaField  = Verdict{Dropped, "alpha in " + release}
 	noWindows   = Verdict{Checked, "for nodes with Windows; without effect on Linux, as in Kubernetes"}
 	noFlows     = Verdict{Kept, "requests are limited by user, with 429 and Retry-After, whatever flow schemas say"}
@@ -57,7 +58,7 @@ var verdicts = map[string]Verdict{
 	"storage/v1.CSINode.*":                      noCSI,
 	"storage/v1.CSIStorageCapacity.*":           noCSI,
 	"storage/v1.VolumeAttachment.*":             noCSI,
-	"storage/v1.VolumeAttributesClass.*":        {Kept, "for drivers that change volumes; there is no CSI"},
+	"storage/v1.VolumeAttributesClass.*":        {Warned, "for drivers that change volumes; there is no CSI"},
 
 	// Devices.
 	"resource/v1.DeviceClass.*":           noDevices,
@@ -111,9 +112,9 @@ var verdicts = map[string]Verdict{
 	"core/v1.NodeSpec.ProviderID":               forReaders,
 	"core/v1.NodeSpec.DoNotUseExternalID":       {Checked, "without effect, as in Kubernetes"},
 	"core/v1.NodeConfigSource.*":                {Checked, "without effect, as in Kubernetes"},
-	"core/v1.NodeSpec.PodPreemptionPolicy":      {Kept, "higher priorities make room on all nodes alike"},
+	"core/v1.NodeSpec.PodPreemptionPolicy":      {Refused, "alpha in " + release},
 	"discovery/v1.Endpoint.DeprecatedTopology":  forReaders,
-	"networking/v1.IngressBackend.Resource":     {Kept, "the built-in controller answers 503; another may serve it"},
+	"networking/v1.IngressBackend.Resource":     {Refused, "warning: the built-in controller answers 503; another may serve it"},
 	"networking/v1.IngressClassSpec.Parameters": {Checked, "for controllers other than the built-in one, which has none"},
 
 	// Rights and traffic of the API.

@@ -133,10 +133,14 @@ func finalizerFaults(obj runtime.Object) (errs field.ErrorList) {
 }
 
 func (s strategy) WarningsOnCreate(_ context.Context, obj runtime.Object) []string {
-	if s.kind.Warnings == nil {
-		return nil
+	var out []string
+	if s.kind.NotActedOn != "" {
+		out = append(out, s.kind.NotActedOn)
 	}
-	return s.kind.Warnings(obj, nil)
+	if s.kind.Warnings != nil {
+		out = append(out, s.kind.Warnings(obj, nil)...)
+	}
+	return out
 }
 
 func (s strategy) WarningsOnUpdate(_ context.Context, obj, old runtime.Object) []string {
