@@ -47,6 +47,15 @@ func rawSetInt(fd, level, option int, value int32) {
 		uintptr(unsafe.Pointer(&value)), 4, 0)
 }
 
+var unpaced = [4]byte{'r', 'e', 'n', 'o'}
+
+// rawUnpace has a socket whose other end is on this machine send without pacing, whatever the machine's congestion control is. BBR's
+// sets a timer for each few segments, and nothing on the way can be congested.
+func rawUnpace(fd int) {
+	_, _, _ = syscall.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION,
+		uintptr(unsafe.Pointer(&unpaced)), unsafe.Sizeof(unpaced), 0)
+}
+
 // rawAbort makes the peer see a reset instead of an end.
 func rawAbort(fd int) {
 	linger := [2]int32{1, 0}
