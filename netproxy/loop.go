@@ -154,17 +154,17 @@ func (l *loop) yield() {
 }
 
 // wait returns the number of events. While they follow each other closely Go's scheduler is not told of waits: that costs more than
-// many of them last, and its monitor thread would look after each. A signal of the scheduler's ends such a wait, so nobody who
-// stops the world, or wants the processor, waits for longer than for one that computes. A loop with little to do does tell.
+// many of them last, and its monitor thread would look after each. Whoever stops the world, or finds that the loop has held its
+// processor of Go's for long, sends a signal, which ends such a wait as it would a computation. The next one is told of.
 func (l *loop) wait() int {
 	if l.busy || len(l.again) > 0 {
-		patience := uintptr(busyWait / time.Millisecond)
+		patience := uintptr(untoldWait / time.Millisecond)
 		if len(l.again) > 0 {
 			patience = 0
 		}
 		n, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.ep), uintptr(unsafe.Pointer(&l.events[0])),
 			eventsPerWait, patience, 0, 0)
-		l.busy = e != 0 || n > 0
+		l.busy = e == 0 && n > 0
 		if l.busy || len(l.again) > 0 {
 			return counted(n, e)
 		}

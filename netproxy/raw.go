@@ -22,9 +22,9 @@ func rawReceive(fd int, b []byte) (int, syscall.Errno) {
 	return int(n), e
 }
 
-func rawSend(fd int, b []byte) (int, syscall.Errno) {
+func rawSend(fd int, b []byte, flags uintptr) (int, syscall.Errno) {
 	n, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)),
-		unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, 0, 0)
+		unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT|flags, 0, 0)
 	return int(n), e
 }
 
