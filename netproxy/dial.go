@@ -49,6 +49,9 @@ func (c *conn) start(l *loop, b *backend, now int64) syscall.Errno {
 	if e != 0 {
 		return e
 	}
+	if b.near {
+		rawUnpace(fd)
+	}
 	if e := connect(fd, unix.SOCK_STREAM, b, c.from, c.target.keeps(l.id, c.scope, c.from, b)); e != 0 && e != syscall.EINPROGRESS {
 		rawClose(fd)
 		return e

@@ -22,7 +22,7 @@ func introduce(endpoint, client int) bool {
 		return false
 	}
 	h := proxyHeader(addrPortOf(from), addrPortOf(at))
-	n, e := rawSend(endpoint, h)
+	n, e := rawSend(endpoint, h, 0)
 	return e == 0 && n == len(h)
 }
 

@@ -28,7 +28,9 @@ const (
 
 	loopsMax         = 8                      // more loops than this never paid for a relay
 	yieldInterval    = 8 * time.Millisecond   // a little less than Go's monitor thread allows
-	busyWait         = 5 * time.Millisecond   // of which a loop that expects events does not tell Go's scheduler
+	briskWait        = 500 * time.Microsecond // after a wait shorter than this a loop expects events soon
+	slackWait        = 5 * time.Millisecond   // and does so until a wait is longer than this
+	untoldWait       = 100 * time.Millisecond // of which Go's scheduler is not told; its signal ends it after 10 to 20
 	yieldTurns       = 4                      // of a loop, before it looks at the clock for that
 	attemptsMax      = 5                      // dials for one client connection
 	avoidTime        = 2 * time.Second        // an endpoint that failed a dial is passed over this long

@@ -73,6 +73,9 @@ func openListener(k listenKey) (int, error) {
 		rawSetInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, udpBufferBytes)
 	} else {
 		inheritable(fd)
+		if k.scope.from() == internal { // only this machine and its pods come by a virtual address
+			rawUnpace(fd)
+		}
 	}
 	if e := rawBind(fd, &sa); e != 0 {
 		rawClose(fd)

@@ -45,7 +45,7 @@ type loop struct {
 	conns  int
 	most   int   // of conns
 	batch  int   // events of the present wait
-	busy   bool  // the last wait was short
+	busy   bool  // events follow each other closely
 	turns  uint  // of run
 	rested int64 // loop clock of the last yield
 	start  time.Time
@@ -154,25 +154,28 @@ func (l *loop) yield() {
 }
 
 // wait returns the number of events. While they follow each other closely Go's scheduler is not told of waits: that costs more than
-// many of them last, and its monitor thread would look after each. A signal of the scheduler's ends such a wait, so nobody who
-// stops the world, or wants the processor, waits for longer than for one that computes. A loop with little to do does tell.
+// many of them last, and its monitor thread would look after each. Whoever stops the world, or finds that the loop has held its
+// processor of Go's for long, sends a signal, which ends such a wait as it would a computation. After that, or after a long wait, it is told of the next.
 func (l *loop) wait() int {
-	if l.busy || len(l.again) > 0 {
-		patience := uintptr(busyWait / time.Millisecond)
-		if len(l.again) > 0 {
-			patience = 0
-		}
-		n, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.ep), uintptr(unsafe.Pointer(&l.events[0])),
-			eventsPerWait, patience, 0, 0)
-		l.busy = e != 0 || n > 0
-		if l.busy || len(l.again) > 0 {
-			return counted(n, e)
-		}
+	if len(l.again) > 0 {
+		return l.look(0)
 	}
 	began := l.now()
+	if l.busy {
+		n := l.look(untoldWait)
+		l.busy = n > 0 && l.now()-began < int64(slackWait)
+		return n
+	}
 	n, _, e := syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.ep), uintptr(unsafe.Pointer(&l.events[0])),
 		eventsPerWait, uintptr(l.timeout()), 0, 0)
-	l.busy = l.now()-began < int64(busyWait)
+	l.busy = l.now()-began < int64(briskWait)
+	return counted(n, e)
+}
+
+// look is a wait that Go's scheduler is not told of.
+func (l *loop) look(most time.Duration) int {
+	n, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.ep), uintptr(unsafe.Pointer(&l.events[0])),
+		eventsPerWait, uintptr(most/time.Millisecond), 0, 0)
 	return counted(n, e)
 }
 

@@ -55,7 +55,7 @@ func (c *conn) flush(s int) step {
 		from.piped -= n
 	}
 	if len(from.pending) > 0 {
-		n, e := c.send(1-s, from.pending)
+		n, e := c.send(1-s, from.pending, from.ended)
 		if e != 0 {
 			return stepOf(e)
 		}
@@ -127,7 +127,7 @@ func (c *conn) copyOn(l *loop, s int) step {
 	}
 	c.count(l, s, n)
 	from.noteRead(n, len(l.buf))
-	sent, e := c.send(1-s, l.buf[:n])
+	sent, e := c.send(1-s, l.buf[:n], from.ended)
 	if e != 0 {
 		if e != syscall.EAGAIN && e != syscall.EINTR {
 			return broken
@@ -145,8 +145,9 @@ func (c *conn) copyOn(l *loop, s int) step {
 }
 
 // send sends to a side. The endpoint's socket is told not to wait for acknowledgements only before it is sent to a second time: at
-// first there is nothing to wait for, and many connections carry one request.
-func (c *conn) send(to int, b []byte) (int, syscall.Errno) {
+// first there is nothing to wait for, and many connections carry one request. The last bytes wait for the end, which flush sends
+// next, so that both leave as one segment.
+func (c *conn) send(to int, b []byte, last bool) (int, syscall.Errno) {
 	if to == server && !c.prompt {
 		if c.spoke {
 			c.prompt = true
@@ -154,7 +155,10 @@ func (c *conn) send(to int, b []byte) (int, syscall.Errno) {
 		}
 		c.spoke = true
 	}
-	return rawSend(c.side[to].fd, b)
+	if last {
+		return rawSend(c.side[to].fd, b, unix.MSG_MORE)
+	}
+	return rawSend(c.side[to].fd, b, 0)
 }
 
 // noteRead learns from the size of a read. A short one emptied the socket: the read that would say so is spared,

@@ -22,9 +22,9 @@ func rawReceive(fd int, b []byte) (int, syscall.Errno) {
 	return int(n), e
 }
 
-func rawSend(fd int, b []byte) (int, syscall.Errno) {
+func rawSend(fd int, b []byte, flags uintptr) (int, syscall.Errno) {
 	n, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)),
-		unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, 0, 0)
+		unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT|flags, 0, 0)
 	return int(n), e
 }
 
@@ -45,6 +45,15 @@ func rawShutdownWrite(fd int) {
 func rawSetInt(fd, level, option int, value int32) {
 	_, _, _ = syscall.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),
 		uintptr(unsafe.Pointer(&value)), 4, 0)
+}
+
+var unpaced = [4]byte{'r', 'e', 'n', 'o'}
+
+// rawUnpace has a socket whose other end is on this machine send without pacing, whatever the machine's congestion control is. BBR's
+// sets a timer for each few segments, and nothing on the way can be congested.
+func rawUnpace(fd int) {
+	_, _, _ = syscall.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION,
+		uintptr(unsafe.Pointer(&unpaced)), unsafe.Sizeof(unpaced), 0)
 }
 
 // rawAbort makes the peer see a reset instead of an end.

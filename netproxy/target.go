@@ -13,6 +13,7 @@ import (
 type backend struct {
 	addr   netip.AddrPort
 	sa     sockaddr
+	near   bool         // on this machine
 	active atomic.Int64 // connections and sessions, dials included
 	avoid  atomic.Int64 // loop clock until which it is passed over
 	gone   atomic.Bool  // takes no new traffic in any scope
@@ -76,7 +77,7 @@ func (t *target) update(s *Service, p *Port, node string) (lost bool) {
 			next.by[sc] = next.by[sc-external]
 			continue
 		}
-		next.by[sc] = keep(&kept, &known, eligible(s, p, node, sc))
+		next.by[sc] = keep(&kept, &known, eligible(s, p, node, sc), node)
 		kept.add(next.by[sc])
 	}
 	t.set.Store(next)
@@ -105,7 +106,7 @@ func (s *endpointSet) lists() [][]*backend {
 func same(a, b []*backend) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
 
 // keep returns the backends of endpoints: the ones made for the other scope, the last table's, or new ones.
-func keep(kept, known *roster, list []Endpoint) []*backend {
+func keep(kept, known *roster, list []Endpoint, node string) []*backend {
 	out := make([]*backend, 0, len(list))
 	for i := range list {
 		a := list[i].Address
@@ -114,7 +115,7 @@ func keep(kept, known *roster, list []Endpoint) []*backend {
 			b = known.find(a)
 		}
 		if b == nil {
-			b = &backend{addr: a, sa: newSockaddr(a)}
+			b = &backend{addr: a, sa: newSockaddr(a), near: node != "" && list[i].Node == node}
 		}
 		out = append(out, b)
 	}

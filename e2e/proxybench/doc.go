@@ -5,6 +5,7 @@
 //
 //	make bench-proxy
 //	go run -tags netgo,osusergo ./proxybench -run bulk,requests -paths peapod,nginx -rounds 3
+//	go run -tags netgo,osusergo ./proxybench -run connects -paths peapod,peapod@/tmp/proxybench.before
 //
 // The bench re-executes itself within the namespaces as client (client.go, load.go), as backend (backend.go) and as the proxy
 // under test (subject.go).

@@ -19,7 +19,7 @@ var (
 	rounds = flag.Int("rounds", 5, "how often each path is measured")
 	length = flag.Duration("for", time.Second, "how long each sample takes")
 	only   = flag.String("run", "", "what to measure, separated by commas: "+strings.Join(metricNames(), ", ")+", calls, idle, listeners, swap; all if empty")
-	ways   = flag.String("paths", strings.Join(pathNames, ","), "the paths beside the direct one, separated by commas")
+	ways   = flag.String("paths", strings.Join(pathNames, ","), "the paths beside the direct one, separated by commas; "+otherBuild+"FILE is by another build of this program")
 	prefix = flag.String("prefix", "proxybench", "of the namespaces' names")
 )
 
