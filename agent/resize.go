@@ -5,7 +5,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	resourcehelper "k8s.io/component-helpers/resource"
 
 	"github.com/peapod-sh/peapod/agent/runtime"
@@ -26,7 +25,21 @@ type resizing struct {
 }
 
 func sameResources(a, b *corev1.ResourceRequirements) bool {
-	return equality.Semantic.DeepEqual(a.Requests, b.Requests) && equality.Semantic.DeepEqual(a.Limits, b.Limits)
+	return sameAmounts(a.Requests, b.Requests) && sameAmounts(a.Limits, b.Limits)
+}
+
+// sameAmounts compares without reflection: every step of a pod's life asks for it several times.
+func sameAmounts(a, b corev1.ResourceList) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for name, q := range a {
+		other, named := b[name]
+		if !named || q.Cmp(other) != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // podLevel are the resources that a pod's spec gives to all of its containers together.

@@ -5,7 +5,8 @@
 // begins a round: what only the node's own description answers is remembered for all classes that ask it alike, and a
 // node's change changes its own answers only; room is looked at in rows of one cache line a node, and the score of every
 // fitting node becomes one packed integer. A heap of those gives the nodes; after each placement only the taken node's key
-// is computed again, so a pod costs O(log nodes). PlaceOn asks one node only, for pods that may run on no other.
+// is computed again, so a pod costs O(log nodes). A small group does not look at all nodes: blocks of them know their best key for
+// the sizes of pods that come again (tops.go), and are made anew where rows have changed. PlaceOn asks one node only, for pods that may run on no other.
 //
 // What looks at other pods (topology spread, affinity) is factors: counts by domain that the round's own placements change.
 // They part the nodes into cells for which they all say the same; each cell has a heap, and for every pod it is asked anew

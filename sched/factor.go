@@ -22,6 +22,7 @@ type factor struct {
 	axis   int   // of the cells; none if cells need not know
 	self   int32 // what a pod of the group adds
 	total  []int32
+	some   bool  // there was something to count
 	weight int64 // of each that is counted, for scores
 
 	// Of spreads and evens.
@@ -110,8 +111,8 @@ func (r *round) addFactor(f factor) {
 	f.axis = none
 	f.self = r.shareOf(r.k, f.census)
 	f.total = r.t.scratch.column(len(f.topo.size))
-	some := r.count(&f)
-	if f.use >= avoids && f.use != evens && f.self == 0 && !some {
+	f.some = r.count(&f)
+	if f.use >= avoids && f.use != evens && f.self == 0 && !f.some {
 		return
 	}
 	switch f.use {
@@ -161,6 +162,17 @@ func (r *round) count(f *factor) (some bool) {
 
 // measure counts the domains at each level. Only those with a node that counts are domains.
 func (f *factor) measure() {
+	if f.eligible == nil && !f.some {
+		f.domains = int32(f.topo.domains()) // which are all empty, and may be many
+		f.levels = append(f.levels, f.domains)
+	} else {
+		f.measureEach()
+	}
+	f.settle()
+	f.weight = int64(math.Round(logScale * math.Log(float64(f.domains+2))))
+}
+
+func (f *factor) measureEach() {
 	counts := func(d int32) bool { return f.topo.size[d] > 0 }
 	if f.eligible != nil {
 		seen := make([]bool, len(f.total))
@@ -179,8 +191,6 @@ func (f *factor) measure() {
 			f.total[d] = 0
 		}
 	}
-	f.settle()
-	f.weight = int64(math.Round(logScale * math.Log(float64(f.domains+2))))
 }
 
 // logScale is the fixed point of the weights of topologies that have many domains, whose pods are few in each.

@@ -2,42 +2,57 @@ package sched
 
 import "math/bits"
 
-// fill gives every node that fits to its cell. Of a group of few pods no cell can use more nodes than there are pods: as one of them
+// filling is what the loop over the nodes keeps at hand.
+type filling struct {
+	wants
+	domains []int32 // of the only axis, if they are the coordinates
+}
+
+// fill gives the nodes that fit to their cells. Of a group of few pods no cell can use more nodes than there are pods: as one of them
 // can only change the keys of nodes that were taken, the best of the others stay the best.
-//
-// It is the one loop over all nodes, so it keeps what it needs at hand and looks at the cell only of keys that may matter.
 func (r *round) fill() {
-	w := r.wants()
-	var domains []int32
+	f := filling{wants: r.wants()}
 	switch {
 	case len(r.axes) == 0:
 		r.begin(0)
 	case len(r.axes) == 1 && r.axes[0].count == nil:
-		domains = r.axes[0].topo.domain
+		f.domains = r.axes[0].topo.domain
 	}
-	for at, word := range r.v.fits {
-		for ; word != 0; word &= word - 1 {
-			i := int32(at<<6 + bits.TrailingZeros64(word))
-			row := &r.t.rows[i]
-			if !w.fit(row) {
-				continue
-			}
-			key := row.pack(w.score(row)+int64(r.column[i]), i)
-			k := int32(0)
-			if len(r.axes) > 0 {
-				if k = r.quickCell(domains, i); k < 0 {
-					k = r.cellAt(i)
-				}
-			}
-			c := &r.list[k]
-			if key <= c.floor || r.picky && !(r.pleases(i) && r.fit.objection(r.t.nodes[i]) == "") {
-				continue
-			}
-			c.offer(key, r.limit)
-		}
+	if !r.fillBest(&f) {
+		r.fillAll(&f)
 	}
 	for k := range r.list {
 		heapify(r.list[k].heap)
+	}
+}
+
+func (r *round) fillAll(f *filling) {
+	for at, word := range r.v.fits {
+		r.fillWord(f, at, word)
+	}
+}
+
+// fillWord takes the nodes of a word of the set of those that fit. It is the one loop over all nodes, so it looks at the cell only of keys
+// that may matter.
+func (r *round) fillWord(f *filling, at int, word uint64) {
+	for ; word != 0; word &= word - 1 {
+		i := int32(at<<6 + bits.TrailingZeros64(word))
+		row := &r.t.rows[i]
+		if !f.fit(row) {
+			continue
+		}
+		key := row.pack(f.score(row)+int64(r.column[i]), i)
+		k := int32(0)
+		if len(r.axes) > 0 {
+			if k = r.quickCell(f.domains, i); k < 0 {
+				k = r.cellAt(i)
+			}
+		}
+		c := &r.list[k]
+		if key <= c.floor || r.picky && !(r.pleases(i) && r.fit.objection(r.t.nodes[i]) == "") {
+			continue
+		}
+		c.offer(key, r.limit)
 	}
 }
 

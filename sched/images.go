@@ -60,9 +60,9 @@ func (t *Table) setImages(i int32, old, n *corev1.Node) {
 
 // imageScores adds to the column what a node gains by having images of the class: the more bytes, and the more nodes have them (so that
 // one node that pulled first does not draw all pods), the more.
-func (t *Table) imageScores(c *class, column []int32) {
+func (t *Table) imageScores(c *class, column []int32) (some bool) {
 	if len(t.images) == 0 || len(c.images) == 0 {
-		return
+		return false
 	}
 	var bytes map[int32]int64
 	for _, name := range c.images {
@@ -79,4 +79,5 @@ func (t *Table) imageScores(c *class, column []int32) {
 		n = min(max(n, imageBytesMin), most)
 		column[i] += int32((n - imageBytesMin) * scoreMax * weightImage / (most - imageBytesMin))
 	}
+	return len(bytes) > 0
 }

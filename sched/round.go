@@ -14,6 +14,7 @@ type round struct {
 	factors []factor
 	hosts   []*factor // those of avoids whose domains are single nodes: they only speak about the node that is asked
 	column  []int32   // scores by slot, but for what is free
+	lifted  bool      // some of them may be above 0
 	met     int64     // pods that the required affinity chooses, over all topologies
 	penalty int32     // for each pod of the owner on a node
 	picky   bool      // there is more to ask of a node than its row
@@ -76,7 +77,7 @@ func (r *round) score() {
 	t := r.t
 	r.column = t.scratch.column(len(t.nodes))
 	copy(r.column, r.v.score)
-	t.imageScores(r.c, r.column)
+	r.lifted = t.imageScores(r.c, r.column) || len(r.v.score) > 0
 	if t.packs || r.c.owner == "" {
 		return
 	}

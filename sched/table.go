@@ -47,6 +47,7 @@ type Table struct {
 	// sizings remembers what pods take, by what their statuses share.
 	sizings  map[sizing]*class
 	verdicts verdicts
+	tops     tops
 	scratch  scratch
 }
 
@@ -204,6 +205,7 @@ func (t *Table) account(i int32, k *kind, n int32, leaving bool) {
 // occupy adds or takes away what a pod of the class uses.
 func (t *Table) occupy(i int32, c *class, n int32) {
 	t.rows[i].add(c, int64(n))
+	t.tops.touch(i)
 	for _, r := range c.extended {
 		t.extended(t.extUsed, r.name)[i] += int64(n) * r.amount
 	}
@@ -226,6 +228,7 @@ func (t *Table) slot(name string) int32 {
 	t.byName[name] = i
 	t.names[i] = name
 	t.rows[i].tie = uint32(t.hash(name) >> (64 - keyTieBits))
+	t.tops.touch(i)
 	return i
 }
 
@@ -294,6 +297,7 @@ func (t *Table) setAllocatable(i int32, list corev1.ResourceList) {
 		}
 	}
 	t.rows[i].allocate(&was, &t.alloc[i])
+	t.tops.touch(i)
 }
 
 // extended finds or makes the column of an extended resource.

@@ -11,6 +11,7 @@ type topology struct {
 	free    []int32 // domains without nodes
 	askers  int
 	crowded int // domains with more than one node
+	filed   int // nodes with the label
 }
 
 // none is the domain of a node without the label.
@@ -44,6 +45,7 @@ func (p *topology) set(i int32, n *corev1.Node, old *corev1.Node) {
 }
 
 func (p *topology) leave(d int32, value string) {
+	p.filed--
 	p.size[d]--
 	switch p.size[d] {
 	case 1:
@@ -65,6 +67,7 @@ func (p *topology) enter(value string) int32 {
 		}
 		p.ids[value] = d
 	}
+	p.filed++
 	if p.size[d]++; p.size[d] == 2 {
 		p.crowded++
 	}

@@ -62,6 +62,7 @@ type agenda struct {
 	due      map[key]time.Time
 	timers   timerHeap
 	failures map[key]failure
+	taken    uint64 // how often keys were taken, from 1: what was marked before may have to be marked again
 }
 
 type failure struct {
@@ -70,7 +71,7 @@ type failure struct {
 }
 
 func newAgenda() agenda {
-	a := agenda{due: map[key]time.Time{}, failures: map[key]failure{}}
+	a := agenda{due: map[key]time.Time{}, failures: map[key]failure{}, taken: 1}
 	for i := range a.dirty {
 		a.dirty[i] = map[key]struct{}{}
 	}
@@ -85,6 +86,7 @@ func (a *agenda) take(ar area) []key {
 	if len(a.dirty[ar]) == 0 {
 		return nil
 	}
+	a.taken++
 	keys := slices.SortedFunc(maps.Keys(a.dirty[ar]), compareKeys)
 	a.dirty[ar] = emptied(a.dirty[ar])
 	for _, k := range keys {

@@ -107,6 +107,8 @@ type flock struct {
 	known          bool
 	selector       labels.Selector
 	templateLabels map[string]string
+
+	marked uint64 // the owner has been marked since the agenda's turn of this number began; many pods change between two turns
 }
 
 // space is a namespace's content; the one without a name has the objects of kinds that have no namespace.

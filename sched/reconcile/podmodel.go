@@ -270,11 +270,12 @@ func (e *Engine) count(p *pod, t tally) {
 
 // flockChanged marks the workload and what stands above it.
 func (e *Engine) flockChanged(f *flock) {
-	if !f.known {
+	if !f.known || f.marked == e.taken {
 		return
 	}
 	if o := e.objects[f.owner]; o != nil {
 		e.markObject(o)
+		f.marked = e.taken
 	}
 }
 
@@ -317,7 +318,7 @@ func (e *Engine) noticedWorkload(old, o *object) {
 	if f.known && includes(f.templateLabels, template) && includes(template, f.templateLabels) && f.selector.String() == chosen.String() {
 		return
 	}
-	f.known, f.owner, f.templateLabels, f.selector = true, o.ref, template, chosen
+	f.known, f.owner, f.templateLabels, f.selector, f.marked = true, o.ref, template, chosen, 0
 	for _, p := range f.pods {
 		if w := controllerOf(p.rec.Template.Pod); w != nil && w.UID == f.uid {
 			e.recount(p)
@@ -327,6 +328,9 @@ func (e *Engine) noticedWorkload(old, o *object) {
 
 // selectorOf compiles a selector; one that is absent, empty or broken selects nothing.
 func selectorOf(s *metav1.LabelSelector) labels.Selector {
+	if s != nil && len(s.MatchLabels) > 0 && len(s.MatchExpressions) == 0 {
+		return labels.Set(s.MatchLabels).AsSelectorPreValidated() // as most are; the API has validated it, by regular expressions
+	}
 	sel, err := metav1.LabelSelectorAsSelector(s)
 	if err != nil || s == nil || sel.Empty() {
 		return labels.Nothing()
