@@ -205,9 +205,14 @@ func (v *View) Table(gr schema.GroupResource) TableView {
 	return TableView{v.revision, t}
 }
 
-// Changes yields everything in the view as changes from nothing, table by table and in key order.
+// Changes yields everything in the view as changes from nothing, table by table and in key order. Pods come last: whoever builds a model
+// knows by then what they refer to.
 func (v *View) Changes(yield func(*api.Change) bool) {
-	for _, gr := range v.Resources() {
+	list := v.Resources()
+	if i := slices.Index(list, Pods); i >= 0 {
+		list = append(slices.Delete(list, i, i+1), Pods)
+	}
+	for _, gr := range list {
 		more := true
 		v.tables[gr].Ascend(func(it item) bool {
 			ns, name := splitKey(it.key)
@@ -218,6 +223,16 @@ func (v *View) Changes(yield func(*api.Change) bool) {
 			return
 		}
 	}
+}
+
+// PodCounts is how many pods there are, by namespace.
+func (v *View) PodCounts() map[string]int {
+	out := map[string]int{}
+	v.Table(Pods).Pods(func(p *api.PodRecord) bool {
+		out[p.Namespace()]++
+		return true
+	})
+	return out
 }
 
 // Revision of the state when the picture was taken.

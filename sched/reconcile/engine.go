@@ -75,6 +75,7 @@ type Engine struct {
 	recorder  recorder
 	liveness  map[string]liveness
 	roomFreed bool // since the last step something changed that may let unplaceable pods fit
+	loading   bool // see Load
 }
 
 // New makes an engine that knows of nothing yet.
@@ -92,7 +93,11 @@ func New(cfg Config) *Engine {
 // Observe takes in one committed change. Changes come in the order of their revisions; what exists
 // when the engine starts comes first, as changes without an old state, in any order.
 func (e *Engine) Observe(c *api.Change) {
-	if c.Resource == Pods {
+	switch {
+	case c.Resource == Pods && e.loading:
+		e.indexPod(&pod{rec: c.NewPod})
+		return
+	case c.Resource == Pods:
 		e.observePod(c.Namespace, c.Name, c.NewPod)
 		return
 	}

@@ -1,0 +1,37 @@
+package fsm
+
+import (
+	"slices"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/peapod-sh/peapod/api/ops"
+)
+
+// Whoever is shown everything hears of pods when it knows what they may refer to, in whatever order the kinds' names are.
+func TestPodsComeLastInAView(t *testing.T) {
+	f := New()
+	list := []ops.Op{
+		&ops.PlanPods{Template: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "a", GenerateName: "p-"}}, Rows: []ops.PlanRow{{Suffix: "1", UID: uid(1)}, {Suffix: "2", UID: uid(2)}}},
+		&ops.PlanPods{Template: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "b", GenerateName: "p-"}}, Rows: []ops.PlanRow{{Suffix: "3", UID: uid(3)}}},
+		&ops.Put{Resource: configMaps, Object: configMap("early", "1"), Expect: ops.Absent},
+		&ops.Put{Resource: services, Object: service("late", 80), Expect: ops.Absent},
+	}
+	f.ApplyOps(1, list)
+	v := f.View()
+	var got []string
+	for c := range v.Changes {
+		got = append(got, c.Name)
+	}
+	if want := []string{"early", "late", "p-1", "p-2", "p-3"}; !slices.Equal(got, want) {
+		t.Errorf("the view yields %v, want %v", got, want)
+	}
+	if n := v.PodCounts(); len(n) != 2 || n["a"] != 2 || n["b"] != 1 {
+		t.Errorf("pods by namespace: %v", n)
+	}
+	if n := New().View().PodCounts(); len(n) != 0 {
+		t.Errorf("pods by namespace where there are none: %v", n)
+	}
+}
