@@ -28,6 +28,9 @@ func (e *Engine) Load(all Existing) {
 	}
 	e.loading = false
 	e.lookAtNodes()
+	if e.cidrs.full() {
+		clear(e.turned) // a node without a block is not new then
+	}
 }
 
 // lookAtNodes marks the pods that are on nodes which are known to be trouble.
