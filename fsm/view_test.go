@@ -10,8 +10,7 @@ import (
 	"github.com/peapod-sh/peapod/api/ops"
 )
 
-// Whoever is shown everything hears of pods when it knows what they may refer to, in whatever order the kinds' names are.
-func TestPodsComeLastInAView(t *testing.T) {
+func TestViewYieldsObjectsAndPods(t *testing.T) {
 	f := New()
 	list := []ops.Op{
 		&ops.PlanPods{Template: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "a", GenerateName: "p-"}}, Rows: []ops.PlanRow{{Suffix: "1", UID: uid(1)}, {Suffix: "2", UID: uid(2)}}},
@@ -22,16 +21,19 @@ func TestPodsComeLastInAView(t *testing.T) {
 	f.ApplyOps(1, list)
 	v := f.View()
 	var got []string
-	for c := range v.Changes {
+	for c := range v.Objects {
 		got = append(got, c.Name)
+	}
+	for p := range v.Pods {
+		got = append(got, p.Name)
 	}
 	if want := []string{"early", "late", "p-1", "p-2", "p-3"}; !slices.Equal(got, want) {
 		t.Errorf("the view yields %v, want %v", got, want)
 	}
-	if n := v.PodCounts(); len(n) != 2 || n["a"] != 2 || n["b"] != 1 {
-		t.Errorf("pods by namespace: %v", n)
+	if objects, pods := v.Counts(); objects != 2 || len(pods) != 2 || pods["a"] != 2 || pods["b"] != 1 {
+		t.Errorf("%d objects, pods by namespace: %v", objects, pods)
 	}
-	if n := New().View().PodCounts(); len(n) != 0 {
-		t.Errorf("pods by namespace where there are none: %v", n)
+	if objects, pods := New().View().Counts(); objects != 0 || len(pods) != 0 {
+		t.Errorf("where there is nothing: %d objects, pods by namespace: %v", objects, pods)
 	}
 }

@@ -91,13 +91,9 @@ func New(cfg Config) *Engine {
 }
 
 // Observe takes in one committed change. Changes come in the order of their revisions; what exists
-// when the engine starts comes first, as changes without an old state, in any order.
+// when the engine starts was loaded before, or comes first, as changes without an old state, in any order.
 func (e *Engine) Observe(c *api.Change) {
-	switch {
-	case c.Resource == Pods && e.loading:
-		e.indexPod(&pod{rec: c.NewPod})
-		return
-	case c.Resource == Pods:
+	if c.Resource == Pods {
 		e.observePod(c.Namespace, c.Name, c.NewPod)
 		return
 	}

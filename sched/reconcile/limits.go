@@ -17,7 +17,7 @@ const (
 	// eventSlots is how many different messages of one reason an object keeps.
 	eventSlots = 8
 
-	// loadedAtOnce is how many objects are taken in between two looks at who waits for the processor.
+	// loadedAtOnce is how many pods are taken in between two looks at who waits for the processor.
 	loadedAtOnce = 32
 
 	// sliceEndpointsMax and endpointsAddressesMax are Kubernetes' own limits.

@@ -8,20 +8,26 @@ import (
 
 // Existing is what there is when an engine starts.
 type Existing interface {
-	// Changes yields everything as changes without an old state, in any order; pods last costs least.
-	Changes(yield func(*api.Change) bool)
-	// PodCounts is how many pods there are, by namespace.
-	PodCounts() map[string]int
+	// Objects yields all but pods, as changes without an old state, in any order.
+	Objects(yield func(*api.Change) bool)
+	// Pods yields the records of all pods, in any order; those of one owner one after the other cost least.
+	Pods(yield func(*api.PodRecord) bool)
+	// Counts is how many objects there are, and how many pods by namespace.
+	Counts() (objects int, pods map[string]int)
 }
 
-// Load takes in what exists when the engine starts, instead of an Observe of each change. It is as if all were observed at one moment: since
-// every object marks what concerns itself, its pods need not mark that once more, each of them.
+// Load takes in what exists when the engine starts. It is as if all were observed at one moment, pods last, so that what they refer to is
+// known: since every object marks what concerns itself, its pods need not mark that once more, each of them.
 func (e *Engine) Load(all Existing) {
-	e.expect(all.PodCounts())
+	e.expect(all.Counts())
 	e.loading = true
+	for c := range all.Objects {
+		e.observeObject(c)
+		e.breathe()
+	}
 	n := 0
-	for c := range all.Changes {
-		e.Observe(c)
+	for rec := range all.Pods {
+		e.indexPod(&pod{rec: rec})
 		if n++; n%loadedAtOnce == 0 {
 			e.breathe()
 		}
@@ -45,8 +51,9 @@ func (e *Engine) lookAtNodes() {
 	}
 }
 
-// expect makes room for so many pods, so that no index grows step by step.
-func (e *Engine) expect(pods map[string]int) {
+// expect makes room, so that no index grows step by step.
+func (e *Engine) expect(objects int, pods map[string]int) {
+	e.objects, e.byUID = make(map[ref]*object, objects), make(map[types.UID]ref, objects)
 	sum := 0
 	for ns, n := range pods {
 		e.space(ns).pods = make(map[string]*pod, n)

@@ -14,34 +14,34 @@ import (
 	"github.com/peapod-sh/peapod/api"
 )
 
-// existing is a world's state as a new engine is shown it.
-type existing []*api.Change
+var _ Existing = (*world)(nil)
 
-func (list existing) Changes(yield func(*api.Change) bool) { slices.Values(list)(yield) }
-
-func (list existing) PodCounts() map[string]int {
-	out := map[string]int{}
-	for _, c := range list {
-		if c.Resource == Pods {
-			out[c.Namespace]++
-		}
-	}
-	return out
-}
-
-func (w *world) existing(podsFirst bool) (all existing) {
-	var pods existing
+// Objects implements Existing.
+func (w *world) Objects(yield func(*api.Change) bool) {
 	for _, r := range slices.SortedFunc(maps.Keys(w.objects), compareRefs) {
 		o := w.objects[r]
-		all = append(all, &api.Change{Revision: o.rev, Resource: r.gr, Namespace: r.ns, Name: r.name, New: o.obj})
+		if !yield(&api.Change{Revision: o.rev, Resource: r.gr, Namespace: r.ns, Name: r.name, New: o.obj}) {
+			return
+		}
 	}
+}
+
+// Pods implements Existing.
+func (w *world) Pods(yield func(*api.PodRecord) bool) {
 	for _, k := range slices.SortedFunc(maps.Keys(w.pods), func(a, b types.NamespacedName) int { return strings.Compare(a.String(), b.String()) }) {
-		pods = append(pods, &api.Change{Revision: w.pods[k].Revision, Resource: Pods, Namespace: k.Namespace, Name: k.Name, NewPod: w.pods[k]})
+		if !yield(w.pods[k]) {
+			return
+		}
 	}
-	if podsFirst {
-		return append(pods, all...)
+}
+
+// Counts implements Existing.
+func (w *world) Counts() (objects int, pods map[string]int) {
+	pods = map[string]int{}
+	for k := range w.pods {
+		pods[k.Namespace]++
 	}
-	return append(all, pods...)
+	return len(w.objects), pods
 }
 
 // successor is an engine that has been told which nodes are dead, and nothing else.
@@ -94,10 +94,12 @@ func TestLoadIsObserving(t *testing.T) {
 		play(t, w)
 		w.trouble(t)
 		loaded, observing := w.successor(5), w.successor(5)
-		all := w.existing(rapid.Bool().Draw(t, "pods first"))
-		loaded.Load(all)
-		for _, c := range all {
+		loaded.Load(w)
+		for c := range w.Objects {
 			observing.Observe(c)
+		}
+		for rec := range w.Pods {
+			observing.Observe(&api.Change{Revision: rec.Revision, Resource: Pods, Namespace: rec.Namespace(), Name: rec.Name, NewPod: rec})
 		}
 		for a := range loaded.dirty {
 			if !maps.Equal(loaded.dirty[a], observing.dirty[a]) {

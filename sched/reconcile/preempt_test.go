@@ -219,5 +219,5 @@ func TestGangPreemptsWholeOrNotAtAll(t *testing.T) {
 // restart replaces the engine by a fresh one that has seen what is there.
 func (w *world) restart(seed uint64) {
 	w.e = w.successor(seed)
-	w.e.Load(w.existing(false))
+	w.e.Load(w)
 }

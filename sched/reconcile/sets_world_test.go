@@ -81,7 +81,7 @@ func (w *world) outlast() {
 func (w *world) inherit() {
 	old := w.e
 	w.e = New(Config{Seed: 99, ClusterCIDR: old.cfg.ClusterCIDR})
-	w.e.Load(w.existing(true))
+	w.e.Load(w)
 	for _, o := range w.list(Nodes) {
 		w.e.NodeUp(o.name)
 	}
