@@ -204,8 +204,11 @@ func checkFinal(t *rapid.T, f *FSM, all []*api.Change) {
 		}
 	}
 	got := map[string]uint64{}
-	for c := range f.View().Changes {
+	for c := range f.View().Objects {
 		got[c.Resource.String()+"/"+c.Name] = c.Revision
+	}
+	for p := range f.View().Pods {
+		got[Pods.String()+"/"+p.Name] = p.Revision
 	}
 	if diff := cmp.Diff(model, got); diff != "" {
 		t.Fatalf("the changes do not lead to the state (-changes +state):\n%s", diff)

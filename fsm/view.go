@@ -205,19 +205,39 @@ func (v *View) Table(gr schema.GroupResource) TableView {
 	return TableView{v.revision, t}
 }
 
-// Changes yields everything in the view as changes from nothing, table by table and in key order.
-func (v *View) Changes(yield func(*api.Change) bool) {
+// Objects yields everything in the view but pods, as changes from nothing, table by table and in key order.
+func (v *View) Objects(yield func(*api.Change) bool) {
 	for _, gr := range v.Resources() {
+		if gr == Pods {
+			continue
+		}
 		more := true
 		v.tables[gr].Ascend(func(it item) bool {
 			ns, name := splitKey(it.key)
-			more = yield(&api.Change{Revision: it.revision, Resource: gr, Namespace: ns, Name: name, New: it.obj, NewPod: it.pod})
+			more = yield(&api.Change{Revision: it.revision, Resource: gr, Namespace: ns, Name: name, New: it.obj})
 			return more
 		})
 		if !more {
 			return
 		}
 	}
+}
+
+// Pods yields the records of all pods, in order of namespace and name.
+func (v *View) Pods(yield func(*api.PodRecord) bool) { v.Table(Pods).Pods(yield) }
+
+// Counts is how many objects there are besides pods, and how many pods by namespace.
+func (v *View) Counts() (objects int, pods map[string]int) {
+	for gr, t := range v.tables {
+		if gr != Pods {
+			objects += t.Len()
+		}
+	}
+	pods = map[string]int{}
+	for p := range v.Pods {
+		pods[p.Namespace()]++
+	}
+	return objects, pods
 }
 
 // Revision of the state when the picture was taken.

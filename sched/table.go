@@ -83,6 +83,9 @@ func NewTable(seed uint64, strategy Strategy) *Table {
 	return t
 }
 
+// Expect makes room for so many pods in a table that has none yet.
+func (t *Table) Expect(pods int) { t.pods = make(map[types.UID]placed, pods) }
+
 // Nodes is how many nodes there are.
 func (t *Table) Nodes() int { return t.present }
 

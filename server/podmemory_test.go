@@ -58,7 +58,7 @@ func TestPodsAreSmall(t *testing.T) {
 	w.put("namespaces", "", &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "default", UID: "default"}})
 	w.settle()
 	empty := w.heap()
-	w.put("deployments", "apps", deploymentOf(int32(*podsHeld)))
+	w.put("deployments", "apps", deploymentOf("web", int32(*podsHeld)))
 	w.settle()
 	w.runAll()
 	w.settle()
@@ -81,9 +81,9 @@ func TestPodsAreSmall(t *testing.T) {
 	runtime.KeepAlive(w.state)
 }
 
-func deploymentOf(replicas int32) *appsv1.Deployment {
-	labels := map[string]string{"app": "web"}
-	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web", UID: "web", Generation: 1},
+func deploymentOf(name string, replicas int32) *appsv1.Deployment {
+	labels := map[string]string{"app": name}
+	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, UID: types.UID(name), Generation: 1},
 		Spec: appsv1.DeploymentSpec{Replicas: &replicas, Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: corev1.PodTemplateSpec{
 			ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: "peapod/demo"}}}}}}
 	api.KindFor(schema.GroupResource{Resource: "deployments", Group: "apps"}).Default(d)
@@ -92,7 +92,7 @@ func deploymentOf(replicas int32) *appsv1.Deployment {
 
 // plainTerm is a term over a state without a log.
 type plainTerm struct {
-	t      *testing.T
+	t      testing.TB
 	state  *fsm.FSM
 	engine *reconcile.Engine
 	tail   *fsm.Tail
@@ -100,7 +100,7 @@ type plainTerm struct {
 	now    time.Time
 }
 
-func newPlainTerm(t *testing.T) *plainTerm {
+func newPlainTerm(t testing.TB) *plainTerm {
 	w := &plainTerm{t: t, state: fsm.New(), engine: reconcile.New(reconcile.Config{Seed: 1}), now: time.Unix(1_800_000_000, 0)}
 	_, w.tail = w.state.TailAll(func(*api.Change) bool { return true })
 	t.Cleanup(w.tail.Close)

@@ -35,9 +35,7 @@ type term struct {
 func (t *term) Run(ctx context.Context) error {
 	view, tail := t.state.TailAll(func(*api.Change) bool { return true })
 	defer tail.Close()
-	for c := range view.Changes {
-		t.engine.Observe(c)
-	}
+	t.engine.Load(view)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	look := time.NewTicker(usagePeriod)

@@ -37,9 +37,7 @@ func newPlay(state *fsm.FSM, engine *reconcile.Engine, now time.Time) *play {
 	p := &play{state: state, engine: engine, began: now, now: now, before: map[types.UID]*api.PodRecord{}, victims: map[types.UID]bool{}}
 	view, tail := state.TailAll(func(*api.Change) bool { return true })
 	p.tail = tail
-	for c := range view.Changes {
-		engine.Observe(c)
-	}
+	engine.Load(view)
 	return p
 }
 

@@ -109,9 +109,7 @@ func (t *term) begin() {
 		StatusPause: 100 * time.Millisecond, PodEventsPerSecond: 100})
 	var view *fsm.View
 	view, t.tail = s.state.TailAll(func(*api.Change) bool { return true })
-	for c := range view.Changes {
-		t.engine.Observe(c)
-	}
+	t.engine.Load(view)
 	for _, n := range s.c.nodes {
 		if at, ok := s.beats[n.name]; ok && s.clock()-at < time.Second {
 			t.verdicts = append(t.verdicts, liveness.Transition{Node: n.name, Change: liveness.Revived})

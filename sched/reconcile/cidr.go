@@ -3,6 +3,7 @@ package reconcile
 import (
 	"math/bits"
 	"net/netip"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -51,6 +52,11 @@ func (p *cidrPool) release(cidr string) {
 	if i := p.index(cidr); i >= 0 {
 		p.used[i/64] &^= 1 << (i % 64)
 	}
+}
+
+// full says whether there is no free block.
+func (p *cidrPool) full() bool {
+	return !slices.ContainsFunc(p.used, func(word uint64) bool { return word != ^uint64(0) })
 }
 
 // next takes the lowest free block; "" if there is none.

@@ -1,6 +1,6 @@
 // Package reconcile is the desired-state arithmetic of every controller, as one pure engine.
 //
-// Main flow: the leader's runner hands every committed change to Engine.Observe, which keeps an
+// Main flow: the leader's runner loads what exists into a fresh engine (load.go), then hands every committed change to Engine.Observe, which keeps an
 // indexed model (objects, pods by owner, node, service and namespace, counters by owner) and marks
 // what the change may concern as dirty. Engine.Step lets each controller look at its dirty keys and
 // returns the ops that bring the cluster closer to what is wanted. The runner commits them,

@@ -75,6 +75,7 @@ type Engine struct {
 	recorder  recorder
 	liveness  map[string]liveness
 	roomFreed bool // since the last step something changed that may let unplaceable pods fit
+	loading   bool // see Load
 }
 
 // New makes an engine that knows of nothing yet.
@@ -90,7 +91,7 @@ func New(cfg Config) *Engine {
 }
 
 // Observe takes in one committed change. Changes come in the order of their revisions; what exists
-// when the engine starts comes first, as changes without an old state, in any order.
+// when the engine starts was loaded before, or comes first, as changes without an old state, in any order.
 func (e *Engine) Observe(c *api.Change) {
 	if c.Resource == Pods {
 		e.observePod(c.Namespace, c.Name, c.NewPod)

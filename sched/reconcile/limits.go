@@ -17,6 +17,9 @@ const (
 	// eventSlots is how many different messages of one reason an object keeps.
 	eventSlots = 8
 
+	// loadedAtOnce is how many pods are taken in between two looks at who waits for the processor.
+	loadedAtOnce = 32
+
 	// sliceEndpointsMax and endpointsAddressesMax are Kubernetes' own limits.
 	sliceEndpointsMax     = 100
 	endpointsAddressesMax = 1000

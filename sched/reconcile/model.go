@@ -91,26 +91,6 @@ func (p *pod) ns() string     { return p.rec.Template.Pod.Namespace }
 func (p *pod) name() string   { return p.rec.Name }
 func (p *pod) deleting() bool { return p.rec.Deleting() || p.doom != stays }
 
-// tally is what one pod adds to its flock's counters.
-type tally struct{ active, ready, terminating, labeled, stray, controlled bool }
-
-// flock is the pods of one owner, with counters of those that it controls. It lives while there are
-// such pods or the owner is a known workload.
-type flock struct {
-	uid  types.UID
-	pods herd // all that name the owner, also deleting and terminal ones
-
-	active, ready, terminating, labeled, strays int
-
-	// What the owner says, if it is a workload that has been observed.
-	owner          ref
-	known          bool
-	selector       labels.Selector
-	templateLabels map[string]string
-
-	marked uint64 // the owner has been marked since the agenda's turn of this number began; many pods change between two turns
-}
-
 // space is a namespace's content; the one without a name has the objects of kinds that have no namespace.
 type space struct {
 	objects map[schema.GroupResource]map[string]*object
@@ -129,6 +109,7 @@ type model struct {
 	definedKinds map[schema.GroupKind]*definedKind
 	dependents   map[types.UID]map[ref]struct{} // objects by owner; pods are in flocks
 	flocks       map[types.UID]*flock
+	lastFlock    *flock // that was asked for: pods of one owner come one after the other
 	spaces       map[string]*space
 	onNode       map[string]*herd
 	services     map[types.NamespacedName]*service
@@ -156,15 +137,6 @@ func (m *model) space(ns string) *space {
 		m.spaces[ns] = s
 	}
 	return s
-}
-
-func (m *model) flock(uid types.UID) *flock {
-	f := m.flocks[uid]
-	if f == nil {
-		f = &flock{uid: uid}
-		m.flocks[uid] = f
-	}
-	return f
 }
 
 // list is a namespace's objects of one kind, by name.

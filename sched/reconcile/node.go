@@ -107,6 +107,16 @@ func (e *Engine) releaseCIDRs(n *corev1.Node) {
 	e.cidrs6.release(podCIDR6(n))
 }
 
+// calm says whether pods may be on the node for ever: it is there, lives and evicts nobody.
+func (e *Engine) calm(node string) bool {
+	o := e.object(Nodes, "", node)
+	return o != nil && !e.nodeDown(node) && !evicts(o.obj.(*corev1.Node))
+}
+
+func evicts(n *corev1.Node) bool {
+	return slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool { return t.Effect == corev1.TaintEffectNoExecute })
+}
+
 // podOnNode marks a pod whose node is known to be trouble.
 func (e *Engine) podOnNode(p *pod) {
 	o := e.object(Nodes, "", p.rec.Node)
@@ -114,11 +124,8 @@ func (e *Engine) podOnNode(p *pod) {
 		e.mark(key{area: areaNode, name: p.rec.Node})
 		return
 	}
-	for i := range o.obj.(*corev1.Node).Spec.Taints {
-		if o.obj.(*corev1.Node).Spec.Taints[i].Effect == corev1.TaintEffectNoExecute {
-			e.mark(key{area: areaEviction, ns: p.ns(), name: p.name()})
-			return
-		}
+	if evicts(o.obj.(*corev1.Node)) {
+		e.mark(key{area: areaEviction, ns: p.ns(), name: p.name()})
 	}
 }
 
@@ -129,7 +136,7 @@ func (e *Engine) syncNode(k key) {
 		e.clearStray(k)
 		return
 	}
-	n := o.obj.(*corev1.Node).DeepCopy()
+	n := ownNode(o.obj.(*corev1.Node))
 	e.sayConditions(n)
 	changed := e.giveCIDR(n)
 	changed = e.setReady(n) || changed
@@ -142,6 +149,13 @@ func (e *Engine) syncNode(k key) {
 	if e.nodeDown(k.name) {
 		e.clearDead(k)
 	}
+}
+
+// ownNode is a copy of which what this controller writes may be changed: a new leader looks at every node.
+func ownNode(n *corev1.Node) *corev1.Node {
+	c := *n
+	c.Spec.Taints, c.Status.Conditions = slices.Clone(n.Spec.Taints), slices.Clone(n.Status.Conditions)
+	return &c
 }
 
 func (e *Engine) giveCIDR(n *corev1.Node) bool {

@@ -1,11 +1,15 @@
 package reconcile
 
 import (
+	"fmt"
+	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
@@ -44,15 +48,31 @@ func TestNodesHaveEvents(t *testing.T) {
 	if len(got) != 5 || got["kubelet NodeHasSufficientMemory"] != 1 || got["kubelet NodeHasInsufficientMemory"] != 1 || got["kubelet NodeNotReady"] != 1 {
 		t.Fatalf("%v", got)
 	}
-	// A new leader is shown what there is, and says nothing.
-	before := len(w.list(Events))
-	w.e = New(w.e.cfg)
-	for _, o := range w.list(Namespaces) {
-		w.e.indexObject(nil, o)
-	}
-	w.e.noteConditions(nil, w.list(Nodes)[0].obj.(*corev1.Node))
-	if w.settle(); len(w.list(Events)) != before || len(w.e.turned) != 0 {
-		t.Fatalf("a new leader tells %v", w.e.turned)
+}
+
+// A new leader is shown every node, also those for which there was no block of addresses, and has nothing to tell of them.
+func TestNewLeaderSaysNothingOfOldNodes(t *testing.T) {
+	for _, cluster := range []string{"10.42.0.0/16", "10.42.0.0/23"} {
+		w := newWorld(t, 1)
+		w.e = New(Config{Seed: 1, ClusterCIDR: netip.MustParsePrefix(cluster)})
+		w.put(Namespaces, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "default"}})
+		for i := range 3 {
+			w.addNode(fmt.Sprintf("n%d", i), "4", "10")
+		}
+		w.converge()
+		if got := w.wordsOf("n2"); got["node-controller RegisteredNode"] != 1 {
+			t.Fatalf("a new node in %s: %v", cluster, got)
+		}
+		before := w.rev
+		w.restart(2)
+		if w.converge(); w.rev != before {
+			t.Fatalf("a new leader of %s writes:\n%s", cluster, strings.Join(w.trace, "\n"))
+		}
+		w.addNode("n3", "4", "10")
+		w.converge()
+		if got := w.wordsOf("n3"); got["node-controller RegisteredNode"] != 1 {
+			t.Fatalf("a new node of the new leader of %s: %v", cluster, got)
+		}
 	}
 }
 

@@ -56,7 +56,9 @@ func (e *Engine) indexPod(p *pod) {
 			e.onNode[rec.Node] = on
 		}
 		on.add(p, seatNode)
-		e.podOnNode(p)
+		if !e.loading {
+			e.podOnNode(p)
+		}
 		e.neighboursChanged()
 	}
 	e.indexUser(p)
@@ -89,7 +91,7 @@ func (e *Engine) unindexPod(p *pod) {
 			f.pods.drop(p, seat)
 			e.flockChanged(f)
 			if len(f.pods) == 0 && !f.known {
-				delete(e.flocks, f.uid)
+				e.dropFlock(f)
 			}
 		}
 	}
@@ -178,11 +180,14 @@ func (e *Engine) noticedPod(p *pod) {
 	if tracks(p) {
 		e.mark(trackedKey(p))
 	}
-	if e.terminating(p.ns()) {
-		e.mark(key{area: areaNamespace, name: p.ns()})
-	}
 	if p.rec.Deleting() && len(p.rec.Template.Pod.Finalizers) > 0 {
 		e.mark(uidKey(p.rec.UID))
+	}
+	if e.loading {
+		return
+	}
+	if e.terminating(p.ns()) {
+		e.mark(key{area: areaNamespace, name: p.ns()})
 	}
 	for i := range p.rec.Template.Pod.OwnerReferences {
 		e.dependentChanged(p.rec.Template.Pod.OwnerReferences[i].UID)
@@ -270,7 +275,7 @@ func (e *Engine) count(p *pod, t tally) {
 
 // flockChanged marks the workload and what stands above it.
 func (e *Engine) flockChanged(f *flock) {
-	if !f.known || f.marked == e.taken {
+	if !f.known || e.loading || f.marked == e.taken {
 		return
 	}
 	if o := e.objects[f.owner]; o != nil {
@@ -291,7 +296,7 @@ func (e *Engine) noticedWorkload(old, o *object) {
 				}
 			}
 			if len(f.pods) == 0 {
-				delete(e.flocks, f.uid)
+				e.dropFlock(f)
 			}
 		}
 		return

@@ -2,8 +2,6 @@ package reconcile
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,9 +10,6 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/peapod-sh/peapod/api"
 )
 
 // addPod makes a pod as a user would.
@@ -223,18 +218,6 @@ func TestGangPreemptsWholeOrNotAtAll(t *testing.T) {
 
 // restart replaces the engine by a fresh one that has seen what is there.
 func (w *world) restart(seed uint64) {
-	cfg := w.e.cfg
-	cfg.Seed = seed
-	w.e = New(cfg)
-	for _, r := range slices.SortedFunc(maps.Keys(w.objects), compareRefs) {
-		o := w.objects[r]
-		w.e.Observe(&api.Change{Revision: o.rev, Resource: r.gr, Namespace: r.ns, Name: r.name, New: o.obj})
-		if r.gr == Nodes {
-			w.e.NodeUp(r.name)
-		}
-	}
-	for _, k := range slices.SortedFunc(maps.Keys(w.pods), func(a, b types.NamespacedName) int { return strings.Compare(a.String(), b.String()) }) {
-		rec := w.pods[k]
-		w.e.Observe(&api.Change{Revision: rec.Revision, Resource: Pods, Namespace: k.Namespace, Name: k.Name, NewPod: rec})
-	}
+	w.e = w.successor(seed)
+	w.e.Load(w)
 }

@@ -6,13 +6,11 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"pgregory.net/rapid"
 
@@ -83,13 +81,7 @@ func (w *world) outlast() {
 func (w *world) inherit() {
 	old := w.e
 	w.e = New(Config{Seed: 99, ClusterCIDR: old.cfg.ClusterCIDR})
-	for _, k := range slices.SortedFunc(maps.Keys(w.pods), func(a, b types.NamespacedName) int { return strings.Compare(a.Name, b.Name) }) {
-		w.observe(&api.Change{Resource: Pods, Namespace: k.Namespace, Name: k.Name, NewPod: w.pods[k]})
-	}
-	for _, r := range slices.SortedFunc(maps.Keys(w.objects), compareRefs) {
-		o := w.objects[r]
-		w.observe(&api.Change{Revision: o.rev, Resource: r.gr, Namespace: r.ns, Name: r.name, New: o.obj})
-	}
+	w.e.Load(w)
 	for _, o := range w.list(Nodes) {
 		w.e.NodeUp(o.name)
 	}
