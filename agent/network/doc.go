@@ -17,8 +17,8 @@
 // prefix (those to be removed together, in a group), routes carry our protocol number, rules live in our nftables tables. Nothing else is touched
 // except these sysctls, whose old values are kept in the state directory and put back by Close:
 // net.ipv4.ip_forward (1: pods' packets are routed) and net.bridge.bridge-nf-call-iptables (0, where
-// it exists: pods of one node must not pass the filters meant for routed traffic). rp_filter is set
-// to loose on our own links only.
+// it exists: pods of one node must not pass the filters meant for routed traffic), and their like for
+// IPv6 in clusters of both families. rp_filter is set to loose on our own links only.
 //
 // It must not know: pods beyond a UID and a namespace path, services, the API, or who decides CIDRs.
 package network
