@@ -211,7 +211,7 @@ func advertise(link int, mac net.HardwareAddr, ip netip.Addr) error {
 
 // advertisement overrides what neighbours believed. The kernel fills in the checksum.
 func advertisement(mac net.HardwareAddr, ip netip.Addr) []byte {
-	const override, targetLink = 0x20, 2
-	b := append([]byte{neighbourAdvertisement, 0, 0, 0, override, 0, 0, 0}, ip.AsSlice()...)
+	const router, override, targetLink = 0x80, 0x20, 2 // nodes forward, and say so in their other answers
+	b := append([]byte{neighbourAdvertisement, 0, 0, 0, router | override, 0, 0, 0}, ip.AsSlice()...)
 	return append(append(b, targetLink, 1), mac...)
 }
