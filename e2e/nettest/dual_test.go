@@ -8,12 +8,14 @@ import (
 	"github.com/peapod-sh/peapod/e2e/kit"
 )
 
-const dual = `
+const pool = `
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: peapod-load-balancer, namespace: kube-system}
 data: {addresses: "FOUR.200 SIX::200"}
----
+`
+
+const dual = `
 apiVersion: apps/v1
 kind: DaemonSet
 metadata: {name: web}
@@ -46,8 +48,8 @@ func TestDualStack(t *testing.T) {
 	if !ok || last != "15" {
 		t.Fatalf("the nodes have the addresses %v", nodes)
 	}
-	pool := strings.NewReplacer("FOUR", l.Subnet[:strings.LastIndex(l.Subnet, ".")], "SIX", six)
-	k.In(pool.Replace(dual)+"---"+asker).Must(t, "apply", "-f", "-")
+	l.Kubectl("kube-system").In(strings.NewReplacer("FOUR", l.Subnet[:strings.LastIndex(l.Subnet, ".")], "SIX", six).Replace(pool)).Must(t, "apply", "-f", "-")
+	k.In(dual+"---"+asker).Must(t, "apply", "-f", "-")
 	web := l.ReadyPods(t, k.Namespace, "app=web", 2, limit)
 	l.ReadyPods(t, k.Namespace, "app=asker", 1, limit)
 	kit.WantMatch(t, k.Must(t, "get", "node", "client1", "-o", "jsonpath={.spec.podCIDRs}"), `\["10\.42\.\d+\.0/24","fd00:42:.*/64"\]`)
