@@ -62,17 +62,19 @@ func TestServicesAndTheirEndpoints(t *testing.T) {
 	for _, p := range []string{"near", "far"} {
 		s.ip[p] = s.Must(t, "get", "pod", p, "-o", "jsonpath={.status.podIP}")
 	}
-	t.Run("pods across nodes", s.acrossNodes)
-	t.Run("resolver of its own", func(t *testing.T) { // NW010
-		kit.WantMatch(t, s.Must(t, "exec", "resolver", "--", "cat", "/etc/resolv.conf"), `^nameserver 192\.0\.2\.53$`, `^search corp\.example$`, `^options ndots:2$`)
-	})
-	t.Run("slices", s.slices)
-	t.Run("slices by hand", s.slicesByHand)
-	t.Run("endpoints follow pods", s.endpointsFollow)
-	t.Run("two protocols", s.twoProtocols)
-	t.Run("host ports", s.hostPorts)
-	t.Run("proxies", s.proxies)
-	t.Run("many services", s.manyServices)
+	for name, run := range map[string]func(*testing.T){"pods across nodes": s.acrossNodes, "resolver of its own": s.resolver, "slices": s.slices,
+		"slices by hand": s.slicesByHand, "endpoints follow pods": s.endpointsFollow, "two protocols": s.twoProtocols, "host ports": s.hostPorts,
+		"proxies": s.proxies, "many services": s.manyServices} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			run(t)
+		})
+	}
+}
+
+// resolver: NW010.
+func (s *scene) resolver(t *testing.T) {
+	kit.WantMatch(t, s.Must(t, "exec", "resolver", "--", "cat", "/etc/resolv.conf"), `^nameserver 192\.0\.2\.53$`, `^search corp\.example$`, `^options ndots:2$`)
 }
 
 // ask wants an answer to a command in a pod.
@@ -94,7 +96,7 @@ func (s *scene) http(t *testing.T, pod, url, want string) {
 
 func (s *scene) udp(t *testing.T, pod, host, port, want string) {
 	t.Helper()
-	s.ask(t, pod, want, "sh", "-c", "echo who | nc -u -w 2 "+host+" "+port)
+	s.ask(t, pod, want, "sh", "-c", "echo who | nc -u -w 1 "+host+" "+port)
 }
 
 // acrossNodes: NW023 to NW026.
@@ -158,7 +160,7 @@ kind: EndpointSlice
 metadata: {name: NAME, labels: {kubernetes.io/service-name: SERVICE}}
 addressType: IPv4
 ports: [{name: http, port: PORT, protocol: TCP}]
-endpoints: [{addresses: [IP]}]
+endpoints: [{addresses: [POD]}]
 `
 
 // slicesByHand: NW013, NW014. A service without selector leads to the endpoints of all its slices, each at the slice's own port.
@@ -167,7 +169,7 @@ func (s *scene) slicesByHand(t *testing.T) {
 		vip := s.service(t, name, "{ports: [{name: http, port: 80}]}")
 		var want []string
 		for i, p := range parts {
-			s.In(strings.NewReplacer("NAME", fmt.Sprint(name, i), "SERVICE", name, "PORT", p[1], "IP", s.ip[p[0]]).Replace(sliceByHand)).Must(t, "apply", "-f", "-")
+			s.In(strings.NewReplacer("NAME", fmt.Sprint(name, i), "SERVICE", name, "PORT", p[1], "POD", s.ip[p[0]]).Replace(sliceByHand)).Must(t, "apply", "-f", "-")
 			want = append(want, fmt.Sprintf(`"Address":"%s:%s","Internal":true,"External":true,"Active":\d+,"Connections":[1-9]`, s.ip[p[0]], p[1]))
 		}
 		kit.Eventually(t, limit, name+" leads to all of "+fmt.Sprint(parts), func() error {
@@ -231,7 +233,7 @@ metadata: {name: NAME}
 spec:
   nodeName: client1
   terminationGracePeriodSeconds: 0
-  containers: [{name: main, image: peapod/demo, ports: [{containerPort: 8080, hostPort: 18081, hostIP: IP, protocol: PROTOCOL}]}]
+  containers: [{name: main, image: peapod/demo, ports: [{containerPort: 8080, hostPort: 18081, hostIP: HOST, protocol: KIND}]}]
 ---`
 
 // hostPorts: NW020. One host port at two addresses, and of two protocols at one of them, is three pods'.
@@ -239,7 +241,7 @@ func (s *scene) hostPorts(t *testing.T) {
 	node := s.Node(t, "client1").Address
 	all := ""
 	for _, p := range [][3]string{{"at-loopback", "127.0.0.1", "TCP"}, {"at-node", node, "TCP"}, {"at-node-udp", node, "UDP"}} {
-		all += strings.NewReplacer("NAME", p[0], "IP", p[1], "PROTOCOL", p[2]).Replace(onHost)
+		all += strings.NewReplacer("NAME", p[0], "HOST", p[1], "KIND", p[2]).Replace(onHost)
 	}
 	s.In(all).Must(t, "apply", "-f", "-")
 	s.http(t, "host", "http://127.0.0.1:18081", "at-loopback")
@@ -271,6 +273,7 @@ func passed(client *http.Client, method, url, want string) error {
 	if err != nil {
 		return err
 	}
+	r.Header.Set("Accept", "application/json")
 	res, err := client.Do(r)
 	if err != nil {
 		return err
