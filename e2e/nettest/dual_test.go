@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/peapod-sh/peapod/e2e/kit"
 )
 
@@ -15,16 +17,7 @@ metadata: {name: peapod-load-balancer, namespace: kube-system}
 data: {addresses: "FOUR.200 SIX::200"}
 `
 
-const dual = `
-apiVersion: apps/v1
-kind: DaemonSet
-metadata: {name: web}
-spec:
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec: {terminationGracePeriodSeconds: 1, containers: [{name: main, image: peapod/demo}]}
----
+const dual = web + `
 apiVersion: v1
 kind: Service
 metadata: {name: both}
@@ -50,7 +43,7 @@ func TestDualStack(t *testing.T) {
 	}
 	l.Kubectl("kube-system").In(strings.NewReplacer("FOUR", l.Subnet[:strings.LastIndex(l.Subnet, ".")], "SIX", six).Replace(pool)).Must(t, "apply", "-f", "-")
 	k.In(dual+"---"+asker).Must(t, "apply", "-f", "-")
-	web := l.ReadyPods(t, k.Namespace, "app=web", 2, limit)
+	pods := l.ReadyPods(t, k.Namespace, "app=web", 2, limit)
 	l.ReadyPods(t, k.Namespace, "app=asker", 1, limit)
 	kit.WantMatch(t, k.Must(t, "get", "node", "client1", "-o", "jsonpath={.spec.podCIDRs}"), `\["10\.42\.\d+\.0/24","fd00:42:.*/64"\]`)
 	vips := strings.Fields(k.Must(t, "get", "svc", "both", "-o", "jsonpath={.spec.clusterIPs[0]} {.spec.clusterIPs[1]}"))
@@ -66,25 +59,13 @@ func TestDualStack(t *testing.T) {
 	}
 	leads := func(url, client string, get func(string) (string, error)) {
 		t.Helper()
-		seen := map[string]bool{}
-		kit.Eventually(t, limit, url+" leads to both pods", func() error {
-			out, err := get(url)
-			for _, p := range web {
-				if strings.Contains(out, p.Name) && strings.Contains(out, "client      "+client) {
-					seen[p.Name] = true
-				}
-			}
-			if err == nil && len(seen) < 2 {
-				err = errors.New(out)
-			}
-			return err
-		})
+		everyPod(t, pods, url, func(corev1.Pod) string { return client }, func() (string, error) { return get(url) })
 	}
 	reaches := func(url, client string) { t.Helper(); leads(url, client, get) }
 	reaches("http://"+vips[0], "10.42.")
 	reaches("http://["+vips[1]+"]", "[fd00:42:")
 	reaches("http://six", "[fd00:42:")
-	for _, p := range web {
+	for _, p := range pods {
 		if len(p.Status.PodIPs) != 2 {
 			t.Fatalf("%s has %v", p.Name, p.Status.PodIPs)
 		}
@@ -107,21 +88,21 @@ func TestDualStack(t *testing.T) {
 	k.In(isolate).Must(t, "apply", "-f", "-")
 	reaches("http://["+vips[1]+"]", "[fd00:42:") // the policy allows the asker, who is known by either address
 	direct := func(from string) kit.Result {
-		return k.Try("exec", from, "--", "wget", "-qO-", "-T", "2", "http://["+web[1].Status.PodIPs[1].IP+"]:8080")
+		return k.Try("exec", from, "--", "wget", "-qO-", "-T", "2", "http://["+pods[1].Status.PodIPs[1].IP+"]:8080")
 	}
 	kit.Eventually(t, limit, "the policy keeps a pod from another one's second address", func() error {
-		if r := direct(web[0].Name); r.Code == 0 {
+		if r := direct(pods[0].Name); r.Code == 0 {
 			return errors.New(r.Out)
 		}
 		return nil
 	})
 	answers := func(from string) {
 		t.Helper()
-		kit.Eventually(t, limit, from+" is let through", func() error { return kit.Matches(direct(from).Out, web[1].Name) })
+		kit.Eventually(t, limit, from+" is let through", func() error { return kit.Matches(direct(from).Out, pods[1].Name) })
 	}
 	answers("asker")
-	k.In(strings.ReplaceAll(block, "ADDRESS", web[0].Status.PodIPs[1].IP)).Must(t, "apply", "-f", "-")
-	answers(web[0].Name)
+	k.In(strings.ReplaceAll(block, "ADDRESS", pods[0].Status.PodIPs[1].IP)).Must(t, "apply", "-f", "-")
+	answers(pods[0].Name)
 }
 
 // block lets in who has an address, beside those that another policy lets in.
