@@ -61,6 +61,7 @@ machine joins with an address of a server and that token.`,
 	f.BoolVar(&o.Client, "client", false, "be a node: run pods (the default without --server)")
 	f.StringVar(&o.DataDir, "data-dir", "/var/lib/peapod", "directory for everything that is kept")
 	f.StringVar(&o.Bind, "bind", "", "IP address of this machine (default: the one with the default route)")
+	f.StringVar(&o.Bind6, "bind6", "", "IPv6 address of this node, in clusters of both families (default: one of the link that has the other)")
 	f.IntVar(&o.APIPort, "api-port", boot.APIPort, "TCP port of the Kubernetes API")
 	f.IntVar(&o.RPCPort, "rpc-port", boot.RPCPort, "TCP port between agents")
 	f.IntVar(&o.GossipPort, "gossip-port", boot.GossipPort, "UDP and TCP port of gossip")

@@ -100,8 +100,16 @@ func (s *Server) register(ctx context.Context, from rpc.Caller, q *wire.Register
 	return &wire.Registered{
 		ServiceCIDR: network.ServiceCIDR.String(), ClusterCIDR: network.ClusterCIDR.String(), DNSAddress: network.DNSVIP().String(),
 		ClusterDomain: network.Domain, Servers: s.meta.servers(), APIEndpoints: s.meta.apis(),
-		ServiceCIDR6: prefixText(network.ServiceCIDR6), ClusterCIDR6: prefixText(network.ClusterCIDR6),
+		ServiceCIDR6: prefixText(network.ServiceCIDR6), ClusterCIDR6: prefixText(network.ClusterCIDR6), DNSAddress6: addressText(network.DNSVIP6()),
 	}, nil
+}
+
+// addressText is "" for no address.
+func addressText(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
 }
 
 // prefixText is "" for no prefix.

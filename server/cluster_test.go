@@ -339,7 +339,8 @@ func TestWrongTokenIsRefused(t *testing.T) {
 	t.Log(err)
 }
 
-// Namespaces that every cluster has are there, with what the controllers put into them.
+// Namespaces that every cluster has are there, with what the controllers put into them. NW001, NW002, NW042: so is the service of the API, among
+// those of all namespaces, with each server in its endpoints.
 func TestGenesis(t *testing.T) {
 	s := newTestServer(t, "a")
 	s.start()
@@ -353,9 +354,24 @@ func TestGenesis(t *testing.T) {
 				return err
 			}
 		}
-		_, err := c.CoreV1().Endpoints("default").Get(within(t, 10*time.Second), "kubernetes", metav1.GetOptions{})
-		return err
+		return apiIsListed(within(t, 10*time.Second), c)
 	})
+}
+
+func apiIsListed(ctx context.Context, c kubernetes.Interface) error {
+	all, err := c.CoreV1().Services(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
+	if err != nil || len(all.Items) != 1 || all.Items[0].Name != "kubernetes" || all.Items[0].Spec.Ports[0].Name != "https" {
+		return fmt.Errorf("the services are %+v, %v", all, err)
+	}
+	endpoints, err := c.CoreV1().Endpoints("default").Get(ctx, "kubernetes", metav1.GetOptions{})
+	if err != nil || len(endpoints.Subsets) != 1 || len(endpoints.Subsets[0].Addresses) != 1 || endpoints.Subsets[0].Ports[0].Name != "https" {
+		return fmt.Errorf("its endpoints are %+v, %v", endpoints, err)
+	}
+	parts, err := c.DiscoveryV1().EndpointSlices("default").List(ctx, metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=kubernetes"})
+	if err != nil || len(parts.Items) != 1 || len(parts.Items[0].Endpoints) != 1 || parts.Items[0].Endpoints[0].Addresses[0] != endpoints.Subsets[0].Addresses[0].IP {
+		return fmt.Errorf("its slices are %+v, %v", parts, err)
+	}
+	return nil
 }
 
 // A token lets in through every server as soon as it is made, also through one that has yet to apply it, and no other does.

@@ -72,6 +72,14 @@ func (n Network) KubernetesVIP() netip.Addr { return nth(n.ServiceCIDR, 1) }
 // DNSVIP is the tenth address of the service network: the cluster's DNS.
 func (n Network) DNSVIP() netip.Addr { return nth(n.ServiceCIDR, 10) }
 
+// DNSVIP6 is that of the second family; not valid in clusters of one.
+func (n Network) DNSVIP6() netip.Addr {
+	if !n.ServiceCIDR6.IsValid() {
+		return netip.Addr{}
+	}
+	return nth(n.ServiceCIDR6, 10)
+}
+
 func nth(p netip.Prefix, n int) netip.Addr {
 	a := p.Masked().Addr()
 	for range n {

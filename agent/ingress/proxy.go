@@ -20,7 +20,7 @@ import (
 
 // Config of a proxy. A port of 0 is not served.
 type Config struct {
-	Address             netip.Addr
+	Addresses           []netip.Addr
 	HTTPPort, HTTPSPort int
 	Logger              hclog.Logger
 }

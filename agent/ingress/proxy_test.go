@@ -28,7 +28,7 @@ import (
 
 // proxyFor serves ingresses whose service "a" has the given endpoints.
 func proxyFor(endpoints []string, list ...*networkingv1.Ingress) *Proxy {
-	p := New(Config{Address: netip.MustParseAddr("127.0.0.1"), HTTPSPort: 8443, Logger: hclog.NewNullLogger()})
+	p := New(Config{Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1")}, HTTPSPort: 8443, Logger: hclog.NewNullLogger()})
 	p.PutClass(&networkingv1.IngressClass{ObjectMeta: metav1.ObjectMeta{Name: "ours"}, Spec: networkingv1.IngressClassSpec{Controller: api.IngressController}})
 	for _, in := range list {
 		p.PutIngress(in)

@@ -59,9 +59,9 @@ func (p *Proxy) Run(ctx context.Context) error {
 		secure bool
 	}{{p.cfg.HTTPPort, false}, {p.cfg.HTTPSPort, true}} {
 		if port.number != 0 {
-			g.Go(func() error {
-				return p.keepOpen(ctx, netip.AddrPortFrom(p.cfg.Address, uint16(port.number)), port.secure)
-			})
+			for _, a := range p.cfg.Addresses {
+				g.Go(func() error { return p.keepOpen(ctx, netip.AddrPortFrom(a, uint16(port.number)), port.secure) })
+			}
 		}
 	}
 	return g.Wait()

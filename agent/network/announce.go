@@ -24,8 +24,8 @@ const (
 	announceSeldom   = 10 // and with every tenth later, for neighbours that believed somebody else
 )
 
-// Announcer keeps the addresses of services on the link that has the node's address, where the kernel answers ARP requests for them, and
-// tells the neighbours when an address has come. IPv4 only. On a node whose address is loopback nobody is told.
+// Announcer keeps the addresses of services on the link that has the node's address, where the kernel answers those who ask for them by ARP or
+// neighbour discovery, and tells the neighbours when an address has come. On a node whose address is loopback nobody is told.
 type Announcer struct {
 	node    netip.Addr
 	log     hclog.Logger
@@ -109,7 +109,7 @@ func (a *Announcer) follow(want []netip.Addr) {
 
 // uplink is the link with the node's address, and all addresses of the machine.
 func (a *Announcer) uplink() (netlink.Link, []netlink.Addr, error) {
-	have, err := a.home.AddrList(nil, netlink.FAMILY_V4)
+	have, err := a.home.AddrList(nil, netlink.FAMILY_ALL)
 	if err != nil {
 		return nil, nil, fmt.Errorf("listing the node's addresses: %w", err)
 	}
@@ -123,13 +123,14 @@ func (a *Announcer) uplink() (netlink.Link, []netlink.Addr, error) {
 }
 
 func (a *Announcer) refresh(link netlink.Link, have []netlink.Addr, ip netip.Addr) error {
-	if !ip.Is4() {
-		return errors.New("only IPv4 addresses can be announced")
-	}
 	if stranger(have, ip) {
 		return errors.New("the machine has this address already, and not as a service's: take it out of the pool")
 	}
-	if err := a.home.AddrReplace(link, &netlink.Addr{IPNet: hostNet(ip), ValidLft: announceLifetime, PreferedLft: announceLifetime}); err != nil {
+	x := &netlink.Addr{IPNet: hostNet(ip), ValidLft: announceLifetime, PreferedLft: announceLifetime}
+	if ip.Is6() {
+		x.Flags = unix.IFA_F_NODAD // who had it before may be dead, or late, and must not keep it
+	}
+	if err := a.home.AddrReplace(link, x); err != nil {
 		return err
 	}
 	n := a.held[ip]
@@ -145,20 +146,24 @@ func stranger(have []netlink.Addr, ip netip.Addr) bool {
 	return slices.ContainsFunc(have, func(x netlink.Addr) bool {
 		got, _ := netip.AddrFromSlice(x.IP)
 		bits, _ := x.Mask.Size()
-		return got.Unmap() == ip && (bits != 32 || x.Flags&unix.IFA_F_PERMANENT != 0)
+		return got.Unmap() == ip && (bits != ip.BitLen() || x.Flags&unix.IFA_F_PERMANENT != 0)
 	})
 }
 
 func hostNet(ip netip.Addr) *net.IPNet {
-	return &net.IPNet{IP: ip.AsSlice(), Mask: net.CIDRMask(32, 32)}
+	return &net.IPNet{IP: ip.AsSlice(), Mask: net.CIDRMask(ip.BitLen(), ip.BitLen())}
 }
 
-// tell sends an ARP announcement (RFC 5227), which has neighbours and switches send to this node from now on.
+// tell has neighbours and switches send to this node from now on what is for an address.
 func (a *Announcer) tell(link netlink.Link, ip netip.Addr) error {
 	mac := link.Attrs().HardwareAddr
 	if len(mac) != 6 || link.Attrs().Flags&net.FlagLoopback != 0 {
 		return nil
 	}
+	if ip.Is6() {
+		return a.home.run(func() error { return advertise(link.Attrs().Index, mac, ip) })
+	}
+	// An ARP announcement (RFC 5227).
 	return a.home.run(func() error {
 		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0) // 0: it receives nothing
 		if err != nil {
@@ -182,4 +187,31 @@ func announcement(mac net.HardwareAddr, ip netip.Addr) []byte {
 	b = append(b, ip.AsSlice()...)
 	b = append(b, 0, 0, 0, 0, 0, 0)
 	return append(b, ip.AsSlice()...)
+}
+
+// advertise sends an unsolicited neighbour advertisement (RFC 4861, 7.2.6) from the address itself.
+func advertise(link int, mac net.HardwareAddr, ip netip.Addr) error {
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_ICMPV6)
+	if err != nil {
+		return fmt.Errorf("opening a socket for neighbour advertisements: %w", err)
+	}
+	defer unix.Close(fd)
+	// Neighbours pass over advertisements that may have come through a router.
+	err = errors.Join(unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_HOPS, 255),
+		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_IF, link), unix.Bind(fd, &unix.SockaddrInet6{Addr: ip.As16()}))
+	if err != nil {
+		return fmt.Errorf("preparing a neighbour advertisement: %w", err)
+	}
+	everybody := &unix.SockaddrInet6{Addr: netip.IPv6LinkLocalAllNodes().As16(), ZoneId: uint32(link)}
+	if err := unix.Sendto(fd, advertisement(mac, ip), 0, everybody); err != nil {
+		return fmt.Errorf("sending a neighbour advertisement: %w", err)
+	}
+	return nil
+}
+
+// advertisement overrides what neighbours believed. The kernel fills in the checksum.
+func advertisement(mac net.HardwareAddr, ip netip.Addr) []byte {
+	const router, override, targetLink = 0x80, 0x20, 2 // nodes forward, and say so in their other answers
+	b := append([]byte{neighbourAdvertisement, 0, 0, 0, router | override, 0, 0, 0}, ip.AsSlice()...)
+	return append(append(b, targetLink, 1), mac...)
 }

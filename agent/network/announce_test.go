@@ -31,7 +31,7 @@ func (s *space) announcer(node string) (a *Announcer, stop func()) {
 // has says whether a link of the space has the address.
 func (s *space) has(ip string) (netlink.Addr, bool) {
 	s.t.Helper()
-	list, err := s.AddrList(nil, netlink.FAMILY_V4)
+	list, err := s.AddrList(nil, netlink.FAMILY_ALL)
 	must(s.t, err)
 	for _, x := range list {
 		if x.IP.String() == ip {
@@ -43,40 +43,58 @@ func (s *space) has(ip string) (netlink.Addr, bool) {
 
 // A neighbour that believed the address elsewhere learns where it is now, without asking.
 func TestAnnouncedAddressesAreTold(t *testing.T) {
+	t.Run("IPv4", func(t *testing.T) { testTold(t, "192.0.2.100", "192.0.2.101", netlink.FAMILY_V4) })
+	t.Run("IPv6", func(t *testing.T) { testTold(t, "fd00:99::100", "fd00:99::101", netlink.FAMILY_V6) })
+}
+
+func testTold(t *testing.T, first, second string, family int) {
 	node, client := newSpace(t), newSpace(t)
 	wire(t, node, "eth0", "192.0.2.1/24", client, "eth0", "192.0.2.9/24")
 	l, err := client.LinkByName("eth0")
 	must(t, err)
 	old, err := net.ParseMAC("02:00:00:00:00:77")
 	must(t, err)
-	must(t, client.NeighSet(&netlink.Neigh{LinkIndex: l.Attrs().Index, IP: addr("192.0.2.100").AsSlice(), HardwareAddr: old, State: netlink.NUD_STALE}))
+	must(t, client.NeighSet(&netlink.Neigh{LinkIndex: l.Attrs().Index, IP: addr(first).AsSlice(), HardwareAddr: old, State: netlink.NUD_STALE}))
 	a, stop := node.announcer("192.0.2.1")
-	a.Set([]netip.Addr{addr("192.0.2.100")})
+	a.Set([]netip.Addr{addr(first)})
 	own, err := node.LinkByName("eth0")
 	must(t, err)
 	eventually(t, "the neighbour learns of it", func() error {
-		list, err := client.NeighList(l.Attrs().Index, netlink.FAMILY_V4)
+		list, err := client.NeighList(l.Attrs().Index, family)
 		must(t, err)
 		for _, n := range list {
-			if n.IP.String() == "192.0.2.100" && n.HardwareAddr.String() == own.Attrs().HardwareAddr.String() {
+			if n.IP.String() == first && n.HardwareAddr.String() == own.Attrs().HardwareAddr.String() {
 				return nil
 			}
 		}
 		return fmt.Errorf("it has %v", list)
 	})
-	if x, _ := node.has("192.0.2.100"); x.ValidLft < 1 || x.ValidLft > announceLifetime {
+	if x, _ := node.has(first); x.ValidLft < 1 || x.ValidLft > announceLifetime {
 		t.Errorf("the address would outlive its agent by %d s", x.ValidLft)
 	}
-	a.Set([]netip.Addr{addr("192.0.2.101")})
+	node.do(func() error {
+		if six, err := SecondAddress(addr("192.0.2.1")); err == nil {
+			t.Errorf("a service's address is taken for the node's: %s", six)
+		}
+		return nil
+	})
+	node.dress("eth0", "fd00:99::1/64")
+	node.do(func() error {
+		if six, err := SecondAddress(addr("192.0.2.1")); err != nil || six != addr("fd00:99::1") {
+			t.Errorf("the node's second address is %s: %v", six, err)
+		}
+		return nil
+	})
+	a.Set([]netip.Addr{addr(second)})
 	eventually(t, "one address in place of the other", func() error {
-		_, first := node.has("192.0.2.100")
-		if _, second := node.has("192.0.2.101"); first || !second {
-			return fmt.Errorf("first %v, second %v", first, second)
+		_, was := node.has(first)
+		if _, is := node.has(second); was || !is {
+			return fmt.Errorf("first %v, second %v", was, is)
 		}
 		return nil
 	})
 	stop()
-	if _, there := node.has("192.0.2.101"); there {
+	if _, there := node.has(second); there {
 		t.Error("the address outlives its agent")
 	}
 }

@@ -15,10 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Filter says what isolated pods of this node may reach, and who may reach them. Addresses are IPv4, but for those that are trusted. It is not
-// changed once it was handed over.
+// Filter says what isolated pods of this node may reach, and who may reach them. Addresses are of either family. It is not changed once it was
+// handed over.
 type Filter struct {
-	// Egress and Ingress hold the isolated pods of a direction by address: what nothing here allows is dropped.
+	// Egress and Ingress hold the isolated pods of a direction by each of their addresses: what nothing here allows is dropped.
 	// A connection that was let through goes on, in both directions.
 	Egress, Ingress map[netip.Addr][]Allow
 	// Trusted reach every pod here: the other nodes, whose service proxies have decided already.
@@ -28,12 +28,12 @@ type Filter struct {
 // Allow lets pass what has its other end among the peers and its destination port among the ports.
 type Allow struct {
 	AnyPeer bool
-	Peers   []AddrRange // without AnyPeer; sorted and disjoint
+	Peers   []AddrRange // without AnyPeer; sorted and disjoint, those of IPv4 first
 	AnyPort bool        // of every protocol, also of those without ports
 	Ports   []PortRange // without AnyPort
 }
 
-// AddrRange is all addresses from First to Last, both included.
+// AddrRange is all addresses from First to Last, both included and of one family.
 type AddrRange struct{ First, Last netip.Addr }
 
 // PortRange is all ports of an IP protocol (6, 17 or 132) from First to Last, both included.
@@ -110,7 +110,11 @@ func (n *Network) filterBridge(g *ground, on bool) error {
 	msg.Index = int32(g.bridge)
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("bridge"))
-	info.AddRtAttr(nl.IFLA_INFO_DATA, nil).AddRtAttr(nl.IFLA_BR_NF_CALL_IPTABLES, nl.Uint8Attr(value))
+	data := info.AddRtAttr(nl.IFLA_INFO_DATA, nil)
+	data.AddRtAttr(nl.IFLA_BR_NF_CALL_IPTABLES, nl.Uint8Attr(value))
+	if g.cidr6.IsValid() {
+		data.AddRtAttr(nl.IFLA_BR_NF_CALL_IP6TABLES, nl.Uint8Attr(value))
+	}
 	err := n.home.run(func() error {
 		req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_ACK)
 		req.AddData(msg)

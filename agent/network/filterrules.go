@@ -20,10 +20,11 @@ func (n *Network) filterTable() *nftables.Table {
 	return &nftables.Table{Family: nftables.TableFamilyIPv4, Name: tableName + "-policy-" + n.cfg.Bridge}
 }
 
-// ruleWriter collects one transaction.
+// ruleWriter collects one table of a transaction.
 type ruleWriter struct {
 	conn   *nftables.Conn
 	table  *nftables.Table
+	of     *family
 	base   *nftables.Chain
 	chains map[string]string        // what a chain allows -> its name
 	sets   map[setKey]*nftables.Set // of peers
@@ -41,27 +42,13 @@ func (n *Network) writeFilter(g *ground, f *Filter) error {
 	if err != nil {
 		return fmt.Errorf("opening nftables: %w", err)
 	}
-	w := &ruleWriter{conn: conn, table: n.filterTable(), chains: map[string]string{}, sets: map[setKey]*nftables.Set{}}
-	conn.AddTable(w.table) // so that there is one to delete
-	conn.DelTable(w.table)
-	conn.AddTable(w.table)
-	w.base = conn.AddChain(&nftables.Chain{Name: "forward", Table: w.table, Type: nftables.ChainTypeFilter,
-		Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter})
-	bridge := ifname(n.cfg.Bridge)
-	w.rule(w.base, established(), accept())
-	// A pod that pretends to be another node would be trusted, one that pretends to be another node's pod obeyed.
-	w.rule(w.base, matchLink(expr.MetaKeyIIFNAME, bridge), matchPrefix(offsetSource, g.cidr, expr.CmpOpNeq), deny())
-	w.rule(w.base, matchLink(expr.MetaKeyIIFNAME, bridge), matchPrefix(offsetSource, netip.PrefixFrom(gateway(g.cidr), 32), expr.CmpOpEq), deny())
-	w.direction("egress", matchLink(expr.MetaKeyIIFNAME, bridge), f.Egress, offsetSource, offsetDestination)
-	if four := f.trusted(true); len(four) > 0 {
-		trusted := w.set("trusted", ranges(four))
-		w.rule(w.base, matchLink(expr.MetaKeyOIFNAME, bridge), matchSet(offsetSource, trusted), accept())
+	err = n.writeFamily(newRuleWriter(conn, n.filterTable(), ipv4), g.cidr, f)
+	if g.cidr6.IsValid() && err == nil {
+		err = n.writeFamily(newRuleWriter(conn, n.filterTable6(), ipv6), g.cidr6, f)
 	}
-	w.direction("ingress", matchLink(expr.MetaKeyOIFNAME, bridge), f.Ingress, offsetDestination, offsetSource)
-	w.onlyKnown(n.bridgeTable(), g, f)
-	w.writeFilter6(n, g, f)
-	if w.err != nil {
-		return w.err
+	newRuleWriter(conn, n.bridgeTable(), ipv4).onlyKnown(g)
+	if err != nil {
+		return err
 	}
 	if err := conn.Flush(); err != nil {
 		return fmt.Errorf("writing the packet filter (it needs a kernel with nf_tables and nft_ct): %w", err)
@@ -69,19 +56,52 @@ func (n *Network) writeFilter(g *ground, f *Filter) error {
 	return nil
 }
 
+// newRuleWriter begins a table anew.
+func newRuleWriter(conn *nftables.Conn, t *nftables.Table, of *family) *ruleWriter {
+	conn.AddTable(t) // so that there is one to delete
+	conn.DelTable(t)
+	conn.AddTable(t)
+	w := &ruleWriter{conn: conn, table: t, of: of, chains: map[string]string{}, sets: map[setKey]*nftables.Set{}}
+	w.base = conn.AddChain(&nftables.Chain{Name: "forward", Table: t, Type: nftables.ChainTypeFilter,
+		Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter})
+	return w
+}
+
+// writeFamily holds the pods to the rules by their addresses of one family, of which the node's network is cidr.
+func (n *Network) writeFamily(w *ruleWriter, cidr netip.Prefix, f *Filter) error {
+	in, out := matchLink(expr.MetaKeyIIFNAME, ifname(n.cfg.Bridge)), matchLink(expr.MetaKeyOIFNAME, ifname(n.cfg.Bridge))
+	w.rule(w.base, established(), accept())
+	if w.of == ipv6 { // what ARP is to IPv4, which does not come by here
+		w.rule(w.base, matchICMP6(neighbourSolicitation), accept())
+		w.rule(w.base, matchICMP6(neighbourAdvertisement), accept())
+	}
+	// A pod that pretends to be another node would be trusted, one that pretends to be another node's pod obeyed.
+	own := gateway(cidr)
+	w.rule(w.base, in, matchPrefix(w.of.source, cidr, expr.CmpOpNeq), deny())
+	w.rule(w.base, in, matchPrefix(w.of.source, netip.PrefixFrom(own, own.BitLen()), expr.CmpOpEq), deny())
+	w.direction("egress", in, f.Egress, w.of.source, w.of.destination)
+	if trusted := w.of.among(f.Trusted); len(trusted) > 0 {
+		set := w.set("trusted", ranges(trusted))
+		w.rule(w.base, out, w.matchSet(w.of.source, set), accept())
+	}
+	w.direction("ingress", out, f.Ingress, w.of.destination, w.of.source)
+	return w.err
+}
+
 // direction leads the isolated pods, whose address is at offset own, to their chains.
 func (w *ruleWriter) direction(name string, link []expr.Any, pods map[netip.Addr][]Allow, own, other uint32) {
-	if len(pods) == 0 {
+	mine := w.of.among(sortedPods(pods))
+	if len(mine) == 0 {
 		return
 	}
-	isolated := &nftables.Set{Table: w.table, Name: name, IsMap: true, KeyType: nftables.TypeIPAddr, DataType: nftables.TypeVerdict}
+	isolated := &nftables.Set{Table: w.table, Name: name, IsMap: true, KeyType: w.of.key, DataType: nftables.TypeVerdict}
 	var elements []nftables.SetElement
-	for _, pod := range sortedPods(pods) {
+	for _, pod := range mine {
 		chain := w.chain(name, pods[pod], other)
 		elements = append(elements, nftables.SetElement{Key: pod.AsSlice(), VerdictData: &expr.Verdict{Kind: expr.VerdictJump, Chain: chain}})
 	}
 	w.addSet(isolated, elements)
-	w.rule(w.base, link, loadAddress(own), []expr.Any{
+	w.rule(w.base, link, w.loadAddress(own), []expr.Any{
 		&expr.Lookup{SourceRegister: 1, DestRegister: 0, IsDestRegSet: true, SetName: isolated.Name, SetID: isolated.ID}})
 }
 
@@ -107,10 +127,11 @@ func (w *ruleWriter) chain(direction string, list []Allow, other uint32) string 
 func (w *ruleWriter) keyOf(a *Allow) string {
 	peers := "any"
 	if !a.AnyPeer {
-		if len(a.Peers) == 0 {
+		list := w.of.part(a.Peers)
+		if len(list) == 0 {
 			return "" // it allows nothing
 		}
-		peers = w.peers(a.Peers).Name
+		peers = w.peers(list).Name
 	}
 	return fmt.Sprint(" ", peers, " ", a.AnyPort, a.Ports)
 }
@@ -118,10 +139,11 @@ func (w *ruleWriter) keyOf(a *Allow) string {
 func (w *ruleWriter) allow(chain *nftables.Chain, a *Allow, other uint32) {
 	var peers []expr.Any
 	if !a.AnyPeer {
-		if len(a.Peers) == 0 {
+		list := w.of.part(a.Peers)
+		if len(list) == 0 {
 			return
 		}
-		peers = matchSet(other, w.peers(a.Peers))
+		peers = w.matchSet(other, w.peers(list))
 	}
 	back := []expr.Any{&expr.Verdict{Kind: expr.VerdictReturn}}
 	if a.AnyPort {
@@ -143,7 +165,7 @@ func (w *ruleWriter) peers(list []AddrRange) *nftables.Set {
 
 // set makes a set of ranges, each of which is a key where it begins and one behind its end.
 func (w *ruleWriter) set(name string, list []AddrRange) *nftables.Set {
-	s := &nftables.Set{Table: w.table, Name: name, KeyType: nftables.TypeIPAddr, Interval: true}
+	s := &nftables.Set{Table: w.table, Name: name, KeyType: w.of.key, Interval: true}
 	var elements []nftables.SetElement
 	for _, r := range list {
 		elements = append(elements, nftables.SetElement{Key: r.First.AsSlice()})
@@ -202,21 +224,16 @@ func (n *Network) bridgeTable() *nftables.Table {
 
 // onlyKnown drops all but IPv4 and ARP between pods: they have no IPv6 addresses but those that a link gives itself, unless the cluster is of
 // both families.
-func (w *ruleWriter) onlyKnown(t *nftables.Table, g *ground, f *Filter) {
-	w.conn.AddTable(t)
-	w.conn.DelTable(t)
-	w.conn.AddTable(t)
-	chain := w.conn.AddChain(&nftables.Chain{Name: "forward", Table: t, Type: nftables.ChainTypeFilter,
-		Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter})
-	for _, protocol := range []uint16{unix.ETH_P_IP, unix.ETH_P_ARP} {
-		w.rule(chain, matchProtocol(protocol), accept())
-	}
+func (w *ruleWriter) onlyKnown(g *ground) {
+	known := []uint16{unix.ETH_P_IP, unix.ETH_P_ARP}
 	if g.cidr6.IsValid() {
-		w.isolate6(t, chain, matchProtocol(unix.ETH_P_IPV6), g, f)
-		w.rule(chain, matchProtocol(unix.ETH_P_IPV6), accept())
+		known = append(known, unix.ETH_P_IPV6)
+	}
+	for _, protocol := range known {
+		w.rule(w.base, matchProtocol(protocol), accept())
 	}
 	pods := []byte(vethPrefix) // without its end it matches every name that begins so
-	w.rule(chain, matchLink(expr.MetaKeyIIFNAME, pods), matchLink(expr.MetaKeyOIFNAME, pods), deny())
+	w.rule(w.base, matchLink(expr.MetaKeyIIFNAME, pods), matchLink(expr.MetaKeyOIFNAME, pods), deny())
 }
 
 func matchProtocol(ethertype uint16) []expr.Any {
@@ -245,12 +262,12 @@ func matchLink(key expr.MetaKey, name []byte) []expr.Any {
 	return []expr.Any{&expr.Meta{Key: key, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: name}}
 }
 
-func loadAddress(offset uint32) []expr.Any {
-	return []expr.Any{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: 4}}
+func (w *ruleWriter) loadAddress(offset uint32) []expr.Any {
+	return []expr.Any{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: w.of.length}}
 }
 
-func matchSet(offset uint32, s *nftables.Set) []expr.Any {
-	return append(loadAddress(offset), &expr.Lookup{SourceRegister: 1, SetName: s.Name, SetID: s.ID})
+func (w *ruleWriter) matchSet(offset uint32, s *nftables.Set) []expr.Any {
+	return append(w.loadAddress(offset), &expr.Lookup{SourceRegister: 1, SetName: s.Name, SetID: s.ID})
 }
 
 // matchPorts looks at the destination port, which TCP, UDP and SCTP have in the same place.

@@ -36,9 +36,9 @@ func (n *Network) ensureMasquerade(pods netip.Prefix) error {
 	ch := c.AddChain(n.chain(t))
 	c.FlushChain(ch)
 	var rule []expr.Any
-	rule = append(rule, matchPrefix(offsetSource, pods, expr.CmpOpEq)...)
-	rule = append(rule, matchPrefix(offsetDestination, n.cfg.ClusterCIDR, expr.CmpOpNeq)...)
-	rule = append(rule, matchPrefix(offsetDestination, n.cfg.ServiceCIDR, expr.CmpOpNeq)...)
+	rule = append(rule, matchPrefix(ipv4.source, pods, expr.CmpOpEq)...)
+	rule = append(rule, matchPrefix(ipv4.destination, n.cfg.ClusterCIDR, expr.CmpOpNeq)...)
+	rule = append(rule, matchPrefix(ipv4.destination, n.cfg.ServiceCIDR, expr.CmpOpNeq)...)
 	rule = append(rule, &expr.Masq{})
 	c.AddRule(&nftables.Rule{Table: t, Chain: ch, Exprs: rule})
 	if err := c.Flush(); err != nil {
@@ -46,12 +46,6 @@ func (n *Network) ensureMasquerade(pods netip.Prefix) error {
 	}
 	return nil
 }
-
-// Where the addresses are in an IPv4 header.
-const (
-	offsetSource      = 12
-	offsetDestination = 16
-)
 
 // matchPrefix compares an address of the packet, masked, with a prefix of its family.
 func matchPrefix(offset uint32, p netip.Prefix, op expr.CmpOp) []expr.Any {

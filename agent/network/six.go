@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -25,6 +26,40 @@ func (g *ground) second(first netip.Addr) netip.Addr {
 		six[12+i] |= four[i] &^ base[i]
 	}
 	return netip.AddrFrom16(six)
+}
+
+// SecondAddress is the IPv6 address of the link that has an IPv4 address: one that lasts and that others can reach, and no service's.
+func SecondAddress(first netip.Addr) (netip.Addr, error) {
+	fours, err := netlink.AddrList(nil, netlink.FAMILY_V4)
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("listing the node's addresses: %w", err)
+	}
+	i := slices.IndexFunc(fours, func(x netlink.Addr) bool { return x.IP.Equal(first.AsSlice()) })
+	if i < 0 {
+		return netip.Addr{}, fmt.Errorf("no link has the address %s", first)
+	}
+	link, err := netlink.LinkByIndex(fours[i].LinkIndex)
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("finding the link of %s: %w", first, err)
+	}
+	sixes, err := netlink.AddrList(link, netlink.FAMILY_V6)
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("listing the IPv6 addresses of %s: %w", link.Attrs().Name, err)
+	}
+	for _, x := range sixes {
+		if a, ok := netip.AddrFromSlice(x.IP); ok && lasting(x) {
+			return a, nil
+		}
+	}
+	return netip.Addr{}, fmt.Errorf("link %s, which has %s, has no IPv6 address that lasts", link.Attrs().Name, first)
+}
+
+// lasting leaves out what only the link can reach, what another has or that will soon go, and addresses of services, which an Announcer
+// gives a few seconds at a time.
+func lasting(x netlink.Addr) bool {
+	const fleeting = unix.IFA_F_TEMPORARY | unix.IFA_F_DEPRECATED | unix.IFA_F_DADFAILED
+	bits, _ := x.Mask.Size()
+	return x.Scope == unix.RT_SCOPE_UNIVERSE && x.Flags&fleeting == 0 && !(bits == 128 && x.ValidLft > 0 && x.ValidLft <= announceLifetime)
 }
 
 func (n *Network) checkCIDR6(c netip.Prefix) error {
@@ -75,12 +110,6 @@ func (n *Network) plug6(g *ground, ns *home, pod *netlink.Handle, eth netlink.Li
 	return nil
 }
 
-// Where the addresses are in an IPv6 header.
-const (
-	offsetSource6      = 8
-	offsetDestination6 = 24
-)
-
 func (n *Network) masqueradeTable6() *nftables.Table {
 	return &nftables.Table{Family: nftables.TableFamilyIPv6, Name: tableName + "-masquerade-" + n.cfg.Bridge}
 }
@@ -100,83 +129,13 @@ func (n *Network) ensureMasquerade6(pods netip.Prefix) error {
 	conn.AddTable(t)
 	chain := conn.AddChain(&nftables.Chain{Name: "postrouting", Table: t, Type: nftables.ChainTypeNAT,
 		Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource})
-	w := &ruleWriter{conn: conn, table: t}
-	w.rule(chain, matchPrefix(offsetSource6, pods, expr.CmpOpEq), matchPrefix(offsetDestination6, n.cfg.ClusterCIDR6, expr.CmpOpNeq),
-		matchPrefix(offsetDestination6, n.cfg.ServiceCIDR6, expr.CmpOpNeq), []expr.Any{&expr.Masq{}})
+	w := &ruleWriter{conn: conn, table: t, of: ipv6}
+	w.rule(chain, matchPrefix(ipv6.source, pods, expr.CmpOpEq), matchPrefix(ipv6.destination, n.cfg.ClusterCIDR6, expr.CmpOpNeq),
+		matchPrefix(ipv6.destination, n.cfg.ServiceCIDR6, expr.CmpOpNeq), []expr.Any{&expr.Masq{}})
 	if err := conn.Flush(); err != nil {
 		return fmt.Errorf("writing the masquerade rule of IPv6: %w", err)
 	}
 	return nil
-}
-
-// writeFilter6 is part of the filter's transaction. What IPv6 carries past the service proxy is not read rule by rule: pods that
-// policies isolate send or get nothing by it.
-func (w *ruleWriter) writeFilter6(n *Network, g *ground, f *Filter) {
-	t := n.filterTable6()
-	w.conn.AddTable(t)
-	w.conn.DelTable(t)
-	w.conn.AddTable(t)
-	chain := w.conn.AddChain(&nftables.Chain{Name: "forward", Table: t, Type: nftables.ChainTypeFilter,
-		Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter})
-	w.rule(chain, established(), accept())
-	w.trust6(t, chain, ifname(n.cfg.Bridge), f.trusted(false))
-	w.isolate6(t, chain, nil, g, f)
-}
-
-// trusted are those of one family.
-func (f *Filter) trusted(four bool) (out []netip.Addr) {
-	for _, a := range f.Trusted {
-		if a.Is4() == four {
-			out = append(out, a)
-		}
-	}
-	return out
-}
-
-// trust6 lets the other nodes through to the pods, unless it is a pod that says it is one.
-func (w *ruleWriter) trust6(t *nftables.Table, chain *nftables.Chain, bridge []byte, nodes []netip.Addr) {
-	if len(nodes) == 0 {
-		return
-	}
-	ours := w.table
-	w.table = t
-	set := &nftables.Set{Table: t, Name: "trusted6", KeyType: nftables.TypeIP6Addr}
-	var elements []nftables.SetElement
-	for _, a := range nodes {
-		elements = append(elements, nftables.SetElement{Key: a.AsSlice()})
-	}
-	w.addSet(set, elements)
-	from := []expr.Any{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offsetSource6, Len: 16},
-		&expr.Lookup{SourceRegister: 1, SetName: set.Name, SetID: set.ID}}
-	w.rule(chain, matchLink(expr.MetaKeyIIFNAME, bridge), from, deny())
-	w.rule(chain, matchLink(expr.MetaKeyOIFNAME, bridge), from, accept())
-	w.table = ours
-}
-
-// isolate6 drops what isolated pods of this node send or would get by IPv6.
-func (w *ruleWriter) isolate6(t *nftables.Table, chain *nftables.Chain, match []expr.Any, g *ground, f *Filter) {
-	ours := w.table
-	w.table = t
-	for _, d := range []struct {
-		name   string
-		pods   map[netip.Addr][]Allow
-		offset uint32
-	}{{"egress6", f.Egress, offsetSource6}, {"ingress6", f.Ingress, offsetDestination6}} {
-		set := &nftables.Set{Table: t, Name: d.name, KeyType: nftables.TypeIP6Addr}
-		var elements []nftables.SetElement
-		for _, p := range sortedPods(d.pods) {
-			if six := g.second(p); six.IsValid() {
-				elements = append(elements, nftables.SetElement{Key: six.AsSlice()})
-			}
-		}
-		if len(elements) == 0 {
-			continue
-		}
-		w.addSet(set, elements)
-		w.rule(chain, match, []expr.Any{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: d.offset, Len: 16},
-			&expr.Lookup{SourceRegister: 1, SetName: set.Name, SetID: set.ID}}, deny())
-	}
-	w.table = ours
 }
 
 // syncRoutes6 has the routes to the other nodes' second networks, all through the VXLAN device.

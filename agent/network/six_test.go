@@ -28,9 +28,11 @@ func (s *space) echo6() {
 	s.t.Cleanup(func() { l.Close() })
 }
 
-func (s *space) ask6(ip netip.Addr) (seen string, err error) {
+func (s *space) ask6(ip netip.Addr) (seen string, err error) { return s.ask6Within(ip, 2*time.Second) }
+
+func (s *space) ask6Within(ip netip.Addr, patience time.Duration) (seen string, err error) {
 	err = (&home{ns: s.ns}).run(func() error {
-		c, err := net.DialTimeout("tcp6", netip.AddrPortFrom(ip, 80).String(), 2*time.Second)
+		c, err := net.DialTimeout("tcp6", netip.AddrPortFrom(ip, 80).String(), patience)
 		if err != nil {
 			return err
 		}
@@ -87,21 +89,38 @@ func TestBothFamilies(t *testing.T) {
 		}
 		return nil
 	})
-	na.mustFilter(t, Filter{Ingress: isolated{ip1[0]: nothing}})
-	for _, from := range []*space{p2, p3} {
-		if _, err := from.ask6(ip1[1]); err == nil {
-			t.Error("an isolated pod was reached by IPv6")
+	spaces := map[string]*space{"p1": p1, "p2": p2, "p3": p3, "nodeA": a, "nodeB": b}
+	addrs := map[string]netip.Addr{"p1": ip1[1], "p2": ip2[1], "p3": ip3[1]}
+	everybody := AddrRange{addr("::"), addr("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")}
+	for _, c := range []struct {
+		name string
+		f    Filter
+		want string
+	}{
+		{"by the first address only", Filter{Ingress: isolated{ip1[0]: nothing}}, "p2>p1 p3>p1"},
+		{"from nobody", Filter{Ingress: isolated{ip1[1]: nothing}}, "p2>p1- p3>p1- p1>p2 p1>p3 p3>p2 nodeA>p1 nodeB>p1-"},
+		{"to nobody", Filter{Egress: isolated{ip1[1]: nothing}}, "p1>p2- p1>p3- p2>p1 p3>p1"},
+		{"from a pod of this node", Filter{Ingress: isolated{ip1[1]: {only(ip2...)}}}, "p2>p1 p3>p1-"},
+		{"from a pod of another", Filter{Ingress: isolated{ip1[1]: {only(ip3...)}}}, "p2>p1- p3>p1"},
+		{"from a pod by its first address", Filter{Ingress: isolated{ip1[1]: {only(ip3[0])}}}, "p3>p1-"},
+		{"to a pod", Filter{Egress: isolated{ip1[1]: {only(ip3...)}}}, "p1>p2- p1>p3"},
+		{"from a block", Filter{Ingress: isolated{ip1[1]: {{Peers: []AddrRange{{addr("0.0.0.0"), addr("255.255.255.255")}, {addr("fd00:42:0:1::"), addr("fd00:42:0:1::ff")}}, AnyPort: true}}}}, "p2>p1- p3>p1"},
+		{"from everywhere", Filter{Ingress: isolated{ip1[1]: {{Peers: []AddrRange{everybody}, Ports: http80}}}}, "p2>p1 p3>p1"},
+		{"from anybody", Filter{Ingress: isolated{ip1[1]: {{AnyPeer: true, Ports: http80}}}}, "p2>p1 p3>p1"},
+		{"at another port", Filter{Ingress: isolated{ip1[1]: {{AnyPeer: true, Ports: []PortRange{{6, 81, 90}, {17, 0, 65535}}}}}}, "p2>p1- p3>p1-"},
+		{"from a node that is trusted", Filter{Ingress: isolated{ip1[1]: nothing}, Trusted: []netip.Addr{addr("10.42.1.1"), addr("fd00:42:0:1::1")}}, "nodeB>p1 p3>p1-"},
+	} {
+		na.mustFilter(t, c.f)
+		for _, w := range strings.Fields(c.want) {
+			from, to, _ := strings.Cut(strings.TrimSuffix(w, "-"), ">")
+			denied, patience := strings.HasSuffix(w, "-"), 10*time.Second
+			if denied {
+				patience = 300 * time.Millisecond
+			}
+			if _, err := spaces[from].ask6Within(addrs[to], patience); denied != (err != nil) {
+				t.Errorf("%s: %s: %v", c.name, w, err)
+			}
 		}
-	}
-	if _, err := p3.ask6(ip2[1]); err != nil {
-		t.Errorf("a pod that is not isolated: %v", err)
-	}
-	na.mustFilter(t, Filter{Ingress: isolated{ip1[0]: nothing}, Trusted: []netip.Addr{addr("10.42.1.1"), addr("fd00:42:0:1::1")}})
-	if _, err := b.ask6(ip1[1]); err != nil {
-		t.Errorf("another node, which is trusted: %v", err)
-	}
-	if _, err := p3.ask6(ip1[1]); err == nil {
-		t.Error("a pod of that node was let through")
 	}
 	must(t, na.Close(context.Background()))
 	if left := a.tables(); strings.Contains(left, "peapod") {

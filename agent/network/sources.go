@@ -100,7 +100,7 @@ func (n *Network) putSources(endpoints []netip.Addr) error {
 		conn.DelTable(t)
 		conn.AddTable(t)
 	}
-	w := &ruleWriter{conn: conn, table: ip}
+	w := &ruleWriter{conn: conn, table: ip, of: ipv4}
 	chain := conn.AddChain(&nftables.Chain{Name: "prerouting", Table: ip, Type: nftables.ChainTypeFilter,
 		Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityMangle})
 	w.rule(chain, hasTransparentSocket(), setMark(sourceMark))
@@ -133,7 +133,7 @@ func (n *Network) handUp(w *ruleWriter, endpoints []netip.Addr) {
 			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(unix.ETH_P_IP)},
 			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 9, Len: 1},
 			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{protocol}},
-		}, matchSet(offsetSource, set), []expr.Any{
+		}, w.matchSet(ipv4.source, set), []expr.Any{
 			&expr.Immediate{Register: 1, Data: bridgeMAC(n.cfg.NodeName)},
 			&expr.Payload{OperationType: expr.PayloadWrite, SourceRegister: 1, Base: expr.PayloadBaseLLHeader, Offset: 0, Len: 6},
 			&expr.Immediate{Register: 1, Data: []byte{unix.PACKET_HOST}},

@@ -19,7 +19,10 @@ var sysctls = []sysctl{
 }
 
 // sysctls6 are needed beside the others where there is IPv6.
-var sysctls6 = []sysctl{{"net/ipv6/conf/all/forwarding", "1"}}
+var sysctls6 = []sysctl{
+	{"net/ipv6/conf/all/forwarding", "1"},
+	{"net/bridge/bridge-nf-call-ip6tables", "0"},
+}
 
 func (n *Network) sysctls() []sysctl {
 	if !n.cfg.ClusterCIDR6.IsValid() {

@@ -16,11 +16,11 @@ import (
 func withHostPorts(t *netproxy.Table, pods []*corev1.Pod) *netproxy.Table {
 	var more []netproxy.Service
 	for _, p := range pods {
-		ip, err := netip.ParseAddr(p.Status.PodIP)
-		if err != nil || !agent.HasHostPorts(p) || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
+		ips := podIPs(p)
+		if len(ips) == 0 || !agent.HasHostPorts(p) || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
 			continue
 		}
-		more = append(more, hostPorts(t.NodeName, p, ip)...)
+		more = append(more, hostPorts(t.NodeName, p, ips)...)
 	}
 	if len(more) == 0 {
 		return t
@@ -30,8 +30,18 @@ func withHostPorts(t *netproxy.Table, pods []*corev1.Pod) *netproxy.Table {
 	return &out
 }
 
+// podIPs are a pod's addresses, one of each family.
+func podIPs(p *corev1.Pod) (out []netip.Addr) {
+	for _, ip := range p.Status.PodIPs {
+		if a, err := netip.ParseAddr(ip.IP); err == nil {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
 // hostPorts has one service a port, since a pod may ask for one port at several of the node's addresses.
-func hostPorts(node string, p *corev1.Pod, ip netip.Addr) (out []netproxy.Service) {
+func hostPorts(node string, p *corev1.Pod, ips []netip.Addr) (out []netproxy.Service) {
 	for _, list := range [][]corev1.Container{p.Spec.InitContainers, p.Spec.Containers} {
 		for i := range list {
 			for _, port := range list[i].Ports {
@@ -43,10 +53,13 @@ func hostPorts(node string, p *corev1.Pod, ip netip.Addr) (out []netproxy.Servic
 				if err != nil || at.IsUnspecified() {
 					at = netip.Addr{}
 				}
+				var to []netproxy.Endpoint
+				for _, ip := range ips {
+					to = append(to, netproxy.Endpoint{Address: netip.AddrPortFrom(ip, uint16(port.ContainerPort)), Node: node, Ready: true, Serving: true})
+				}
 				out = append(out, netproxy.Service{
 					Namespace: p.Namespace, Name: fmt.Sprintf("host port %d of pod %s", len(out), p.UID),
-					Ports: []netproxy.Port{{Protocol: protocol, Port: uint16(port.HostPort), NodePort: uint16(port.HostPort), NodeIP: at,
-						Endpoints: []netproxy.Endpoint{{Address: netip.AddrPortFrom(ip, uint16(port.ContainerPort)), Node: node, Ready: true, Serving: true}}}},
+					Ports: []netproxy.Port{{Protocol: protocol, Port: uint16(port.HostPort), NodePort: uint16(port.HostPort), NodeIP: at, Endpoints: to}},
 				})
 			}
 		}

@@ -15,7 +15,7 @@ import (
 // openIngress makes the ingress proxy, unless both of its ports are off.
 func (n *node) openIngress() {
 	if n.servesIngress() {
-		n.ingress = ingress.New(ingress.Config{Address: n.cfg.Address, HTTPPort: n.cfg.IngressHTTPPort, HTTPSPort: n.cfg.IngressHTTPSPort,
+		n.ingress = ingress.New(ingress.Config{Addresses: n.addresses, HTTPPort: n.cfg.IngressHTTPPort, HTTPSPort: n.cfg.IngressHTTPSPort,
 			Logger: n.log.Named("ingress")})
 	}
 }

@@ -38,9 +38,10 @@ import (
 // Config of a node.
 type Config struct {
 	Name          string
-	Address       netip.Addr
-	DataDir       string // absolute
-	SupervisorDir string // of the supervisor that started this process
+	Address       netip.Addr // IPv4
+	Address6      netip.Addr // the node's second, in clusters of both families; not valid: one of the link with Address, if there is one
+	DataDir       string     // absolute
+	SupervisorDir string     // of the supervisor that started this process
 	CgroupParent  string
 	CNIConf       string   // the configuration of plugins that make the pods' network, or a directory with it; "" is the built-in network
 	CNIPlugins    []string // directories of such plugins
@@ -77,31 +78,33 @@ type Config struct {
 
 // Node is one node's parts.
 type node struct {
-	cfg      Config
-	log      hclog.Logger
-	link     *link.Link
-	visor    *supervisor.Client
-	executor executor
-	cri      *cri.Executor // the executor, if it is a container runtime of its own
-	images   *image.Store  // nil if the container runtime keeps the images
-	pulls    imageKeeper
-	share    *share.Share // nil without PeerPort
-	sharing  net.Listener // nil without share
-	members  *members     // nil without share
-	network  podNetwork
-	agent    *agent.Agent
-	model    *services.Model
-	peers    *peers
-	policies *policies
-	proxy    *netproxy.Proxy
-	dns      *dns.Server
-	announce *network.Announcer
-	health   *healthPorts
-	moved    chan struct{}  // capacity 1: pods have other addresses
-	ingress  *ingress.Proxy // nil without ports for it
-	handler  http.Handler   // of the servers' calls; read it after serving is closed
-	serving  chan struct{}  // closed once handler is there
-	dirty    chan struct{}  // capacity 1: the proxy's table is old
+	cfg Config
+	log hclog.Logger
+	// addresses are the node's, one of each family that the cluster has and the node, too.
+	addresses []netip.Addr
+	link      *link.Link
+	visor     *supervisor.Client
+	executor  executor
+	cri       *cri.Executor // the executor, if it is a container runtime of its own
+	images    *image.Store  // nil if the container runtime keeps the images
+	pulls     imageKeeper
+	share     *share.Share // nil without PeerPort
+	sharing   net.Listener // nil without share
+	members   *members     // nil without share
+	network   podNetwork
+	agent     *agent.Agent
+	model     *services.Model
+	peers     *peers
+	policies  *policies
+	proxy     *netproxy.Proxy
+	dns       *dns.Server
+	announce  *network.Announcer
+	health    *healthPorts
+	moved     chan struct{}  // capacity 1: pods have other addresses
+	ingress   *ingress.Proxy // nil without ports for it
+	handler   http.Handler   // of the servers' calls; read it after serving is closed
+	serving   chan struct{}  // closed once handler is there
+	dirty     chan struct{}  // capacity 1: the proxy's table is old
 
 	keeping    *keeping
 	registered *wire.Registered // of the cluster, since this process began
@@ -109,7 +112,7 @@ type node struct {
 
 // Run is a node's life.
 func Run(ctx context.Context, cfg Config) error {
-	n := &node{cfg: cfg, log: cfg.Logger, dirty: make(chan struct{}, 1), moved: make(chan struct{}, 1), serving: make(chan struct{})}
+	n := &node{cfg: cfg, log: cfg.Logger, addresses: []netip.Addr{cfg.Address}, dirty: make(chan struct{}, 1), moved: make(chan struct{}, 1), serving: make(chan struct{})}
 	n.link = link.New(link.Config{Identity: cfg.Identity, Seeds: cfg.Servers, Remember: cfg.Remember,
 		Handler: http.HandlerFunc(n.serveHTTP), Logger: cfg.Logger.Named("link")})
 	g, ctx := errgroup.WithContext(ctx)
@@ -216,10 +219,11 @@ func (n *node) openCluster(ctx context.Context, r *wire.Registered) error {
 	if err != nil {
 		return err
 	}
-	vip, err := netip.ParseAddr(r.DNSAddress)
+	resolvers, err := n.resolvers(r)
 	if err != nil {
-		return fmt.Errorf("the cluster's DNS address: %w", err)
+		return err
 	}
+	n.findSecond(serviceCIDR6)
 	if err := n.openNetwork(ctx, network.Config{NodeName: n.cfg.Name, NodeIP: n.cfg.Address, ClusterCIDR: clusterCIDR,
 		ServiceCIDR: serviceCIDR, ClusterCIDR6: clusterCIDR6, ServiceCIDR6: serviceCIDR6, StateDir: filepath.Join(n.cfg.DataDir, "network"), Logger: n.log.Named("network")}); err != nil {
 		return err
@@ -227,7 +231,7 @@ func (n *node) openCluster(ctx context.Context, r *wire.Registered) error {
 	if n.proxy, err = netproxy.New(netproxy.Config{Logger: n.log.Named("proxy"), ServiceCIDR: serviceCIDR, ServiceCIDR6: serviceCIDR6, SourceAddress: n.cfg.Address}); err != nil {
 		return err
 	}
-	if n.dns, err = dns.New(dns.Config{Addr: netip.AddrPortFrom(vip, 53), Domain: r.ClusterDomain,
+	if n.dns, err = dns.New(dns.Config{Addr: resolvers[0], Second: resolvers[1], Domain: r.ClusterDomain,
 		Upstreams: n.cfg.DNSUpstreams, Stubs: n.cfg.DNSStubs, Logger: n.log.Named("dns")}); err != nil {
 		return err
 	}
@@ -235,13 +239,13 @@ func (n *node) openCluster(ctx context.Context, r *wire.Registered) error {
 		return err
 	}
 	n.health = newHealthPorts(n.log.Named("health"))
-	n.policies = newPolicies(n.cfg.Address, n.network, n.log.Named("policy"))
+	n.policies = newPolicies(n.addresses, n.network, n.log.Named("policy"))
 	n.openIngress()
-	n.model = services.New(n.cfg.Name, r.ClusterDomain, []netip.Addr{n.cfg.Address})
+	n.model = services.New(n.cfg.Name, r.ClusterDomain, n.addresses)
 	n.agent = agent.New(agent.Config{
-		NodeName: n.cfg.Name, NodeIPs: []netip.Addr{n.cfg.Address}, DataDir: n.cfg.DataDir,
+		NodeName: n.cfg.Name, NodeIPs: n.addresses, DataDir: n.cfg.DataDir,
 		Eviction: n.cfg.Eviction, ImagesDir: n.pulls.Dir(), Executor: n.executor, Images: n.pulls, Network: n.policies, ControlPlane: n.link,
-		DNS: []netip.Addr{vip}, ClusterDomain: r.ClusterDomain, Services: n.model.OfNamespace,
+		DNS: n.nameservers(resolvers), ClusterDomain: r.ClusterDomain, Services: n.model.OfNamespace,
 		PodPidsMax: n.cfg.PodPidsMax, UnsafeSysctls: n.cfg.UnsafeSysctls, RecursiveReadOnly: n.recursesReadOnly(), Handlers: n.handlers(),
 		PodChanged: n.podChanged, Withdrawn: n.withdrawn, Version: n.cfg.Version, Runtime: n.runtimeVersion(), Logger: n.log,
 	})
@@ -297,7 +301,7 @@ func (n *node) object() *corev1.Node {
 	if n.agent != nil {
 		return n.agent.NodeObject()
 	}
-	return agent.New(agent.Config{NodeName: n.cfg.Name, NodeIPs: []netip.Addr{n.cfg.Address}, DataDir: n.cfg.DataDir,
+	return agent.New(agent.Config{NodeName: n.cfg.Name, NodeIPs: n.addresses, DataDir: n.cfg.DataDir,
 		RecursiveReadOnly: n.recursesReadOnly(), Handlers: n.handlers(), Version: n.cfg.Version, Runtime: n.runtimeVersion(), Logger: n.log}).NodeObject()
 }
 

@@ -13,7 +13,6 @@ import (
 	"github.com/peapod-sh/peapod/agent/cni"
 	"github.com/peapod-sh/peapod/agent/network"
 	"github.com/peapod-sh/peapod/netproxy"
-	"github.com/peapod-sh/peapod/rpc/wire"
 )
 
 // podNetwork is the network of the node's pods: the built-in one, or plugins.
@@ -60,20 +59,6 @@ func (n *node) openNetwork(ctx context.Context, built network.Config) (err error
 	}
 	n.network = plugins
 	return nil
-}
-
-// secondFamily are the networks of clusters that have IPv6 too; not valid in others.
-func secondFamily(r *wire.Registered) (services, pods netip.Prefix, err error) {
-	if r.ServiceCIDR6 == "" || r.ClusterCIDR6 == "" {
-		return services, pods, nil
-	}
-	if services, err = netip.ParsePrefix(r.ServiceCIDR6); err == nil {
-		pods, err = netip.ParsePrefix(r.ClusterCIDR6)
-	}
-	if err != nil {
-		return services, pods, fmt.Errorf("the cluster's IPv6 networks: %w", err)
-	}
-	return services, pods, nil
 }
 
 func (n *node) podByUID(uid string) *corev1.Pod {

@@ -39,8 +39,8 @@ type policies struct {
 	trusted []netip.Addr
 }
 
-func newPolicies(own netip.Addr, n podNetwork, log hclog.Logger) *policies {
-	return &policies{model: policy.New(own), network: n, log: log, dirty: make(chan struct{}, 1)}
+func newPolicies(own []netip.Addr, n podNetwork, log hclog.Logger) *policies {
+	return &policies{model: policy.New(own...), network: n, log: log, dirty: make(chan struct{}, 1)}
 }
 
 // run writes the filter whenever something has changed, until ctx ends.
@@ -126,7 +126,7 @@ func (p *policies) Attach(ctx context.Context, uid, netns string) ([]netip.Addr,
 	if err != nil {
 		return nil, err
 	}
-	p.model.Attach(types.UID(uid), ips[0])
+	p.model.Attach(types.UID(uid), ips...)
 	if err := p.enforce(); err != nil {
 		return nil, fmt.Errorf("before pod %s may start: %w", uid, err)
 	}

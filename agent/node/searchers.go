@@ -15,10 +15,8 @@ func searchers(pods []*corev1.Pod) map[netip.Addr]string {
 			p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
 			continue
 		}
-		for _, ip := range p.Status.PodIPs {
-			if a, err := netip.ParseAddr(ip.IP); err == nil {
-				out[a] = p.Namespace
-			}
+		for _, a := range podIPs(p) {
+			out[a] = p.Namespace
 		}
 	}
 	return out

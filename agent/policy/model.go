@@ -21,10 +21,10 @@ type Model struct {
 
 	mu       sync.Mutex
 	live     *objects
-	next     *objects                 // while a watch starts over: what it has told so far; nil otherwise
-	attached map[types.UID]netip.Addr // of this node's pods, as their network has it; the zero value is detached
-	view     *View                    // of live and attached; nil when they have changed
-	known    chan struct{}            // closed by the first Synced
+	next     *objects                // while a watch starts over: what it has told so far; nil otherwise
+	attached map[types.UID]addresses // of this node's pods, as their network has them; the zero value is detached
+	view     *View                   // of live and attached; nil when they have changed
+	known    chan struct{}           // closed by the first Synced
 }
 
 // objects is one state of what is watched.
@@ -34,6 +34,9 @@ type objects struct {
 	own        map[types.UID]*Pod // on this node
 	others     map[types.UID]*Pod // on other nodes; complete only while there are policies
 }
+
+// addresses of a pod, one of each family; the second is the zero value in clusters of one.
+type addresses struct{ first, second netip.Addr }
 
 type name struct{ namespace, name string }
 
@@ -47,7 +50,7 @@ func newObjects() *objects {
 
 // New makes an empty model for the node with these addresses.
 func New(node ...netip.Addr) *Model {
-	m := &Model{node: map[netip.Addr]bool{}, live: newObjects(), attached: map[types.UID]netip.Addr{}, known: make(chan struct{})}
+	m := &Model{node: map[netip.Addr]bool{}, live: newObjects(), attached: map[types.UID]addresses{}, known: make(chan struct{})}
 	for _, a := range node {
 		m.node[a] = true
 	}
@@ -73,7 +76,7 @@ func (m *Model) Synced() {
 		return
 	}
 	m.live, m.next, m.view = m.next, nil, nil
-	maps.DeleteFunc(m.attached, func(uid types.UID, a netip.Addr) bool { return !a.IsValid() && m.live.own[uid] == nil })
+	maps.DeleteFunc(m.attached, func(uid types.UID, a addresses) bool { return !a.first.IsValid() && m.live.own[uid] == nil })
 	select {
 	case <-m.known:
 	default:
@@ -173,15 +176,19 @@ func (m *Model) DeletePod(uid types.UID) bool {
 		_, other := o.others[uid]
 		delete(o.own, uid)
 		delete(o.others, uid)
-		if a, ok := m.attached[uid]; ok && !a.IsValid() {
+		if a, ok := m.attached[uid]; ok && !a.first.IsValid() {
 			delete(m.attached, uid)
 		}
 		return own || other
 	})
 }
 
-// Attach says that a pod of this node has an address, before its object says so.
-func (m *Model) Attach(uid types.UID, a netip.Addr) {
+// Attach says that a pod of this node has addresses, one of each family, before its object says so.
+func (m *Model) Attach(uid types.UID, ips ...netip.Addr) {
+	a := addresses{first: ips[0]}
+	if len(ips) > 1 {
+		a.second = ips[1]
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.attached[uid], m.view = a, nil
@@ -196,7 +203,7 @@ func (m *Model) Detach(uid types.UID) {
 		delete(m.attached, uid)
 		return
 	}
-	m.attached[uid] = netip.Addr{}
+	m.attached[uid] = addresses{}
 }
 
 // View is what is known now.
@@ -211,7 +218,7 @@ func (m *Model) View() *View {
 
 func (m *Model) makeView() *View {
 	v := &View{policies: map[string][]*compiled{}, namespaces: maps.Clone(m.live.namespaces), node: m.node, own: map[*Pod]bool{},
-		byAddress: map[netip.Addr]*Pod{}, bySecond: map[netip.Addr]*Pod{}, byTenant: map[string][]*Pod{},
+		byAddress: map[netip.Addr]*Pod{}, byTenant: map[string][]*Pod{},
 		memo: map[*Pod]*[directions]verdict{}, peers: map[*rule][]network.AddrRange{}, named: map[namedPeers]map[uint16][]network.AddrRange{}}
 	// In an order of their own, so that rules that have not changed are not written again.
 	for _, n := range slices.SortedFunc(maps.Keys(m.live.policies), name.compare) {
@@ -224,9 +231,9 @@ func (m *Model) makeView() *View {
 		v.add(p)
 	}
 	for uid, p := range m.live.own {
-		if a, ok := m.attached[uid]; ok && a != p.Address {
+		if a, ok := m.attached[uid]; ok && a != (addresses{p.Address, p.Second}) {
 			moved := *p
-			moved.Address, p = a, &moved
+			moved.Address, moved.Second, p = a.first, a.second, &moved
 		}
 		v.own[p] = true
 		v.add(p)
@@ -234,14 +241,13 @@ func (m *Model) makeView() *View {
 	return v
 }
 
-// add notes a pod by its address. This node knows best who has one of its own, so its pods come last.
+// add notes a pod by its addresses. This node knows best who has one of its own, so its pods come last.
 func (v *View) add(p *Pod) {
 	if !p.Address.IsValid() {
 		return
 	}
-	v.byAddress[p.Address] = p
-	if p.Second.IsValid() {
-		v.bySecond[p.Second] = p
+	for _, a := range p.addresses() {
+		v.byAddress[a] = p
 	}
 	v.byTenant[p.Namespace] = append(v.byTenant[p.Namespace], p)
 }

@@ -5,6 +5,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/peapod-sh/peapod/agent/network"
 )
 
 // Pod is what policies ask of a pod.
@@ -44,6 +46,23 @@ func PodOf(p *corev1.Pod) *Pod {
 				}
 			}
 		}
+	}
+	return out
+}
+
+// addresses are those that the pod has.
+func (p *Pod) addresses() (out []netip.Addr) {
+	for _, a := range []netip.Addr{p.Address, p.Second} {
+		if a.IsValid() {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+func (p *Pod) ranges() (out []network.AddrRange) {
+	for _, a := range p.addresses() {
+		out = append(out, network.AddrRange{First: a, Last: a})
 	}
 	return out
 }

@@ -28,7 +28,10 @@ func TestBlocks(t *testing.T) {
 		{"10.0.0.0/24", []string{"10.0.0.192/26"}, "10.0.0.0-10.0.0.191 "},
 		{"0.0.0.0/0", []string{"255.0.0.0/8", "0.0.0.0/1"}, "128.0.0.0-254.255.255.255 "},
 		{"10.0.0.0/24", []string{"10.0.0.0/25", "10.0.0.128/25"}, ""},
-		{"2001:db8::/64", nil, ""},
+		{"2001:db8::/64", nil, "2001:db8::-2001:db8::ffff:ffff:ffff:ffff "},
+		{"2001:db8::/126", []string{"2001:db8::1/128", "2001:db8::3/128"}, "2001:db8::-2001:db8:: 2001:db8::2-2001:db8::2 "},
+		{"::/0", []string{"8000::/1", "::/2"}, "4000::-7fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff "},
+		{"0.0.0.0/0", []string{"::/0"}, "0.0.0.0-255.255.255.255 "},
 	} {
 		got := ""
 		for _, r := range block(c.cidr, c.except) {
@@ -45,8 +48,8 @@ func TestMerge(t *testing.T) {
 		a := netip.MustParseAddr(s)
 		return network.AddrRange{First: a, Last: a}
 	}
-	got := merge([]network.AddrRange{one("10.0.0.3"), one("10.0.0.1"), one("10.0.0.2"), one("10.0.0.1"), one("10.0.0.9"), one("255.255.255.255")})
-	want := "[{10.0.0.1 10.0.0.3} {10.0.0.9 10.0.0.9} {255.255.255.255 255.255.255.255}]"
+	got := merge([]network.AddrRange{one("10.0.0.3"), one("10.0.0.1"), one("10.0.0.2"), one("10.0.0.1"), one("::"), one("::1"), one("10.0.0.9"), one("255.255.255.255")})
+	want := "[{10.0.0.1 10.0.0.3} {10.0.0.9 10.0.0.9} {255.255.255.255 255.255.255.255} {:: ::1}]"
 	if fmt.Sprint(got) != want {
 		t.Errorf("merged into %v, want %s", got, want)
 	}
@@ -57,7 +60,7 @@ func threePods() *world {
 	pod := func(name, namespace, ip string) *corev1.Pod {
 		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: types.UID(name), Namespace: namespace, Labels: map[string]string{"app": name}}}
 		p.Spec.Containers = []corev1.Container{{Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: 80}}}}
-		p.Status.PodIP = ip
+		setIPs(p, ip, "fd00:"+strings.ReplaceAll(ip, ".", ":"))
 		return p
 	}
 	return &world{namespaces: map[string]map[string]string{"default": {"team": "a"}, "else": {"team": "b"}},
@@ -117,13 +120,18 @@ func TestAttachedBeforeItIsKnown(t *testing.T) {
 	if _, isolated := m.View().Filter().Ingress[address]; isolated {
 		t.Fatal("isolated without an address")
 	}
-	m.Attach("new", address)
-	if _, isolated := m.View().Filter().Ingress[address]; !isolated {
-		t.Error("not isolated when it gets its address")
+	second := netip.MustParseAddr("fd00:42::9")
+	m.Attach("new", address, second)
+	for _, a := range []netip.Addr{address, second} {
+		if _, isolated := m.View().Filter().Ingress[a]; !isolated || m.View().Allows(netip.MustParseAddr("203.0.113.9"), netip.AddrPortFrom(a, 80), 6) {
+			t.Errorf("%s is not isolated when the pod gets it", a)
+		}
 	}
 	m.Detach("new")
-	if _, isolated := m.View().Filter().Ingress[address]; isolated {
-		t.Error("still isolated when its address was taken back")
+	for _, a := range []netip.Addr{address, second} {
+		if _, isolated := m.View().Filter().Ingress[a]; isolated {
+			t.Errorf("%s is still isolated when it was taken back", a)
+		}
 	}
 	m.Detach("web")
 	if _, isolated := m.View().Filter().Ingress[netip.MustParseAddr("10.42.0.2")]; isolated {

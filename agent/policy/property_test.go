@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -24,7 +25,7 @@ type world struct {
 }
 
 func (w *world) model() *Model {
-	m := New(nodeAddress)
+	m := New(nodeAddress, nodeAddress6)
 	m.Begin(false)
 	for _, p := range w.policies {
 		m.PutPolicy(p)
@@ -42,7 +43,22 @@ func (w *world) model() *Model {
 	return m
 }
 
-var nodeAddress = netip.MustParseAddr("192.0.2.1")
+var nodeAddress, nodeAddress6 = netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8:1::1")
+
+func isNodeAddress(a netip.Addr) bool { return a == nodeAddress || a == nodeAddress6 }
+
+// ips are a pod's, one of each family.
+func ips(p *corev1.Pod) (out []netip.Addr) {
+	for _, ip := range p.Status.PodIPs {
+		out = append(out, netip.MustParseAddr(ip.IP))
+	}
+	return out
+}
+
+func setIPs(p *corev1.Pod, four, six string) {
+	p.Status.PodIP = four
+	p.Status.PodIPs = []corev1.PodIP{{IP: four}, {IP: six}}
+}
 
 // Invariant 120: what is allowed is what reading the policies one by one gives, for the proxy and for the kernel.
 func TestPoliciesAreReadAsWritten(t *testing.T) {
@@ -50,9 +66,11 @@ func TestPoliciesAreReadAsWritten(t *testing.T) {
 		w := drawWorld(t)
 		v := w.model().View()
 		f := v.Filter()
-		clients := []netip.Addr{netip.MustParseAddr("198.51.100.7"), netip.MustParseAddr("198.51.100.129"), nodeAddress}
+		family := rapid.IntRange(0, 1).Draw(t, "family")
+		clients := [][]netip.Addr{{netip.MustParseAddr("198.51.100.7"), netip.MustParseAddr("198.51.100.129"), nodeAddress},
+			{netip.MustParseAddr("2001:db8::7"), netip.MustParseAddr("2001:db8::8007"), nodeAddress6}}[family]
 		for _, p := range append(w.own, w.other...) {
-			clients = append(clients, netip.MustParseAddr(p.Status.PodIP))
+			clients = append(clients, ips(p)[family])
 		}
 		from, to := rapid.SampledFrom(clients).Draw(t, "from"), rapid.SampledFrom(clients).Draw(t, "to")
 		port := rapid.SampledFrom([]uint16{80, 81, 90, 99}).Draw(t, "port")
@@ -63,7 +81,7 @@ func TestPoliciesAreReadAsWritten(t *testing.T) {
 			t.Fatalf("from %s to %s:%d/%s the proxy allows %v, want %v", from, to, port, protocol, got, want)
 		}
 		// What is between this node and its own pods never meets the packet filter, nor what a pod says to itself.
-		if from == to || from == nodeAddress || to == nodeAddress {
+		if from == to || isNodeAddress(from) || isNodeAddress(to) {
 			return
 		}
 		wantHere := (!w.isOwn(from) || w.naiveDirection(from, to, to, port, protocol, egress)) && (!w.isOwn(to) || w.naiveDirection(to, from, to, port, protocol, ingress))
@@ -85,7 +103,7 @@ func filtered(f *network.Filter, from, to netip.Addr, port uint16, protocol uint
 
 func (w *world) isOwn(a netip.Addr) bool {
 	for _, p := range w.own {
-		if p.Status.PodIP == a.String() {
+		if slices.Contains(ips(p), a) {
 			return true
 		}
 	}
@@ -95,7 +113,7 @@ func (w *world) isOwn(a netip.Addr) bool {
 func (w *world) pod(a netip.Addr) *corev1.Pod {
 	for _, list := range [][]*corev1.Pod{w.own, w.other} {
 		for _, p := range list {
-			if p.Status.PodIP == a.String() {
+			if slices.Contains(ips(p), a) {
 				return p
 			}
 		}
@@ -108,10 +126,10 @@ func (w *world) naive(from, to netip.Addr, port uint16, protocol corev1.Protocol
 	if from == to {
 		return true
 	}
-	if w.pod(from) != nil && to != nodeAddress && !w.naiveDirection(from, to, to, port, protocol, egress) {
+	if w.pod(from) != nil && !isNodeAddress(to) && !w.naiveDirection(from, to, to, port, protocol, egress) {
 		return false
 	}
-	if w.pod(to) == nil || from == nodeAddress && w.isOwn(to) {
+	if w.pod(to) == nil || isNodeAddress(from) && w.isOwn(to) {
 		return true
 	}
 	return w.naiveDirection(to, from, to, port, protocol, ingress)
@@ -214,10 +232,10 @@ func drawWorld(t *rapid.T) *world {
 		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: types.UID(fmt.Sprint("u", i)), Namespace: rapid.SampledFrom(names).Draw(t, "namespace"), Labels: drawLabels(t)}}
 		p.Spec.Containers = []corev1.Container{{Ports: []corev1.ContainerPort{{Name: "web", ContainerPort: rapid.SampledFrom([]int32{80, 90}).Draw(t, "web")}}}}
 		if rapid.Bool().Draw(t, "own") {
-			p.Status.PodIP = fmt.Sprintf("10.42.0.%d", i+2)
+			setIPs(p, fmt.Sprintf("10.42.0.%d", i+2), fmt.Sprintf("fd00:42::%d", i+2))
 			w.own = append(w.own, p)
 		} else {
-			p.Status.PodIP = fmt.Sprintf("10.42.1.%d", i+2)
+			setIPs(p, fmt.Sprintf("10.42.1.%d", i+2), fmt.Sprintf("fd00:42:0:1::%d", i+2))
 			w.other = append(w.other, p)
 		}
 	}
@@ -251,7 +269,8 @@ func drawPeers(t *rapid.T) (out []networkingv1.NetworkPolicyPeer) {
 			{PodSelector: drawSelector(t)}, {NamespaceSelector: drawSelector(t)}, {PodSelector: drawSelector(t), NamespaceSelector: drawSelector(t)},
 			{IPBlock: &networkingv1.IPBlock{CIDR: "198.51.100.0/24", Except: []string{"198.51.100.128/25"}}},
 			{IPBlock: &networkingv1.IPBlock{CIDR: "0.0.0.0/0", Except: []string{"10.42.1.0/24", "198.51.100.0/25", "10.42.1.4/30"}}},
-			{IPBlock: &networkingv1.IPBlock{CIDR: "2001:db8::/64"}},
+			{IPBlock: &networkingv1.IPBlock{CIDR: "2001:db8::/64", Except: []string{"2001:db8::8000/113"}}},
+			{IPBlock: &networkingv1.IPBlock{CIDR: "::/0", Except: []string{"fd00:42:0:1::/64", "2001:db8::/113", "fd00:42:0:1::4/126"}}},
 		}).Draw(t, "peer"))
 	}
 	return out

@@ -26,7 +26,7 @@ func merge(list []network.AddrRange) []network.AddrRange {
 // touches says whether b, which does not begin before a, leaves no address between them.
 func touches(a, b network.AddrRange) bool {
 	behind := a.Last.Next()
-	return !behind.IsValid() || !behind.Less(b.First)
+	return a.Last.Is4() == b.First.Is4() && (!behind.IsValid() || !behind.Less(b.First))
 }
 
 // contains looks an address up in merged ranges.
@@ -35,18 +35,19 @@ func contains(list []network.AddrRange, a netip.Addr) bool {
 	return exact || i > 0 && !list[i-1].Last.Less(a)
 }
 
-// rangeOf is a prefix as a range; false if it is no IPv4 one, since pods have no other addresses.
+// rangeOf is a prefix as a range, of either family.
 func rangeOf(text string) (network.AddrRange, bool) {
 	p, err := netip.ParsePrefix(text)
-	if err != nil || !p.Addr().Is4() {
+	if err != nil {
 		return network.AddrRange{}, false
 	}
 	p = p.Masked()
-	last := p.Addr().As4()
-	for bit := p.Bits(); bit < 32; bit++ {
+	last := p.Addr().AsSlice()
+	for bit := p.Bits(); bit < 8*len(last); bit++ {
 		last[bit/8] |= 1 << (7 - bit%8)
 	}
-	return network.AddrRange{First: p.Addr(), Last: netip.AddrFrom4(last)}, true
+	end, _ := netip.AddrFromSlice(last)
+	return network.AddrRange{First: p.Addr(), Last: end}, true
 }
 
 // block is an ipBlock: a range with holes.
@@ -57,7 +58,7 @@ func block(cidr string, except []string) []network.AddrRange {
 	}
 	var holes []network.AddrRange
 	for _, text := range except {
-		if hole, ok := rangeOf(text); ok {
+		if hole, ok := rangeOf(text); ok && hole.First.Is4() == whole.First.Is4() {
 			holes = append(holes, hole)
 		}
 	}

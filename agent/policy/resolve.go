@@ -68,7 +68,7 @@ func (v *View) resolveNamed(key namedPeers) []network.Allow {
 		at = map[uint16][]network.AddrRange{}
 		v.eachPeer(key.rule, func(p *Pod) {
 			if n := p.number(key.port.name, key.port.protocol); n != 0 {
-				at[n] = append(at[n], network.AddrRange{First: p.Address, Last: p.Address})
+				at[n] = append(at[n], p.ranges()...)
 			}
 		})
 		for n := range at {
@@ -89,7 +89,7 @@ func (v *View) peersOf(r *rule) []network.AddrRange {
 		return known
 	}
 	list := slices.Clone(r.blocks)
-	v.eachPeer(r, func(p *Pod) { list = append(list, network.AddrRange{First: p.Address, Last: p.Address}) })
+	v.eachPeer(r, func(p *Pod) { list = append(list, p.ranges()...) })
 	list = merge(list)
 	v.peers[r] = list
 	return list

@@ -15,7 +15,6 @@ type View struct {
 	namespaces map[string]labels.Set
 	own        map[*Pod]bool // of this node
 	byAddress  map[netip.Addr]*Pod
-	bySecond   map[netip.Addr]*Pod
 	byTenant   map[string][]*Pod // those with an address, by namespace
 	node       map[netip.Addr]bool
 
@@ -43,48 +42,46 @@ func (v *View) Filter() *network.Filter {
 	defer v.mu.Unlock()
 	f := &network.Filter{Egress: map[netip.Addr][]network.Allow{}, Ingress: map[netip.Addr][]network.Allow{}}
 	for p := range v.own {
-		if v.byAddress[p.Address] != p {
-			continue
-		}
-		verdicts := v.verdicts(p)
-		if in := &verdicts[ingress]; in.isolated {
-			f.Ingress[p.Address] = in.allows
-		}
-		if out := &verdicts[egress]; out.isolated {
-			f.Egress[p.Address] = out.allows
+		for _, a := range p.addresses() {
+			if v.byAddress[a] == p {
+				v.hold(f, p, a)
+			}
 		}
 	}
 	return f
 }
 
+// hold adds to a filter what an address of a pod is held to.
+func (v *View) hold(f *network.Filter, p *Pod, a netip.Addr) {
+	verdicts := v.verdicts(p)
+	if in := &verdicts[ingress]; in.isolated {
+		f.Ingress[a] = in.allows
+	}
+	if out := &verdicts[egress]; out.isolated {
+		f.Egress[a] = out.allows
+	}
+}
+
 // Allows says whether a client may connect to an endpoint. Between a node and its own pods everything is allowed, and a pod may
 // always reach itself.
 func (v *View) Allows(client netip.Addr, to netip.AddrPort, protocol uint8) bool {
-	client, dest := v.first(client.Unmap()), v.first(to.Addr().Unmap())
-	if len(v.policies) == 0 || client == dest {
+	client, dest := client.Unmap(), to.Addr().Unmap()
+	from, pod := v.byAddress[client], v.byAddress[dest]
+	if len(v.policies) == 0 || client == dest || from != nil && from == pod {
 		return true
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if from := v.byAddress[client]; from != nil && !v.isNode(dest) {
+	if from != nil && !v.isNode(dest) {
 		if out := &v.verdicts(from)[egress]; out.isolated && !allowed(out.allows, dest, to.Port(), protocol) {
 			return false
 		}
 	}
-	pod := v.byAddress[dest]
 	if pod == nil || v.isNode(client) && v.own[pod] {
 		return true
 	}
 	in := &v.verdicts(pod)[ingress]
 	return !in.isolated || allowed(in.allows, client, to.Port(), protocol)
-}
-
-// first is the address that a pod with this one is known by: rules are resolved to the first addresses of pods.
-func (v *View) first(a netip.Addr) netip.Addr {
-	if p := v.bySecond[a]; p != nil && v.byAddress[p.Address] == p {
-		return p.Address
-	}
-	return a
 }
 
 func (v *View) isNode(a netip.Addr) bool { return v.node[a] || a.IsLoopback() }

@@ -312,7 +312,7 @@ func (p *process) runNode(ctx context.Context) error {
 	}
 	g.Go(func() error {
 		return node.Run(ctx, node.Config{
-			Name: p.o.Name, Address: netip.MustParseAddr(p.o.Bind), DataDir: dir, SupervisorDir: p.o.SupervisorDir, CgroupParent: p.o.CgroupRoot, CRISocket: p.o.criSocket(),
+			Name: p.o.Name, Address: netip.MustParseAddr(p.o.Bind), Address6: p.o.bind6(), DataDir: dir, SupervisorDir: p.o.SupervisorDir, CgroupParent: p.o.CgroupRoot, CRISocket: p.o.criSocket(),
 			CNIConf: p.o.CNIConf, CNIPlugins: p.o.CNIPlugins,
 			Identity: identity, Servers: passport.Servers, Mirrors: mirrors, Images: p.o.Images, Eviction: eviction, PeerPort: p.o.PeerPort,
 			IngressHTTPPort: p.o.IngressHTTPPort, IngressHTTPSPort: p.o.IngressHTTPSPort,

@@ -53,6 +53,7 @@ type Options struct {
 	Server, Client bool
 	DataDir        string
 	Bind           string // IP address of this machine, for all ports
+	Bind6          string // IPv6 address of a node, in clusters of both families; "" is one of the link that has Bind
 	APIPort        int
 	RPCPort        int
 	GossipPort     int
@@ -90,6 +91,12 @@ type Options struct {
 	SupervisorDir     string
 	// Up, if not nil, is called once when everything that was asked for serves.
 	Up func(kubeconfig string)
+}
+
+// bind6 is not valid if there is none.
+func (o *Options) bind6() netip.Addr {
+	a, _ := netip.ParseAddr(o.Bind6)
+	return a
 }
 
 // fencing are the times of a new cluster.
@@ -131,6 +138,9 @@ func (o *Options) faults() []error {
 	}
 	if ip, err := netip.ParseAddr(o.Bind); err != nil || ip.IsUnspecified() {
 		add("--bind %q must be an IP address of this machine that the other machines can reach, such as 192.168.1.10", o.Bind)
+	}
+	if ip, err := netip.ParseAddr(o.Bind6); o.Bind6 != "" && (err != nil || !ip.Is6() || ip.Is4In6() || ip.IsUnspecified() || ip.IsLinkLocalUnicast()) {
+		add("--bind6 %q must be an IPv6 address of this machine that the other machines can reach, such as fd00:1::10", o.Bind6)
 	}
 	if !o.Server && len(o.Join) == 0 {
 		add("a node needs a cluster: give --join HOST:%d of a server, and --token", RPCPort)

@@ -75,7 +75,7 @@ func (t *target) options(c *cobra.Command, o *Options) {
 	f.IntVar(&o.Servers, "servers", 3, "number of servers")
 	f.IntVar(&o.Clients, "clients", 3, "number of clients, which run pods")
 	f.BoolVar(&o.Dual, "dual", false, "let every server run pods too")
-	f.BoolVar(&o.DualStack, "dual-stack", false, "give pods and services addresses of IPv6 beside those of IPv4")
+	f.BoolVar(&o.DualStack, "dual-stack", false, "give nodes, pods and services addresses of IPv6 beside those of IPv4")
 	f.IntVar(&o.SimNodes, "sim-nodes", 0, "number of simulated nodes besides, all in one process")
 	f.IntVar(&o.SimPods, "sim-pods", 0, "pods that a simulated node takes, if not as many as a real one")
 	f.StringVar(&o.Kubeconfig, "kubeconfig", "", "also write the kubeconfig here")

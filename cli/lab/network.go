@@ -23,7 +23,7 @@ const netnsDir = "/run/netns"
 var errTaken = errors.New("the bridge's name is taken")
 
 // makeBridge makes the lab's bridge with the host's address on it. Its alias says whose it is.
-func makeBridge(lab, name string, subnet netip.Prefix) error {
+func makeBridge(lab, name string, subnets []netip.Prefix) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = name
 	bridge := &netlink.Bridge{LinkAttrs: attrs}
@@ -35,10 +35,20 @@ func makeBridge(lab, name string, subnet netip.Prefix) error {
 	if err := netlink.LinkSetAlias(bridge, alias(lab)); err != nil {
 		return fmt.Errorf("marking bridge %s: %w", name, err)
 	}
-	if err := netlink.AddrAdd(bridge, &netlink.Addr{IPNet: ipNet(gateway(subnet), subnet.Bits())}); err != nil {
-		return fmt.Errorf("giving bridge %s its address: %w", name, err)
+	for _, s := range subnets {
+		if err := netlink.AddrAdd(bridge, &netlink.Addr{IPNet: ipNet(gateway(s), s.Bits()), Flags: doubtless(s)}); err != nil {
+			return fmt.Errorf("giving bridge %s its address: %w", name, err)
+		}
 	}
 	return netlink.LinkSetUp(bridge)
+}
+
+// doubtless spares an IPv6 address the second in which the kernel asks whether somebody else has it.
+func doubtless(subnet netip.Prefix) int {
+	if subnet.Addr().Is4() {
+		return 0
+	}
+	return unix.IFA_F_NODAD
 }
 
 func alias(lab string) string { return "peapod-lab " + lab }
@@ -62,7 +72,7 @@ func removeBridge(lab, name string) error {
 }
 
 // connect makes a node's namespace and joins it to the bridge.
-func connect(n Node, bridge string, subnet netip.Prefix) error {
+func connect(n Node, bridge string, subnets []netip.Prefix) error {
 	ns, err := makeNamespace(n.Namespace)
 	if err != nil {
 		return err
@@ -71,7 +81,7 @@ func connect(n Node, bridge string, subnet netip.Prefix) error {
 	if err := makeLink(n, bridge, ns); err != nil {
 		return fmt.Errorf("connecting %s: %w", n.Name, err)
 	}
-	if err := configure(n, ns, subnet); err != nil {
+	if err := configure(n, ns, subnets); err != nil {
 		return fmt.Errorf("configuring the network of %s: %w", n.Name, err)
 	}
 	return nil
@@ -121,8 +131,8 @@ func makeLink(n Node, bridge string, ns netns.NsHandle) error {
 	return netlink.LinkSetUp(veth)
 }
 
-// configure gives the namespace its address, loopback and default route.
-func configure(n Node, ns netns.NsHandle, subnet netip.Prefix) error {
+// configure gives the namespace its addresses, loopback and default routes.
+func configure(n Node, ns netns.NsHandle, subnets []netip.Prefix) error {
 	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
 	if err != nil {
 		return err
@@ -136,15 +146,23 @@ func configure(n Node, ns netns.NsHandle, subnet netip.Prefix) error {
 	if err != nil {
 		return err
 	}
-	if err := h.AddrAdd(eth, &netlink.Addr{IPNet: ipNet(n.Address, subnet.Bits())}); err != nil {
-		return err
+	last := n.Address.AsSlice()[3]
+	for _, s := range subnets {
+		if err := h.AddrAdd(eth, &netlink.Addr{IPNet: ipNet(hostAddress(s, last), s.Bits()), Flags: doubtless(s)}); err != nil {
+			return err
+		}
 	}
 	for _, l := range []netlink.Link{lo, eth} {
 		if err := h.LinkSetUp(l); err != nil {
 			return err
 		}
 	}
-	return h.RouteReplace(&netlink.Route{LinkIndex: eth.Attrs().Index, Gw: gateway(subnet).AsSlice()})
+	for _, s := range subnets {
+		if err := h.RouteReplace(&netlink.Route{LinkIndex: eth.Attrs().Index, Gw: gateway(s).AsSlice()}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // setLink takes a node's link down, as if its cable were pulled, or up again.

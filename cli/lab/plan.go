@@ -22,6 +22,9 @@ const (
 // plan says what a lab of these options in this place consists of.
 func plan(o Options, p place) *state {
 	s := &state{Name: o.Name, Binary: o.Binary, Bridge: p.bridge, Subnet: p.subnet, Kubeconfig: o.Kubeconfig, Created: time.Now(), SimNodes: o.SimNodes}
+	if o.DualStack {
+		s.Subnet6 = subnet6(p.index)
+	}
 	add := func(name, role string, last int) {
 		n := Node{
 			Name: name, Role: role, Address: hostAddress(p.subnet, byte(last)),

@@ -40,6 +40,14 @@ type Process struct {
 	Start uint64 `json:"start"` // clock ticks after boot, as in /proc/PID/stat
 }
 
+// subnets are the lab's networks, one of each family that it has.
+func (s *state) subnets() []netip.Prefix {
+	if !s.Subnet6.IsValid() {
+		return []netip.Prefix{s.Subnet}
+	}
+	return []netip.Prefix{s.Subnet, s.Subnet6}
+}
+
 // IsServer tells whether the node takes part in Raft and serves the API.
 func (n Node) IsServer() bool { return n.Role == RoleServer || n.Role == RoleDual }
 
@@ -58,6 +66,7 @@ type state struct {
 	Binary     string       `json:"binary"`
 	Bridge     string       `json:"bridge"`
 	Subnet     netip.Prefix `json:"subnet"`
+	Subnet6    netip.Prefix `json:"subnet6"`              // not valid in labs of one family
 	Kubeconfig string       `json:"kubeconfig,omitempty"` // a copy outside the directory
 	Created    time.Time    `json:"created"`
 	Up         bool         `json:"up"` // Up came to its end

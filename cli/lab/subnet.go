@@ -19,13 +19,20 @@ func placeAt(index int) place {
 	return place{index, fmt.Sprintf("pplab%d", index), netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 201, byte(index), 0}), 24)}
 }
 
+// subnet6 is the IPv6 network of the lab at a place.
+func subnet6(index int) netip.Prefix {
+	return netip.PrefixFrom(netip.AddrFrom16([16]byte{0xfd, 0, 2, 1, byte(index >> 8), byte(index)}), 64)
+}
+
 // gateway is the host's address on the lab's bridge.
 func gateway(subnet netip.Prefix) netip.Addr { return hostAddress(subnet, 1) }
 
+// hostAddress is the address with a last byte, which is the same for a node in both families.
 func hostAddress(subnet netip.Prefix, last byte) netip.Addr {
-	a := subnet.Addr().As4()
-	a[3] = last
-	return netip.AddrFrom4(a)
+	a := subnet.Addr().AsSlice()
+	a[len(a)-1] = last
+	out, _ := netip.AddrFromSlice(a)
+	return out
 }
 
 // firstPlace is where the search for a free place begins: the same for a name every time.

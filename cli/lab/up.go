@@ -112,7 +112,7 @@ func (l *Lab) build(o Options) error {
 		if err := l.s.save(l.dir); err != nil {
 			return err
 		}
-		err = makeBridge(o.Name, p.bridge, p.subnet)
+		err = makeBridge(o.Name, p.bridge, l.s.subnets())
 		if errors.Is(err, errTaken) {
 			avoid[p.index] = true
 			continue
@@ -123,7 +123,7 @@ func (l *Lab) build(o Options) error {
 		break
 	}
 	for _, n := range l.s.Nodes {
-		if err := connect(n, l.s.Bridge, l.s.Subnet); err != nil {
+		if err := connect(n, l.s.Bridge, l.s.subnets()); err != nil {
 			return err
 		}
 	}

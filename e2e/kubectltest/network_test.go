@@ -9,7 +9,7 @@ import (
 	"github.com/peapod-sh/peapod/e2e/kit"
 )
 
-// TestServiceFromEverywhere asks a service by its name, its VIP and its NodePort from pods, nodes and the host.
+// TestServiceFromEverywhere: NW037. It asks a service by its name, its VIP and its NodePort from pods, nodes and the host.
 func TestServiceFromEverywhere(t *testing.T) {
 	t.Parallel()
 	l, k := space(t)

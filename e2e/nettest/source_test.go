@@ -11,16 +11,7 @@ import (
 	"github.com/peapod-sh/peapod/e2e/kit"
 )
 
-const sources = `
-apiVersion: apps/v1
-kind: DaemonSet
-metadata: {name: web}
-spec:
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec: {terminationGracePeriodSeconds: 1, containers: [{name: main, image: peapod/demo}]}
----
+const sources = web + `
 apiVersion: v1
 kind: Service
 metadata: {name: kept, annotations: {peapod.sh/keep-source: "true"}}
@@ -63,26 +54,11 @@ spec: {terminationGracePeriodSeconds: 1, nodeName: client1, containers: [{name: 
 func TestSource(t *testing.T) {
 	l, k := up(t, "nettestsource", 2)
 	k.In(sources+"---"+asker+"---"+strings.ReplaceAll(asker, "asker", "stranger")).Must(t, "apply", "-f", "-")
-	web := l.ReadyPods(t, k.Namespace, "app=web", 2, limit)
+	pods := l.ReadyPods(t, k.Namespace, "app=web", 2, limit)
 	me := l.ReadyPods(t, k.Namespace, "app=asker", 1, limit)[0]
 	ask := func(t *testing.T, client string, get func() (string, error)) {
 		t.Helper()
-		seen := map[string]bool{}
-		kit.Eventually(t, limit, "both endpoints see "+client, func() error {
-			out, err := get()
-			if err != nil {
-				return err
-			}
-			for _, p := range web {
-				if strings.Contains(out, p.Name) && strings.Contains(out, "client      "+client+":") {
-					seen[p.Name] = true
-				}
-			}
-			if len(seen) < len(web) {
-				return errors.New(out)
-			}
-			return nil
-		})
+		everyPod(t, pods, "the service", func(corev1.Pod) string { return client + ":" }, get)
 	}
 	pod := func() (string, error) {
 		r := k.Try("exec", "asker", "--", "wget", "-qO-", "-T", "5", "http://kept")
@@ -106,7 +82,7 @@ func TestSource(t *testing.T) {
 			t.Errorf("the endpoint saw the client: %s", out)
 		}
 	})
-	t.Run("routed", func(t *testing.T) { routed(t, l, k, web) })
+	t.Run("routed", func(t *testing.T) { routed(t, l, k, pods) })
 	t.Run("policy", func(t *testing.T) {
 		k.In(isolate).Must(t, "apply", "-f", "-")
 		ask(t, me.Status.PodIP, pod)
@@ -133,26 +109,17 @@ func TestSource(t *testing.T) {
 
 // routed: a client outside the cluster that reaches a virtual address by way of a node is answered by both endpoints. That on the node sees the
 // client; the other's answer would not come back by the node, so it sees that.
-func routed(t *testing.T, l *kit.Lab, k kit.Kubectl, web []corev1.Pod) {
+func routed(t *testing.T, l *kit.Lab, k kit.Kubectl, pods []corev1.Pod) {
 	vip := k.Must(t, "get", "svc", "kept", "-o", "jsonpath={.spec.clusterIP}")
 	if out, err := l.Exec(t, "server1", "ip", "route", "add", vip, "via", l.Node(t, "client1").Address); err != nil {
 		t.Fatal(out)
 	}
-	seen := map[string]bool{}
-	kit.Eventually(t, limit, "both endpoints answer a client that is routed", func() error {
-		out, err := kit.Curl(l.Node(t, "server1").Namespace, "http://"+vip)
-		if err != nil {
-			return err
+	client := func(p corev1.Pod) string {
+		if p.Spec.NodeName == "client1" {
+			return l.Node(t, "server1").Address + ":"
 		}
-		for _, p := range web {
-			if kept := strings.Contains(out, "client      "+l.Node(t, "server1").Address+":"); strings.Contains(out, p.Name) && kept == (p.Spec.NodeName == "client1") {
-				seen[p.Name] = true
-			}
-		}
-		if len(seen) < 2 {
-			return errors.New(out)
-		}
-		return nil
-	})
+		return "10.42."
+	}
+	everyPod(t, pods, "the address", client, func() (string, error) { return kit.Curl(l.Node(t, "server1").Namespace, "http://"+vip) })
 	kit.WantMatch(t, k.Must(t, "get", "--raw", "/api/v1/nodes/client1/proxy/services/"+k.Namespace+"/kept"), `"Unkept":[1-9]`)
 }

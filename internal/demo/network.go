@@ -228,6 +228,9 @@ func nc(c *call) int {
 	if o.has("z") {
 		return 0
 	}
+	if network == "udp" && secs > 0 { // nothing tells of the end but silence
+		_ = conn.SetReadDeadline(time.Now().Add(time.Duration(secs) * time.Second))
+	}
 	return c.relay(conn)
 }
 
@@ -258,7 +261,7 @@ func (c *call) relay(conn net.Conn) int {
 			_ = w.CloseWrite()
 		}
 	}()
-	if _, err := io.Copy(os.Stdout, conn); err != nil {
+	if _, err := io.Copy(os.Stdout, conn); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		return c.fail(err)
 	}
 	return 0

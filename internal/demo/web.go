@@ -128,6 +128,10 @@ func (w *web) run(c *call) int {
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(l) }()             // ends with Shutdown below, or with the process
 	_, port, _ := net.SplitHostPort(l.Addr().String()) // a listener's own address is well formed
+	if d, err := net.ListenPacket("udp", ":"+port); err == nil {
+		defer d.Close()
+		go answerDatagrams(d) // ends when that is closed
+	}
 	fmt.Printf("demo: %s on %s listens on port %s\n", place().Pod, cmp.Or(place().Node, "an unnamed node"), port)
 	select {
 	case err := <-failed:
@@ -137,6 +141,18 @@ func (w *web) run(c *call) int {
 		return code
 	case s := <-stop:
 		return w.drain(srv, s)
+	}
+}
+
+// answerDatagrams tells whoever sends anything by UDP which pod this is and who it is.
+func answerDatagrams(d net.PacketConn) {
+	b := make([]byte, 1500)
+	for {
+		_, from, err := d.ReadFrom(b)
+		if err != nil {
+			return
+		}
+		_, _ = d.WriteTo(fmt.Appendf(nil, "pod         %s\nclient      %s\n", place().Pod, from), from)
 	}
 }
 

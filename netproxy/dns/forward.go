@@ -38,10 +38,10 @@ type remembered struct {
 	until time.Time
 }
 
-func newForwarder(upstreams []netip.AddrPort, stubs Stubs, self netip.AddrPort) *forwarder {
-	f := &forwarder{upstreams: newUpstreams(upstreams, self), stubs: map[string][]*upstream{}, cache: map[question]remembered{}}
+func newForwarder(upstreams []netip.AddrPort, stubs Stubs, self ...netip.AddrPort) *forwarder {
+	f := &forwarder{upstreams: newUpstreams(upstreams, self...), stubs: map[string][]*upstream{}, cache: map[question]remembered{}}
 	for domain, addrs := range stubs {
-		f.stubs[domain] = newUpstreams(addrs, self)
+		f.stubs[domain] = newUpstreams(addrs, self...)
 	}
 	return f
 }

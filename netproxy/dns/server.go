@@ -23,6 +23,8 @@ import (
 // Config of a server.
 type Config struct {
 	Addr netip.AddrPort // to listen on by UDP and TCP; it need not be local yet
+	// Second, if it is valid, is one more such address.
+	Second netip.AddrPort
 	// Resolv is the file with the node's own resolvers and search list; "/etc/resolv.conf" by default.
 	Resolv string
 	// Upstreams answer what is not the cluster's; nil means those of Resolv, empty means none.
@@ -32,7 +34,7 @@ type Config struct {
 	Logger    hclog.Logger
 }
 
-// Server answers on one address.
+// Server answers on one address, or one of each family.
 type Server struct {
 	log      hclog.Logger
 	domain   string
@@ -41,7 +43,7 @@ type Server struct {
 	clients  atomic.Pointer[map[netip.Addr]string] // the namespaces of pods whose search list is walked
 	forward  *forwarder
 	loops    []*loop
-	stream   net.Listener
+	streams  []net.Listener
 	streamed counts
 	slots    chan struct{} // one a datagram that waits for an upstream
 	waiting  sync.WaitGroup
@@ -65,23 +67,28 @@ func New(c Config) (*Server, error) {
 		c.Logger.Warn("only names of the cluster will resolve", "error", err)
 	}
 	s := &Server{log: c.Logger, domain: c.Domain, searches: searches, slots: make(chan struct{}, waitingMax),
-		forward: newForwarder(upstreams, c.Stubs, c.Addr)}
+		forward: newForwarder(upstreams, c.Stubs, c.Addr, c.Second)}
 	s.Swap(&netproxy.Table{})
 	s.SetClients(nil)
-	if err := s.listen(c.Addr); err != nil {
-		return nil, errors.Join(err, s.Close())
+	for _, at := range []netip.AddrPort{c.Addr, c.Second} {
+		if err := s.listen(at); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
 	}
 	return s, nil
 }
 
 func (s *Server) listen(at netip.AddrPort) error {
+	if !at.IsValid() {
+		return nil
+	}
 	lc := net.ListenConfig{Control: freebind}
 	lc.SetMultipathTCP(false)
 	stream, err := lc.Listen(context.Background(), "tcp", at.String())
 	if err != nil {
 		return fmt.Errorf("listening for DNS on tcp %s: %w", at, err)
 	}
-	s.stream = netutil.LimitListener(stream, streamsMax)
+	s.streams = append(s.streams, netutil.LimitListener(stream, streamsMax))
 	// The kernel spreads clients over sockets that share an address.
 	lc.Control = shared
 	for range min(runtime.GOMAXPROCS(0), loopsMax) {
@@ -113,8 +120,8 @@ func shared(network, address string, c syscall.RawConn) error {
 	return errors.Join(err, fault, freebind(network, address, c))
 }
 
-// Addr is the address that the server listens on.
-func (s *Server) Addr() netip.AddrPort { return s.stream.Addr().(*net.TCPAddr).AddrPort() }
+// Addr is the first address that the server listens on.
+func (s *Server) Addr() netip.AddrPort { return s.streams[0].Addr().(*net.TCPAddr).AddrPort() }
 
 // Swap puts a table in force for the questions that come after it.
 func (s *Server) Swap(t *netproxy.Table) { s.zone.Store(newZone(t, s.domain)) }
@@ -130,9 +137,11 @@ func (s *Server) Run(ctx context.Context) error {
 		group.Go(func() error { return l.run(ctx) })
 	}
 	handler := mdns.HandlerFunc(func(w mdns.ResponseWriter, r *mdns.Msg) { s.serve(ctx, w, r) })
-	group.Go(func() error {
-		return run(ctx, &mdns.Server{Listener: s.stream, Handler: handler, ReadTimeout: idleTCP, WriteTimeout: idleTCP})
-	})
+	for _, l := range s.streams {
+		group.Go(func() error {
+			return run(ctx, &mdns.Server{Listener: l, Handler: handler, ReadTimeout: idleTCP, WriteTimeout: idleTCP})
+		})
+	}
 	group.Go(func() error { return s.report(ctx) })
 	err := group.Wait()
 	s.waiting.Wait()
@@ -172,8 +181,8 @@ func ignoreClosed(err error) error {
 // Close closes the sockets of a server that is not running.
 func (s *Server) Close() error {
 	var faults []error
-	if s.stream != nil {
-		faults = append(faults, s.stream.Close())
+	for _, l := range s.streams {
+		faults = append(faults, l.Close())
 	}
 	for _, l := range s.loops {
 		faults = append(faults, l.conn.Close())

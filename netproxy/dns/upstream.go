@@ -81,9 +81,9 @@ type upstream struct {
 }
 
 // newUpstreams leaves out the server itself: a node whose resolver is the cluster's would ask for ever.
-func newUpstreams(addrs []netip.AddrPort, self netip.AddrPort) (out []*upstream) {
+func newUpstreams(addrs []netip.AddrPort, self ...netip.AddrPort) (out []*upstream) {
 	for _, a := range addrs {
-		if a != self {
+		if !slices.Contains(self, a) {
 			out = append(out, &upstream{addr: a.String()})
 		}
 	}

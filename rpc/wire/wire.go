@@ -79,8 +79,8 @@ type Registered struct {
 	ClusterDomain string
 	Servers       []ServerAddress
 	APIEndpoints  []string // host:port of every API server
-	// ServiceCIDR6 and ClusterCIDR6 are "" in clusters of one family.
-	ServiceCIDR6, ClusterCIDR6 string
+	// ServiceCIDR6, ClusterCIDR6 and DNSAddress6 are "" in clusters of one family.
+	ServiceCIDR6, ClusterCIDR6, DNSAddress6 string
 }
 
 // WatchRequest asks for objects: the node's own pods, all nodes, services, endpointslices, ingresses and their classes,

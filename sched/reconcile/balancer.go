@@ -1,9 +1,11 @@
 package reconcile
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -57,12 +59,12 @@ func concernsBalancing(s *corev1.Service) bool {
 	return s.Spec.Type == corev1.ServiceTypeLoadBalancer || s.Annotations[api.BalancerNodeAnnotation] != ""
 }
 
-// balanced is a service with the address and the node that it is to have.
+// balanced is a service with the addresses and the node that it is to have.
 type balanced struct {
 	o    *object
 	svc  *corev1.Service
-	ours bool       // not another implementation's
-	ip   netip.Addr // not valid: none
+	ours bool         // not another implementation's
+	ips  []netip.Addr // at most one of each of its families
 	node string
 }
 
@@ -73,8 +75,8 @@ func (e *Engine) syncBalancers(key) {
 	all := e.balancedServices(there)
 	held := e.heldAddresses(all, p, there)
 	for _, b := range all {
-		if b.ours && there && !b.ip.IsValid() {
-			e.giveAddress(b, p, held)
+		if b.ours && there {
+			e.giveAddresses(b, p, held)
 		}
 	}
 	e.giveNodes(all)
@@ -91,9 +93,7 @@ func (e *Engine) balancedServices(pooled bool) (out []*balanced) {
 		b := &balanced{o: o, svc: s, node: s.Annotations[api.BalancerNodeAnnotation]}
 		// Without a pool only what this controller gave earlier is its own.
 		b.ours = isBalanced(s) && (pooled || b.node != "")
-		if in := s.Status.LoadBalancer.Ingress; len(in) > 0 {
-			b.ip, _ = netip.ParseAddr(in[0].IP)
-		}
+		b.ips = balancerIPs(s)
 		out = append(out, b)
 	}
 	slices.SortFunc(out, func(a, b *balanced) int {
@@ -103,6 +103,44 @@ func (e *Engine) balancedServices(pooled bool) (out []*balanced) {
 		return compareRefs(a.o.ref, b.o.ref)
 	})
 	return out
+}
+
+// balancerIPs are those that a service has been given.
+func balancerIPs(s *corev1.Service) (out []netip.Addr) {
+	for _, in := range s.Status.LoadBalancer.Ingress {
+		if ip, err := netip.ParseAddr(in.IP); err == nil {
+			out = append(out, ip)
+		}
+	}
+	return out
+}
+
+// families are those of a service, the first first.
+func (b *balanced) families() []corev1.IPFamily {
+	if len(b.svc.Spec.IPFamilies) == 0 {
+		return []corev1.IPFamily{corev1.IPv4Protocol}
+	}
+	return b.svc.Spec.IPFamilies
+}
+
+// of is the service's address of a family; not valid if it has none.
+func (b *balanced) of(f corev1.IPFamily) netip.Addr {
+	for _, ip := range b.ips {
+		if familyOf(ip) == f {
+			return ip
+		}
+	}
+	return netip.Addr{}
+}
+
+// wants is the address of a family that the service asks for, or "". One that is of none of its families stands for the first.
+func (b *balanced) wants(f corev1.IPFamily) string {
+	want, families := b.svc.Spec.LoadBalancerIP, b.families()
+	ip, err := netip.ParseAddr(want)
+	if known := err == nil && slices.Contains(families, familyOf(ip)); want == "" || known && familyOf(ip) != f || !known && f != families[0] {
+		return ""
+	}
+	return want
 }
 
 func isBalanced(s *corev1.Service) bool {
@@ -122,22 +160,24 @@ func (e *Engine) heldAddresses(all []*balanced, p pool, pooled bool) map[netip.A
 	}
 	for _, b := range all {
 		if !b.ours || b.departing() {
-			for _, in := range b.svc.Status.LoadBalancer.Ingress {
-				if ip, err := netip.ParseAddr(in.IP); err == nil {
-					held[ip] = true
-				}
+			for _, ip := range b.ips {
+				held[ip] = true
 			}
 		}
 	}
 	for _, b := range all {
-		if !b.ours || b.departing() || !b.ip.IsValid() {
+		if !b.ours || b.departing() {
 			continue
 		}
-		if want := b.svc.Spec.LoadBalancerIP; held[b.ip] || pooled && !p.has(b.ip) || want != "" && want != b.ip.String() {
-			b.ip = netip.Addr{}
-			continue
+		kept := []netip.Addr(nil)
+		for _, f := range b.families() {
+			ip, want := b.of(f), b.wants(f)
+			if ip.IsValid() && !held[ip] && (!pooled || p.has(ip)) && (want == "" || want == ip.String()) {
+				kept = append(kept, ip)
+				held[ip] = true
+			}
 		}
-		held[b.ip] = true
+		b.ips = kept
 	}
 	return held
 }
@@ -145,24 +185,40 @@ func (e *Engine) heldAddresses(all []*balanced, p pool, pooled bool) map[netip.A
 // departing services keep what they have until they are gone.
 func (b *balanced) departing() bool { return b.svc.DeletionTimestamp != nil }
 
-// giveAddress gives the address that the service asks for, or the first that is free, and says if there is none.
-func (e *Engine) giveAddress(b *balanced, p pool, held map[netip.Addr]bool) {
+// giveAddresses gives the addresses that the service asks for, or the first of its families that are free, and says if there is none.
+func (e *Engine) giveAddresses(b *balanced, p pool, held map[netip.Addr]bool) {
 	if b.departing() {
 		return
 	}
 	n := types.NamespacedName{Namespace: b.o.ns, Name: b.o.name}
-	ip, lack := p.choose(b.svc.Spec.LoadBalancerIP, held)
-	if lack != "" {
-		if e.lacks[n] != lack {
-			e.lacks[n] = lack
-			e.event(b.svc, serviceKind, corev1.EventTypeWarning, "AllocationFailed", balancerComponent, lack)
+	lacks, given := "", []netip.Addr(nil)
+	for _, f := range b.families() {
+		ip, lack := b.of(f), ""
+		if !ip.IsValid() && !b.spares(f, p) {
+			if ip, lack = p.choose(f, b.wants(f), held); lack == "" {
+				held[ip] = true
+				e.event(b.svc, serviceKind, corev1.EventTypeNormal, "IPAllocated", balancerComponent, fmt.Sprintf("Assigned IP %q", ip))
+			}
 		}
-		return
+		if ip.IsValid() {
+			given = append(given, ip)
+		}
+		lacks = cmp.Or(lacks, lack)
 	}
-	delete(e.lacks, n)
-	held[ip] = true
-	b.ip = ip
-	e.event(b.svc, serviceKind, corev1.EventTypeNormal, "IPAllocated", balancerComponent, fmt.Sprintf("Assigned IP %q", ip))
+	b.ips = given
+	if lacks != "" && e.lacks[n] != lacks {
+		e.event(b.svc, serviceKind, corev1.EventTypeWarning, "AllocationFailed", balancerComponent, lacks)
+	}
+	if e.lacks[n] = lacks; lacks == "" {
+		delete(e.lacks, n)
+	}
+}
+
+// spares says that a service does without a family: it has two and need not, and the pool has only the other.
+func (b *balanced) spares(f corev1.IPFamily, p pool) bool {
+	policy := b.svc.Spec.IPFamilyPolicy
+	return len(b.families()) > 1 && policy != nil && *policy == corev1.IPFamilyPolicyPreferDualStack && !p.hasFamily(f) && b.wants(f) == "" &&
+		slices.ContainsFunc(b.families(), p.hasFamily)
 }
 
 // giveNodes leaves addresses where they are announced while that node may, and spreads the others.
@@ -172,7 +228,7 @@ func (e *Engine) giveNodes(all []*balanced) {
 	var homeless []*balanced
 	for _, b := range all {
 		switch {
-		case !b.ours || !b.ip.IsValid():
+		case !b.ours || len(b.ips) == 0:
 		case slices.Contains(e.fitting(b, nodes), b.node):
 			load[b.node]++
 		default:
@@ -191,8 +247,16 @@ func (e *Engine) giveNodes(all []*balanced) {
 		}
 		load[best]++
 		b.node = best
-		e.event(b.svc, serviceKind, corev1.EventTypeNormal, "NodeAssigned", balancerComponent, fmt.Sprintf("%s is announced by node %s", b.ip, best))
+		e.event(b.svc, serviceKind, corev1.EventTypeNormal, "NodeAssigned", balancerComponent, fmt.Sprintf("%s is announced by node %s", joined(b.ips), best))
 	}
+}
+
+func joined(ips []netip.Addr) string {
+	var out []string
+	for _, ip := range ips {
+		out = append(out, ip.String())
+	}
+	return strings.Join(out, " and ")
 }
 
 // announcers are the nodes that live and are not set apart, by name.
@@ -239,9 +303,11 @@ func (e *Engine) writeBalanced(b *balanced) {
 	}
 	var status corev1.LoadBalancerStatus
 	node := ""
-	if b.ours && b.ip.IsValid() {
+	if b.ours && len(b.ips) > 0 {
 		mode := corev1.LoadBalancerIPModeVIP
-		status.Ingress = []corev1.LoadBalancerIngress{{IP: b.ip.String(), IPMode: &mode}}
+		for _, ip := range b.ips {
+			status.Ingress = append(status.Ingress, corev1.LoadBalancerIngress{IP: ip.String(), IPMode: &mode})
+		}
 		node = b.node
 	}
 	if equality.Semantic.DeepEqual(status, b.svc.Status.LoadBalancer) && node == b.svc.Annotations[api.BalancerNodeAnnotation] {

@@ -55,7 +55,7 @@ func TestPoolIsRead(t *testing.T) {
 	for text, want := range map[string]string{
 		"192.0.2.0/24": "192.0.2.1-192.0.2.254", "192.0.2.0/31": "192.0.2.0-192.0.2.1", "192.0.2.9/32": "192.0.2.9-192.0.2.9", "192.0.2.77/28": "192.0.2.65-192.0.2.78",
 		"192.0.2.4-192.0.2.6": "192.0.2.4-192.0.2.6", "192.0.2.4": "192.0.2.4-192.0.2.4", "0.0.0.0/0": "0.0.0.1-255.255.255.254",
-		"192.0.2.6-192.0.2.4": "", "fd00::/64": "", "fd00::1": "", "192.0.2.4-fd00::1": "", "web": "", "192.0.2.0/33": "",
+		"192.0.2.6-192.0.2.4": "", "fd00::/64": "fd00::1-fd00::ffff:ffff:ffff:ffff", "fd00::1": "fd00::1-fd00::1", "fd00::4-fd00::6": "fd00::4-fd00::6", "fd00::/127": "fd00::-fd00::1", "fe80::1%eth0": "", "192.0.2.4-fd00::1": "", "web": "", "192.0.2.0/33": "",
 	} {
 		r, err := parseRange(text)
 		if got := r.first.String() + "-" + r.last.String(); err == nil && got != want || (err != nil) != (want == "") {
@@ -124,6 +124,47 @@ func TestBalancersLeaveDeadNodes(t *testing.T) {
 	w.e.NodeDown("n2")
 	w.settle()
 	w.wantBalancer(t, "a", "192.0.2.1", "n2")
+}
+
+// Services get an address of each of their families that the pool has.
+func TestBalancersOfTwoFamilies(t *testing.T) {
+	w := standardWorld(t, 1, 1)
+	of := func(policy corev1.IPFamilyPolicy, families ...corev1.IPFamily) func(*corev1.Service) {
+		return func(s *corev1.Service) { s.Spec.IPFamilyPolicy, s.Spec.IPFamilies = &policy, families }
+	}
+	const single, prefer, require = corev1.IPFamilyPolicySingleStack, corev1.IPFamilyPolicyPreferDualStack, corev1.IPFamilyPolicyRequireDualStack
+	const four, six = corev1.IPv4Protocol, corev1.IPv6Protocol
+	w.setPool("192.0.2.1-192.0.2.9")
+	w.addBalancer("prefers", of(prefer, four, six))
+	w.addBalancer("requires", of(require, four, six))
+	w.addBalancer("six", of(single, six))
+	w.settle()
+	w.wantBalancer(t, "prefers", "192.0.2.1", "n1")
+	w.wantBalancer(t, "requires", "192.0.2.2", "n1") // the one that there is, and an event about the other
+	w.wantBalancer(t, "six", "", "")
+	said := ""
+	for _, o := range w.list(Events) {
+		ev := o.obj.(*corev1.Event)
+		said += ev.InvolvedObject.Name + ": " + ev.Message + "\n"
+	}
+	for text, want := range map[string]bool{"requires: the pool of ConfigMap kube-system/peapod-load-balancer has no addresses of IPv6": true,
+		"six: the pool of ConfigMap kube-system/peapod-load-balancer has no addresses of IPv6": true, "prefers: the pool": false} {
+		if strings.Contains(said, text) != want {
+			t.Errorf("that it says %q is not %v:\n%s", text, want, said)
+		}
+	}
+	w.setPool("192.0.2.1-192.0.2.9 fd00:99::/120")
+	w.settle()
+	w.wantBalancer(t, "prefers", "192.0.2.1fd00:99::1", "n1")
+	w.wantBalancer(t, "requires", "192.0.2.2fd00:99::2", "n1")
+	w.wantBalancer(t, "six", "fd00:99::3", "n1")
+	w.addBalancer("wants", func(s *corev1.Service) { of(require, six, four)(s); s.Spec.LoadBalancerIP = "fd00:99::77" })
+	w.addBalancer("wrong", func(s *corev1.Service) { of(single, four)(s); s.Spec.LoadBalancerIP = "fd00:99::78" })
+	w.addBalancer("requires", of(single, six))
+	w.settle()
+	w.wantBalancer(t, "wants", "fd00:99::77192.0.2.2", "n1")
+	w.wantBalancer(t, "wrong", "", "")
+	w.wantBalancer(t, "requires", "fd00:99::2", "n1")
 }
 
 // With a local policy an address is where endpoints are.

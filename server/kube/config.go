@@ -99,7 +99,7 @@ func (c *Config) complete() error {
 	}
 	c.ServiceCIDR = c.ServiceCIDR.Masked()
 	if !c.DNSAddress.IsValid() {
-		c.DNSAddress = addressAt(c.ServiceCIDR, 10)
+		c.DNSAddress = addressAt(c.ServiceCIDR, dnsPlace)
 	}
 	if c.NodePorts == (PortRange{}) {
 		c.NodePorts = PortRange{30000, 32767}

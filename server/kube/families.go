@@ -53,12 +53,7 @@ func (a *allocator) fillAddresses(s *corev1.Service, u inUse) {
 		if len(spec.ClusterIPs) > i {
 			continue
 		}
-		ip := ""
-		if i == 0 && f == corev1.IPv4Protocol {
-			ip = a.address(s, u)
-		} else {
-			ip = a.free(f, u)
-		}
+		ip := a.address(s, f, u)
 		if ip == "" {
 			break
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -43,7 +44,8 @@ func kindObjects(t *testing.T) []*unstructured.Unstructured {
 	}
 }
 
-// Each kind and version is created, read in every shape, watched, changed in every way and deleted, as dynamic clients do it.
+// Each kind and version is created, read in every shape, watched, changed in every way, its status too, and deleted, as dynamic clients do it.
+// Of networks it proves NW015, NW017, NW021, NW022, NW031, NW032, NW040 and NW041.
 func TestEveryKindTakesEveryVerb(t *testing.T) {
 	h := start(t)
 	served := resources(t, h)
@@ -171,6 +173,7 @@ func (l *life) lead(t *testing.T) {
 	if _, err := c.Update(ctx, got, metav1.UpdateOptions{}); !apierrors.IsConflict(err) {
 		t.Errorf("an update of an older state: %v", err)
 	}
+	l.changeStatus(t, ctx)
 	must("delete", c.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: "merge=a,apply=a"}))
 	l.watched(t, w)
 }
@@ -179,6 +182,28 @@ func (l *life) lead(t *testing.T) {
 func (l *life) patch(ctx context.Context, kind types.PatchType, text, manager string) error {
 	_, err := l.client().Patch(ctx, l.o.GetName(), kind, []byte(text), metav1.PatchOptions{FieldManager: manager})
 	return err
+}
+
+// changeStatus writes the status of kinds that have one, which leaves the rest of the object as it was.
+func (l *life) changeStatus(t *testing.T, ctx context.Context) {
+	t.Helper()
+	k := api.KindFor(schema.GroupResource{Group: l.r.Group, Resource: l.r.Name})
+	if k == nil || !k.HasStatus {
+		return
+	}
+	c, name := l.client(), l.o.GetName()
+	patched, err := c.Patch(ctx, name, types.MergePatchType, []byte(`{"metadata":{"annotations":{"of":"status"}}}`), metav1.PatchOptions{}, "status")
+	if err != nil || patched.GetAnnotations()["of"] != "status" {
+		t.Errorf("a patch of the status: %v", err)
+		return
+	}
+	next := patched.DeepCopy()
+	next.SetAnnotations(map[string]string{"of": "an update"})
+	delete(next.Object, "spec")
+	updated, err := c.UpdateStatus(ctx, next, metav1.UpdateOptions{})
+	if err != nil || updated.GetAnnotations()["of"] != "an update" || !reflect.DeepEqual(updated.Object["spec"], patched.Object["spec"]) {
+		t.Errorf("an update of the status: %v", err)
+	}
 }
 
 // read asks for the object in every shape.

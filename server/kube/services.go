@@ -128,15 +128,25 @@ func wantsHealthPort(s *corev1.Service) bool {
 	return s.Spec.Type == corev1.ServiceTypeLoadBalancer && s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal
 }
 
-// address is a random free address; the cluster's own two services have theirs.
-func (a *allocator) address(s *corev1.Service, u inUse) string {
-	switch s.Namespace + "/" + s.Name {
-	case "default/kubernetes":
+// address is a random free address of a family; the cluster's own two services have theirs.
+func (a *allocator) address(s *corev1.Service, f corev1.IPFamily, u inUse) string {
+	switch name := s.Namespace + "/" + s.Name; {
+	case name == "default/kubernetes" && f == corev1.IPv4Protocol:
 		return addressAt(a.cidr, 1).String()
-	case "kube-system/kube-dns":
+	case name == "kube-system/kube-dns" && f == corev1.IPv4Protocol:
 		return a.dnsAddress.String()
+	case name == "kube-system/kube-dns" && a.cidr6.IsValid():
+		return addressAt(a.cidr6, dnsPlace).String()
 	}
-	return a.free(corev1.IPv4Protocol, u)
+	return a.free(f, u)
+}
+
+// dnsPlace is that of the cluster's DNS in the network of services.
+const dnsPlace = 10
+
+// isDNS says whether an address is kept for the cluster's DNS.
+func (a *allocator) isDNS(ip netip.Addr) bool {
+	return ip == a.dnsAddress || a.cidr6.IsValid() && ip == addressAt(a.cidr6, dnsPlace)
 }
 
 // free is a random free address of a family; "" if there is none.
@@ -166,7 +176,7 @@ func (a *allocator) addressOf(cidr netip.Prefix, u inUse) string {
 	start := rand.Uint32N(usable)
 	for i := range usable {
 		ip := addressAt(cidr, first+uint32((uint64(start)+uint64(i))%uint64(usable)))
-		if ip != a.dnsAddress && !u.addresses[ip.String()] {
+		if !a.isDNS(ip) && !u.addresses[ip.String()] {
 			return ip.String()
 		}
 	}
