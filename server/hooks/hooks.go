@@ -37,6 +37,8 @@ type Config struct {
 	Services Services
 	// Authorizer answers the expressions that ask what a user may do.
 	Authorizer authorizer.Authorizer
+	// Custom reads the parameters of policies that are custom resources.
+	Custom CustomObjects
 	// Types knows the fields of every kind, for policies that apply a configuration.
 	Types managedfields.TypeConverter
 }
