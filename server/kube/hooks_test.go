@@ -220,6 +220,7 @@ func TestValidatingWebhooksRefuse(t *testing.T) {
 func TestBadWebhooks(t *testing.T) {
 	gone := newHook(t, nil)
 	gone.Close()
+	gone.URL = strings.Replace(gone.URL, "127.0.0.1", "127.0.0.2", 1) // where no other test's server takes the port
 	elsewhere := newHook(t, func(*admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse { return allowed("") })
 	for name, c := range map[string]struct {
 		hook *hookServer
