@@ -7,7 +7,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"time"
 
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/admission/plugin/webhook/generic"
 	"k8s.io/apiserver/pkg/admission/plugin/webhook/mutating"
@@ -19,6 +21,15 @@ import (
 
 // answerMax bounds a webhook's answer, in bytes: a patch of the largest object in base64, and some more.
 const answerMax = 16 << 20
+
+const (
+	// idlePerHookMax is how many connections to one webhook wait for the next question. Those of one that is asked no more end after 90 s.
+	idlePerHookMax = 128
+	idleMax        = 1024
+	// dialTimeout and keepAlive are client-go's.
+	dialTimeout = 30 * time.Second
+	keepAlive   = 30 * time.Second
+)
 
 // plugin is the library's part that asks webhooks, with the table that it knows them from.
 type plugin[P any] struct {
@@ -60,18 +71,41 @@ var _ authorizer.UnconditionalAuthorizer = authorizer.Authorizer(nil)
 // callers gives the ways to webhooks: none is told who the caller is but by what its certificate is checked against.
 func callers(c Config) webhook.AuthenticationInfoResolver {
 	return &webhook.AuthenticationInfoResolverDelegator{
-		ClientConfigForFunc: func(string) (*rest.Config, error) { return guarded(&rest.Config{}), nil },
+		ClientConfigForFunc: func(string) (*rest.Config, error) {
+			// A dialer of its own gives the webhook a transport of its own.
+			return Guarded(&rest.Config{Dial: (&net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}).DialContext}), nil
+		},
 		ClientConfigForServiceFunc: func(name, namespace string, _ int) (*rest.Config, error) {
-			return guarded(&rest.Config{Dial: func(ctx context.Context, _, address string) (net.Conn, error) {
+			return Guarded(&rest.Config{Dial: func(ctx context.Context, _, address string) (net.Conn, error) {
 				return c.Services.Dial(ctx, namespace, name, address)
 			}}), nil
 		},
 	}
 }
 
-func guarded(c *rest.Config) *rest.Config {
-	c.Wrap(func(next http.RoundTripper) http.RoundTripper { return guard{next} })
+// Guarded makes a client of webhooks one that follows no redirects and reads no answer without end. Its dialer must be its own.
+func Guarded(c *rest.Config) *rest.Config {
+	c.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		keepIdle(next)
+		return guard{next}
+	})
 	return c
+}
+
+// keepIdle lets a transport, which nobody has used yet, keep more connections than the few of client-go: what is asked about webhooks comes
+// from as many requests at once as clients send, and a handshake takes longer than what is asked.
+func keepIdle(rt http.RoundTripper) {
+	for {
+		switch t := rt.(type) {
+		case *http.Transport:
+			t.MaxIdleConnsPerHost, t.MaxIdleConns = idlePerHookMax, idleMax
+			return
+		case utilnet.RoundTripperWrapper:
+			rt = t.WrappedRoundTripper()
+		default:
+			return
+		}
+	}
 }
 
 // guard refuses what would lead the server astray: redirects, which a webhook could send it anywhere with, and answers without end.

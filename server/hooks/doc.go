@@ -3,8 +3,10 @@
 // The flow of a write: the rules of server/kube come first, then mutating policies, mutating webhooks, and, on the object as it would be
 // stored, validating policies and validating webhooks. Matching, calling and evaluating are k8s.io/apiserver's; this package gives
 // it what is configured, straight from the local state, so that a webhook or policy counts from the write that made it known here
-// (table.go, policies.go), ways to services through the cluster's nodes (call.go), and an end to the circle in which a webhook's own pods
-// wait for the webhook (circle.go).
+// (table.go, policies.go), parameters of policies, of any kind (parameters.go, customparameters.go), ways to services through the
+// cluster's nodes (call.go), and an end to the circle in which a webhook's own pods wait for the webhook (circle.go).
+//
+// What a webhook answers is bounded, not followed elsewhere, and cannot end the process.
 //
 // The package must not know: storage, Raft, how nodes are reached.
 package hooks

@@ -6,6 +6,7 @@ import (
 	"net"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/managedfields"
@@ -37,6 +38,8 @@ type Config struct {
 	Services Services
 	// Authorizer answers the expressions that ask what a user may do.
 	Authorizer authorizer.Authorizer
+	// Custom reads the parameters of policies that are custom resources.
+	Custom CustomObjects
 	// Types knows the fields of every kind, for policies that apply a configuration.
 	Types managedfields.TypeConverter
 }
@@ -98,7 +101,7 @@ func (h *Hooks) Admit(ctx context.Context, at admission.Attributes, o admission.
 	}
 	circular := h.circular(at, mutatingServices(h.config.State))
 	if len(circular) == 0 {
-		return h.mutating.plugin.Admit(ctx, at, o)
+		return patched(ctx, h.mutating.plugin, at, o)
 	}
 	p, err := newMutating(h.config, circular)
 	if err != nil {
@@ -106,7 +109,18 @@ func (h *Hooks) Admit(ctx context.Context, at admission.Attributes, o admission.
 	}
 	p.configured()
 	warnOfCircle(ctx, circular)
-	return p.plugin.Admit(ctx, at, o)
+	return patched(ctx, p.plugin, at, o)
+}
+
+// patched asks the mutating webhooks. The library that applies their patches does not survive some of them, as one that replaces the whole
+// object by no value, and not all who create objects are requests, which would end alone.
+func patched(ctx context.Context, p *mutating.Plugin, at admission.Attributes, o admission.ObjectInterfaces) (err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			err = apierrors.NewInternalError(fmt.Errorf("a mutating webhook's patch cannot be applied to %s %q: %v", at.GetResource().GroupResource(), at.GetName(), fault))
+		}
+	}()
+	return p.Admit(ctx, at, o)
 }
 
 // Validate lets policies and webhooks refuse the object as it would be stored.

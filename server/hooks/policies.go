@@ -2,7 +2,6 @@ package hooks
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 
@@ -36,6 +35,7 @@ func newPolicies(c Config) *policies {
 		change: mutating.NewDispatcher(c.Authorizer, m, converters{c.Types}),
 		check:  validating.NewDispatcher(c.Authorizer, generic.NewPolicyMatcher(m)),
 	}
+	p.mutating.custom, p.validating.custom = c.Custom, c.Custom
 	p.mutating.state, p.mutating.policy, p.mutating.binding, p.mutating.compile = c.State, mutatingPolicyResource, mutatingBindingResource, compileMutating
 	p.mutating.policyOf = func(b *admissionv1.MutatingAdmissionPolicyBinding) string { return b.Spec.PolicyName }
 	p.mutating.params = func(p *admissionv1.MutatingAdmissionPolicy) *admissionv1.ParamKind { return p.Spec.ParamKind }
@@ -79,6 +79,7 @@ func ofPolicies(at admission.Attributes) bool {
 // source keeps the policies that are bound, compiled once for each of their versions.
 type source[P, B runtime.Object, E generic.Evaluator] struct {
 	state           State
+	custom          CustomObjects
 	policy, binding schema.GroupResource
 	compile         func(P) E
 	policyOf        func(B) string
@@ -136,7 +137,7 @@ func (s *source[P, B, E]) bind(all, bindings []runtime.Object) (out []generic.Po
 	return out
 }
 
-// paramsOf reads a policy's parameters, which are objects of any kind, from the local state.
+// paramsOf reads a policy's parameters, which are objects of any kind: those of the table's kinds straight from the local state.
 func (s *source[P, B, E]) paramsOf(p P) (informers.GenericInformer, meta.RESTScope, error) {
 	kind := s.params(p)
 	if kind == nil {
@@ -151,5 +152,10 @@ func (s *source[P, B, E]) paramsOf(p P) (informers.GenericInformer, meta.RESTSco
 			return parameters{state: s.state, gr: k.GroupResource()}, scope, nil
 		}
 	}
-	return nil, nil, fmt.Errorf("failed to find resource referenced by paramKind: '%s, Kind=%s'", kind.APIVersion, kind.Kind)
+	gv, err := schema.ParseGroupVersion(kind.APIVersion)
+	if err != nil {
+		return nil, nil, err
+	}
+	of := customParameters{objects: s.custom, kind: gv.WithKind(kind.Kind)}
+	return of, of, nil
 }

@@ -20,7 +20,7 @@ import (
 
 // installAdmission makes the chain that all writes pass.
 func (s *Server) installAdmission(cfg *server.Config) error {
-	h, err := hooks.New(hooks.Config{State: state{s.config.Store}, Services: wayToServices{s}, Authorizer: s.config.Authorizer, Types: servedTypes{s}})
+	h, err := hooks.New(hooks.Config{State: state{s.config.Store}, Services: wayToServices{s}, Authorizer: s.config.Authorizer, Custom: customObjects{s}, Types: servedTypes{s}})
 	if err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func newCustomResources(cfg server.Config, options restOptions, loopback *restcl
 	config := &crdserver.Config{
 		GenericConfig: &server.RecommendedConfig{Config: cfg},
 		ExtraConfig: crdserver.ExtraConfig{
-			CRDRESTOptionsGetter: documentOptions{options, unstructured.UnstructuredJSONScheme, nil},
+			CRDRESTOptionsGetter: documentOptions{options, documentCodec{unstructured.UnstructuredJSONScheme}, nil},
 			MasterCount:          1, // definitions are established at once
 			ServiceResolver:      hooks,
 			AuthResolverWrapper:  hooks.wrap,

@@ -2,10 +2,15 @@ package kube
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"maps"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/registry/generic"
@@ -44,11 +49,63 @@ func (d *documents) write(o runtime.Object) (runtime.Object, error) {
 	if d == nil {
 		return o, nil
 	}
-	b, err := runtime.Encode(d.codec, o)
-	if err != nil {
+	var made documentWriter
+	if err := d.codec.Encode(o, &made); err != nil {
 		return nil, err
 	}
-	return api.NewDocument(b)
+	if made.document != nil {
+		return made.document, nil
+	}
+	return api.NewDocument(made.Bytes())
+}
+
+// documentWriter takes either an object's JSON or its document.
+type documentWriter struct {
+	bytes.Buffer
+	document *api.Document
+}
+
+// documentCodec is the innermost codec of custom resources, behind those that convert and prune. It makes a document of an object at
+// once, where JSON of all of it would be read again to be taken apart.
+type documentCodec struct{ runtime.Codec }
+
+// Encode implements runtime.Encoder.
+func (c documentCodec) Encode(o runtime.Object, w io.Writer) error {
+	made, ok := w.(*documentWriter)
+	u, plain := o.(*unstructured.Unstructured)
+	if !ok || !plain {
+		return c.Codec.Encode(o, w)
+	}
+	d, err := documentOf(u.Object)
+	if err != nil {
+		return c.Codec.Encode(o, w) // which says it as others expect
+	}
+	made.document = d
+	return nil
+}
+
+// documentOf is the document of an object. It shares no memory with it.
+func documentOf(o map[string]any) (*api.Document, error) {
+	d := &api.Document{}
+	d.APIVersion, _ = o["apiVersion"].(string)
+	d.Kind, _ = o["kind"].(string)
+	if d.APIVersion == "" || d.Kind == "" {
+		return nil, errors.New("an object without apiVersion or kind")
+	}
+	metadata, ok := o["metadata"].(map[string]any)
+	if !ok {
+		return nil, errors.New("an object without metadata")
+	}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(metadata, &d.ObjectMeta); err != nil {
+		return nil, err
+	}
+	rest := maps.Clone(o)
+	delete(rest, "apiVersion")
+	delete(rest, "kind")
+	delete(rest, "metadata")
+	var err error
+	d.Rest, err = json.Marshal(rest)
+	return d, err
 }
 
 // result is what a writer gets back, with its new revision: an object that was converted to be stored may come back as less.

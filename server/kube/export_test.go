@@ -6,6 +6,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/managedfields"
 	"k8s.io/apiserver/pkg/registry/rest"
+	"k8s.io/apiserver/pkg/util/webhook"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/peapod-sh/peapod/api"
@@ -75,4 +76,10 @@ func (o Owners) Library(k *api.Kind, obj runtime.Object, manager string) (runtim
 		return nil, err
 	}
 	return m.Update(live, obj, manager)
+}
+
+// WebhookWay is how a server reaches the webhooks that convert.
+func (s *Server) WebhookWay() (webhook.ServiceResolver, webhook.AuthenticationInfoResolverWrapper) {
+	way := webhookWay{s}
+	return way, way.wrap
 }

@@ -40,6 +40,7 @@ const (
 // fuzzed is a server whose every request is the administrator's.
 type fuzzed struct {
 	store   *kubetest.Store
+	server  *kube.Server
 	handler http.Handler
 }
 
@@ -53,7 +54,7 @@ func newFuzzed(t testing.TB) *fuzzed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.handler = s.Handler()
+	f.server, f.handler = s, s.Handler()
 	return f
 }
 

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -219,6 +220,7 @@ func TestValidatingWebhooksRefuse(t *testing.T) {
 func TestBadWebhooks(t *testing.T) {
 	gone := newHook(t, nil)
 	gone.Close()
+	gone.URL = strings.Replace(gone.URL, "127.0.0.1", "127.0.0.2", 1) // where no other test's server takes the port
 	elsewhere := newHook(t, func(*admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse { return allowed("") })
 	for name, c := range map[string]struct {
 		hook *hookServer
@@ -240,6 +242,9 @@ func TestBadWebhooks(t *testing.T) {
 		"patches nonsense": {newHook(t, func(*admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
 			return allowed(`[{"op":"replace","path":"/none/such","value":1}]`)
 		}), "/none/such"},
+		"replaces everything by nothing": {newHook(t, func(*admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
+			return allowed(`[{"op":"replace","path":""}]`)
+		}), "patch cannot be applied to configmaps \"c\""},
 		"answers without end": {rawHook(t, func(w http.ResponseWriter, _ *http.Request) {
 			for blank := []byte(strings.Repeat(" ", 1<<20)); ; {
 				if _, err := w.Write(blank); err != nil {
@@ -254,17 +259,21 @@ func TestBadWebhooks(t *testing.T) {
 			h := start(t)
 			policy := registrationv1.Fail
 			h.mutatedBy("w", c.hook.client(), func(w *registrationv1.MutatingWebhook) {
-				w.TimeoutSeconds = ptr.To(int32(2))
+				w.TimeoutSeconds = ptr.To(int32(20)) // beside a busy neighbour much takes seconds
+				if name == "hangs" {
+					w.TimeoutSeconds = ptr.To(int32(2))
+				}
 				w.FailurePolicy = &policy
 			})
 			if found := h.server.ExamineHooks(context.Background()); (len(found) > 0) != (name == "is gone") {
 				t.Errorf("examined: %v", found)
 			}
 			_, err := h.createConfigMap("c")
-			if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "w.hooks.example.com") && name != "patches nonsense" {
+			decides := slices.Contains([]string{"patches nonsense", "replaces everything by nothing"}, name)
+			if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "w.hooks.example.com") && !decides {
 				t.Fatalf("the error is %v, and should say %q", err, c.says)
 			}
-			if name == "patches nonsense" {
+			if decides {
 				return // that is the webhook's decision, not its absence
 			}
 			api := h.client.AdmissionregistrationV1().MutatingWebhookConfigurations()

@@ -54,6 +54,7 @@ type Limits struct {
 	Requests        int           // at once, that are not long-running
 	RequestsPerUser int           // of them
 	Request         time.Duration // for such a request, from its head to the end of its answer
+	Conversion      time.Duration // for a webhook's answer that converts a custom resource
 
 	Streams        int           // at once: watches, logs, exec and other requests without a deadline
 	StreamsPerUser int           // of them
@@ -64,6 +65,7 @@ const (
 	defaultRequests        = 1600
 	defaultRequestsPerUser = 800
 	defaultRequest         = 60 * time.Second
+	defaultConversion      = 30 * time.Second
 	defaultStreams         = 8000
 	defaultStreamsPerUser  = 2000
 	defaultSlowReader      = 30 * time.Second
@@ -74,6 +76,7 @@ func (l Limits) withDefaults() Limits {
 	l.Requests = cmp.Or(l.Requests, defaultRequests)
 	l.RequestsPerUser = cmp.Or(l.RequestsPerUser, defaultRequestsPerUser)
 	l.Request = cmp.Or(l.Request, defaultRequest)
+	l.Conversion = cmp.Or(l.Conversion, defaultConversion)
 	l.Streams = cmp.Or(l.Streams, defaultStreams)
 	l.StreamsPerUser = cmp.Or(l.StreamsPerUser, defaultStreamsPerUser)
 	l.SlowReader = cmp.Or(l.SlowReader, defaultSlowReader)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -19,6 +20,7 @@ import (
 	"k8s.io/apiserver/pkg/registry/generic/registry"
 	"k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/healthz"
+	"k8s.io/client-go/dynamic"
 	restclient "k8s.io/client-go/rest"
 
 	"github.com/peapod-sh/peapod/api"
@@ -38,6 +40,7 @@ type Server struct {
 	stopped       chan struct{} // closed when Run ends
 	pods, nodes   *registry.Store
 	custom        *customResources
+	ownDynamic    func() (dynamic.Interface, error) // reads through the server's own handlers
 }
 
 // New makes a server. It serves at once through Handler; Run serves HTTPS.
@@ -58,6 +61,7 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	self := &loopback{}
+	s.ownDynamic = sync.OnceValues(func() (dynamic.Interface, error) { return newOwnDynamic(self) })
 	nowhere := failing(cfg.Serializer, func(*http.Request) error {
 		return apierrors.NewGenericServerResponse(http.StatusNotFound, "", schema.GroupResource{}, "", "", 0, false)
 	})
