@@ -294,6 +294,15 @@ func (lonely) Dial(raft.ServerAddress, time.Duration) (net.Conn, error) {
 	return nil, errors.New("there is nobody")
 }
 
+func listenLonely(t testing.TB) lonely {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lonely{l}
+}
+
 // olderDirectory is what the version before encryption left behind: a snapshot and a log in plain text.
 func olderDirectory(t *testing.T, s *testServer, value []byte) {
 	t.Helper()
@@ -302,11 +311,7 @@ func olderDirectory(t *testing.T, s *testServer, value []byte) {
 		t.Fatal(err)
 	}
 	state := fsm.New()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := openConsensus(consensusConfig{name: s.name, dir: s.dir, bootstrap: true, state: state, vault: &vault{state: state}, layer: lonely{l}, logger: hclog.NewNullLogger()})
+	c, err := openConsensus(consensusConfig{name: s.name, dir: s.dir, bootstrap: true, state: state, vault: &vault{state: state}, layer: listenLonely(t), logger: hclog.NewNullLogger()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -101,6 +101,7 @@ func (s *Server) pending(ctx context.Context, key string) []string {
 		}
 		return nil
 	})
+	slices.Sort(out)
 	return out
 }
 
