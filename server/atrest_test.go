@@ -142,9 +142,12 @@ func rotated(t *testing.T, all []*testServer) (old, now string) {
 	return old, now
 }
 
+// resealLimit is long, since servers wait for a moment in which nobody writes, and then sync several files.
+const resealLimit = 3 * time.Minute
+
 func allUnder(t *testing.T, all []*testServer, key string) {
 	t.Helper()
-	eventually(t, "all that is on disk is under "+key, func() error {
+	eventuallyIn(t, resealLimit, "all that is on disk is under "+key, func() error {
 		for _, s := range all {
 			if late := s.server.pending(within(t, 10*time.Second), key); len(late) > 0 {
 				return fmt.Errorf("%s says that it is not on %v", s.name, late)
@@ -356,7 +359,7 @@ func TestPlainDirectoryIsSealed(t *testing.T) {
 	s.start()
 	hasSecret(t, s, "one", value)
 	hasSecret(t, s, "two", value)
-	eventually(t, "the plain text is gone", func() error {
+	eventuallyIn(t, resealLimit, "the plain text is gone", func() error {
 		if found := onDisk(t, s.dir, value); len(found) > 0 {
 			return fmt.Errorf("it is in %v", found)
 		}

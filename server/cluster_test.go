@@ -163,8 +163,13 @@ func newCluster3(t *testing.T) []*testServer {
 
 func eventually(t testing.TB, what string, check func() error) {
 	t.Helper()
+	eventuallyIn(t, 30*time.Second, what, check)
+}
+
+func eventuallyIn(t testing.TB, limit time.Duration, what string, check func() error) {
+	t.Helper()
 	var err error
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if err = check(); err == nil {
 			return
 		}
