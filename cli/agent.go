@@ -90,6 +90,7 @@ machine joins with an address of a server and that token.`,
 	f.StringSliceVar(&o.DNSUpstreams, "dns-upstream", nil, "ADDRESS[:PORT] of resolvers for names outside of the cluster (default: those of /etc/resolv.conf)")
 	f.StringSliceVar(&o.DNSStubs, "dns-stub", nil, "DOMAIN=ADDRESS[:PORT] of a resolver for the names of one domain; may be repeated")
 	f.StringVar(&o.SchedulerStrategy, "scheduler-strategy", string(sched.LeastAllocated), "which nodes a server prefers for pods: least-allocated, or most-allocated to keep others free")
+	f.StringVar(&o.RootKeyFile, "root-key-file", "", "file with 32 bytes in base64 that protect the keys with which a server encrypts its disk, the same on every server (default: server/root.key in the data directory, made by the first server and given to those that join)")
 	f.StringVar(&o.AuditPolicy, "audit-policy-file", "", "audit.k8s.io/v1 Policy that says which requests a server writes down (default: none)")
 	f.StringVar(&o.AuditLog, "audit-log-path", "", "where to (default: server/audit.log in the data directory)")
 	f.Int64Var(&o.AuditMegabytes, "audit-log-maxsize", 100, "megabytes of a file before it is put aside")

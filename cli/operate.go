@@ -115,7 +115,7 @@ func operatorCommand() *cobra.Command {
 		return o.server(c.Context(), http.MethodPost, "/raft/transfer", nil)
 	}})
 	snapshot := &cobra.Command{Use: "snapshot", Short: "Copy the whole state"}
-	snapshot.AddCommand(&cobra.Command{Use: "save FILE", Short: "Write the state as this server has it to a file", Args: cobra.ExactArgs(1), RunE: func(c *cobra.Command, args []string) error {
+	snapshot.AddCommand(&cobra.Command{Use: "save FILE", Short: "Write the state as this server has it to a file, encrypted as on its disk", Args: cobra.ExactArgs(1), RunE: func(c *cobra.Command, args []string) error {
 		f, err := os.OpenFile(args[0], os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 		if err != nil {
 			return err
@@ -140,6 +140,6 @@ func operatorCommand() *cobra.Command {
 		fmt.Fprintln(c.OutOrStdout(), "✓ nothing is to be mended")
 		return nil
 	}}
-	c.AddCommand(raft, snapshot, rebalanceCommand(o), doctor)
+	c.AddCommand(raft, snapshot, keyringCommand(o), rebalanceCommand(o), doctor)
 	return c
 }

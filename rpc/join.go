@@ -24,6 +24,8 @@ type Joined struct {
 	GossipKey []byte // 32 bytes
 	Servers   []wire.ServerAddress
 	Gossip    []string // host:port
+	Root      []byte   // the key that wraps the cluster's keyring; nil for nodes, and if the cluster does not hand it out
+	RootID    string   // names it; "" for nodes
 }
 
 // ErrBadToken is the sentence for a token that the cluster does not know; Joiners return it.
@@ -43,7 +45,7 @@ func Join(ctx context.Context, addresses []string, token pki.Token, self Peer, a
 		reply, err := joinAt(ctx, address, token.CAHash, message)
 		if err == nil {
 			return &Joined{Material: pki.Material{Pair: pki.Pair{Cert: reply.Certificate, Key: key}, CA: reply.CA},
-				GossipKey: reply.GossipKey, Servers: reply.Servers, Gossip: reply.Gossip}, nil
+				GossipKey: reply.GossipKey, Servers: reply.Servers, Gossip: reply.Gossip, Root: reply.Root, RootID: reply.RootID}, nil
 		}
 		failures = append(failures, fmt.Errorf("joining through %s: %w", address, err))
 		if code := CodeOf(err); code == CodeDenied || code == CodeInvalid || errors.Is(err, pki.ErrPin) || ctx.Err() != nil {

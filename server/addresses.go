@@ -39,7 +39,7 @@ func (c *consensus) behind() bool { return c.raft.AppliedIndex() < c.found }
 
 // membersIn reads where servers say they are in the entries of a log, whether those are committed or not: a server
 // writes its address before it becomes a member, and proves its name whenever it is dialled.
-func membersIn(log raft.LogStore) (map[string]member, error) {
+func membersIn(log raft.LogStore, v *vault) (map[string]member, error) {
 	first, err := log.FirstIndex()
 	if err != nil {
 		return nil, err
@@ -48,20 +48,23 @@ func membersIn(log raft.LogStore) (map[string]member, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := map[string]member{}
+	out, peek := map[string]member{}, v.peek()
 	for i := max(first, 1); i <= last; i++ {
 		var entry raft.Log
 		if err := log.GetLog(i, &entry); err != nil {
 			return out, fmt.Errorf("reading entry %d of the log: %w", i, err)
 		}
-		if entry.Type == raft.LogCommand && bytes.Contains(entry.Data, []byte(metaServer)) {
-			noteMembers(out, entry.Data)
+		if entry.Type != raft.LogCommand {
+			continue
+		}
+		if plain, err := peek.open(entry.Data); err == nil && (bytes.Contains(plain, []byte(metaServer)) || bytes.Contains(plain, []byte(metaKeyring))) {
+			noteMembers(out, plain, peek)
 		}
 	}
 	return out, nil
 }
 
-func noteMembers(out map[string]member, entry []byte) {
+func noteMembers(out map[string]member, entry []byte, peek *peeker) {
 	list, err := ops.Decode(entry)
 	if err != nil {
 		return // whoever applies it will say so
@@ -70,6 +73,9 @@ func noteMembers(out map[string]member, entry []byte) {
 		put, ok := op.(*ops.PutMeta)
 		if !ok {
 			continue
+		}
+		if put.Key == metaKeyring {
+			peek.turn(put.Value)
 		}
 		name, ok := strings.CutPrefix(put.Key, metaServer)
 		var m member

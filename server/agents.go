@@ -42,6 +42,8 @@ func (s *Server) registerMethods(m *rpc.Methods) {
 	rpc.Register(m, wire.MethodAddServer, rpc.Servers, s.addServer)
 	rpc.Register(m, wire.MethodGrant, rpc.Servers, s.leaseForServer)
 	rpc.Register(m, wire.MethodTerm, rpc.Servers, s.termForServer)
+	rpc.Register(m, wire.MethodRoot, rpc.Servers, s.rootForServer)
+	rpc.Register(m, wire.MethodSealed, rpc.Servers, s.sealedForServer)
 }
 
 // heartbeat notes each sign of life and answers with who leads. A stream that ends otherwise than by
@@ -472,7 +474,7 @@ func (s *Server) proposeForServer(ctx context.Context, _ rpc.Caller, q *wire.Wri
 	}
 	a := s.proposer.submit(ctx, &proposal{encoded: q.Ops, bulk: len(q.Ops) > forwardedBulk}, false)
 	switch {
-	case a.err == errNotLeader:
+	case errors.Is(a.err, errNotLeader):
 		return &wire.WriteReply{NotLeader: true}, nil
 	case a.err != nil:
 		return &wire.WriteReply{Error: a.err.Error()}, nil

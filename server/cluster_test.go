@@ -23,6 +23,7 @@ import (
 	"github.com/peapod-sh/peapod/rpc/fence"
 	"github.com/peapod-sh/peapod/rpc/liveness"
 	"github.com/peapod-sh/peapod/rpc/pki"
+	"github.com/peapod-sh/peapod/server/audit"
 )
 
 // noGossip has heard of nobody.
@@ -38,6 +39,7 @@ type testServer struct {
 	rpc    string
 	api    string
 	token  string
+	audit  audit.Config
 	join   []string
 	server *Server
 	stop   func()
@@ -63,7 +65,7 @@ func (s *testServer) start() {
 		*at = l.Addr().String()
 		return l
 	}
-	cfg := Config{Name: s.name, DataDir: s.dir, RPC: listen(&s.rpc), API: listen(&s.api), Network: DefaultNetwork(), Fencing: fence.Default(), Logger: hclog.NewNullLogger()}
+	cfg := Config{Name: s.name, DataDir: s.dir, RPC: listen(&s.rpc), API: listen(&s.api), Network: DefaultNetwork(), Fencing: fence.Default(), Logger: hclog.NewNullLogger(), Audit: s.audit}
 	cfg.AdvertiseRPC, cfg.AdvertiseAPI = s.rpc, s.api
 	passport, err := s.passport(cfg)
 	if err != nil {
@@ -159,10 +161,15 @@ func newCluster3(t *testing.T) []*testServer {
 	return all
 }
 
-func eventually(t *testing.T, what string, check func() error) {
+func eventually(t testing.TB, what string, check func() error) {
+	t.Helper()
+	eventuallyIn(t, 30*time.Second, what, check)
+}
+
+func eventuallyIn(t testing.TB, limit time.Duration, what string, check func() error) {
 	t.Helper()
 	var err error
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if err = check(); err == nil {
 			return
 		}

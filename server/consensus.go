@@ -56,6 +56,9 @@ type consensus struct {
 	index     *metadb.BoltMetaDB // the log's list of segments
 	transport *raft.NetworkTransport
 	found     uint64 // index of the last entry that was on disk at the start
+	dir       string
+	snapshots raft.SnapshotStore
+	vault     *vault
 
 	followed atomic.Int64 // when a majority last answered this leader, in nanoseconds since 1970
 }
@@ -66,6 +69,7 @@ type consensusConfig struct {
 	bootstrap bool // make a new cluster of this server if the directory has none
 	layer     raft.StreamLayer
 	state     *fsm.FSM
+	vault     *vault
 	logger    hclog.Logger
 }
 
@@ -110,11 +114,12 @@ func openConsensus(c consensusConfig) (*consensus, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("caching the log: %w", err), store.Close(), index.Close())
 	}
-	r, err := raft.NewRaft(conf, replica{c.state}, cached, store, snapshots, transport)
+	r, err := raft.NewRaft(conf, replica{c.state, c.vault}, cached, store, snapshots, transport)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("starting raft: %w", err), store.Close(), index.Close())
 	}
-	return &consensus{name: c.name, raft: r, log: store, index: index, transport: transport, found: found}, nil
+	return &consensus{name: c.name, raft: r, log: store, index: index, transport: transport, found: found,
+		dir: dir, snapshots: snapshots, vault: c.vault}, nil
 }
 
 func raftConfig(c consensusConfig) *raft.Config {
@@ -144,9 +149,9 @@ func bootstrap(conf *raft.Config, c consensusConfig, store *wal.WAL, snapshots r
 	return nil
 }
 
-// Apply is the proposer's way into raft.
+// Apply is the proposer's way into raft. What goes into the log is sealed.
 func (c *consensus) Apply(entry []byte, timeout time.Duration) raft.ApplyFuture {
-	return c.raft.Apply(entry, timeout)
+	return c.raft.Apply(c.vault.seal(entry), timeout)
 }
 
 // Leading says whether this server leads.

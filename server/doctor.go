@@ -23,6 +23,9 @@ func (s *Server) examine(ctx context.Context) []Complaint {
 			out = append(out, complaintOf(f))
 		}
 	}
+	if _, sealed := s.state.Meta(metaKeyring); !sealed {
+		out = append(out, Complaint{"encryption at rest", "what servers write to disk is not encrypted yet, since not all of them have said that they have the root key: the leader's log says why"})
+	}
 	if s.audit != nil && s.audit.Lost() > 0 {
 		out = append(out, Complaint{"audit", fmt.Sprintf("%d events were lost since this server started: its log says why", s.audit.Lost())})
 	}

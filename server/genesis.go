@@ -25,6 +25,11 @@ var systemNamespaces = []string{metav1.NamespaceDefault, metav1.NamespaceSystem,
 // genesis makes what every cluster has, once, and brings what follows from the members up to date. A
 // leader runs it when its term begins; nothing in it is done twice.
 func (s *Server) genesis(ctx context.Context) error {
+	if s.passport.Genesis != nil { // before there are secrets
+		if err := s.foundKeyring(ctx); err != nil {
+			return err
+		}
+	}
 	if err := s.foundCluster(ctx); err != nil {
 		return err
 	}

@@ -23,6 +23,9 @@ func (s *Server) housekeep(ctx context.Context) error {
 			s.log.Warn("cannot bring the kubernetes service's endpoints up to date; will try again", "error", err)
 		}
 		if rounds%expireEvery == 0 {
+			if err := s.foundKeyring(ctx); err != nil {
+				s.log.Warn("nothing is encrypted on the servers' disks yet; will try again", "error", err)
+			}
 			if err := s.expire(ctx); err != nil {
 				s.log.Warn("cannot remove expired objects; will try again", "error", err)
 			}

@@ -23,6 +23,9 @@ type Passport struct {
 	Servers       []wire.ServerAddress
 	Gossip        []string  // host:port of members to gossip with first
 	Genesis       *pki.Pair `json:",omitempty"` // the CA, on the cluster's first server until the log has it
+	// Root is the cluster's root key, until it has a file of its own; RootID names it. Both are empty on nodes.
+	Root   []byte `json:",omitempty"`
+	RootID string `json:",omitempty"`
 }
 
 const passportFile = "identity.json"
@@ -76,7 +79,7 @@ func JoinCluster(ctx context.Context, addresses []string, token string, self pki
 	if err != nil {
 		return nil, err
 	}
-	p := &Passport{GossipKey: joined.GossipKey, Servers: joined.Servers, Gossip: joined.Gossip}
+	p := &Passport{GossipKey: joined.GossipKey, Servers: joined.Servers, Gossip: joined.Gossip, Root: joined.Root, RootID: joined.RootID}
 	p.SetMaterial(joined.Material)
 	return p, nil
 }

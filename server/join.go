@@ -92,8 +92,12 @@ func (s *Server) Join(ctx context.Context, q *rpc.JoinRequest) (*rpc.JoinReply, 
 		return nil, rpc.Errorf(rpc.CodeInvalid, "%v", err)
 	}
 	s.log.Info("let a new member in", "member", peer.String(), "token", q.TokenID)
-	return &rpc.JoinReply{Certificate: cert, CA: ca.CertPEM(), GossipKey: s.passport.GossipKey,
-		Servers: s.meta.servers(), Gossip: s.gossipSeeds()}, nil
+	reply := &rpc.JoinReply{Certificate: cert, CA: ca.CertPEM(), GossipKey: s.passport.GossipKey,
+		Servers: s.meta.servers(), Gossip: s.gossipSeeds()}
+	if peer.Role == pki.RoleServer {
+		reply.Root, reply.RootID = s.vault.handOut()
+	}
+	return reply, nil
 }
 
 // renew signs a new key for whoever asks, for the name that its present certificate proves.

@@ -223,6 +223,10 @@ func (p *proposer) answer(e entry) bool {
 		answerAll(e.parts, answer{err: applyError(err)})
 		return false
 	}
+	if refused, is := e.future.Response().(error); is {
+		answerAll(e.parts, answer{err: refused})
+		return true
+	}
 	results, _ := e.future.Response().([]ops.Result)
 	split(e.parts, results, e.future.Index())
 	return true

@@ -21,6 +21,7 @@ import (
 	"github.com/peapod-sh/peapod/rpc/pki"
 	"github.com/peapod-sh/peapod/sched"
 	"github.com/peapod-sh/peapod/server/audit"
+	"github.com/peapod-sh/peapod/server/keyring"
 	"github.com/peapod-sh/peapod/server/kube"
 )
 
@@ -36,6 +37,8 @@ type Config struct {
 	Fencing      fence.Times // likewise; zero is no fencing
 	// Strategy is how the scheduler chooses between nodes that fit, while this server leads.
 	Strategy sched.Strategy
+	// RootKeyFile has the key that wraps the keyring, which somebody put there; "" is a file of this server's own in DataDir.
+	RootKeyFile string
 	// Audit is where this server writes who asked its API for what; the zero value writes nothing.
 	Audit audit.Config
 	// GossipSeeds are members that a joining agent gossips with first.
@@ -52,6 +55,7 @@ type Server struct {
 	identity *pki.Identity
 
 	state     *fsm.FSM
+	vault     *vault
 	meta      settings
 	consensus *consensus
 	proposer  *proposer
@@ -72,7 +76,8 @@ type Server struct {
 	// ready says that this server leads and has applied every entry of earlier terms.
 	ready atomic.Bool
 	// leases are the term's; a server that does not lead cannot confirm that it is followed, whatever is left here.
-	leases atomic.Pointer[fence.Leases]
+	leases  atomic.Pointer[fence.Leases]
+	turning sync.Mutex // the keyring
 	// api is this server's part of the Kubernetes API; nil before it serves.
 	api atomic.Pointer[kube.Server]
 	// audit is nil unless it was asked for.
@@ -91,6 +96,9 @@ func Found(cfg Config) (*Passport, error) {
 	if p, err = newCluster(cfg.Name, time.Now()); err != nil {
 		return nil, err
 	}
+	if cfg.RootKeyFile == "" {
+		p.Root = keyring.NewRoot().Secret()
+	}
 	return p, p.Save(cfg.DataDir)
 }
 
@@ -103,6 +111,9 @@ func Open(cfg Config, passport *Passport, gossip Gossip) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, log: cfg.Logger, passport: passport, identity: identity, state: fsm.New(), nodes: newNodeConns()}
 	s.meta = settings{s.state}
+	if s.vault, err = openVault(cfg, passport, s.state); err != nil {
+		return nil, err
+	}
 	if cfg.Audit.Policy != "" {
 		if s.audit, err = audit.Open(cfg.Audit); err != nil {
 			return nil, err
@@ -117,14 +128,14 @@ func Open(cfg Config, passport *Passport, gossip Gossip) (*Server, error) {
 	s.rpc.RaftEnded = func(p rpc.Peer) { s.succession.lost(p.Name) }
 	s.pool = rpc.NewPool(&rpc.Dialer{Identity: identity, Methods: methods, Logger: cfg.Logger.Named("rpc")})
 	s.consensus, err = openConsensus(consensusConfig{
-		name: cfg.Name, dir: cfg.DataDir, bootstrap: passport.Genesis != nil, state: s.state,
+		name: cfg.Name, dir: cfg.DataDir, bootstrap: passport.Genesis != nil, state: s.state, vault: s.vault,
 		layer: rpc.NewStreamLayer(s.rpc, raft.ServerAddress(cfg.Name), s.resolve), logger: cfg.Logger.Named("raft"),
 	})
 	if err != nil {
 		return nil, err
 	}
 	s.loggedMembers = sync.OnceValue(func() map[string]member {
-		found, err := membersIn(compactedLog{s.consensus.log})
+		found, err := membersIn(compactedLog{s.consensus.log}, s.vault)
 		if err != nil {
 			s.log.Warn("cannot look for the servers' addresses in the log", "error", err)
 		}
@@ -165,6 +176,7 @@ func (s *Server) Run(ctx context.Context) error {
 		g.Go(func() error { return s.audit.Write(ctx) })
 	}
 	g.Go(func() error { return s.trim(ctx) })
+	g.Go(func() error { return s.reseal(ctx) })
 	g.Go(func() error { return s.serveAdmin(ctx) })
 	g.Go(func() error { return s.identity.Run(ctx, s.renewOwn, s.renewed) })
 	err := g.Wait()

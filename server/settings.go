@@ -22,6 +22,8 @@ const (
 	metaToken   = "token/"     // + id: JSON tokenRecord
 	// metaTokenKeys is a JSON list of PEM, the first of which signs service account tokens.
 	metaTokenKeys = "service-account-keys"
+	// metaKeyring is the keyring.Ring under which the log and the snapshots are.
+	metaKeyring = "keyring"
 	// metaStorage is there once the cluster has been given its first storage class; whoever deletes that does not get it back.
 	metaStorage = "storage"
 	// metaIngress is the same for the first ingress class.

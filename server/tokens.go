@@ -48,15 +48,15 @@ func (s *Server) tokens() (*tokens.Issuer, error) {
 	if !ok {
 		return nil, errNotReady
 	}
-	network, err := s.meta.network()
-	if err != nil {
-		return nil, err
-	}
 	c := &s.issuer
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.issuer != nil && bytes.Equal(c.keys, b) {
 		return c.issuer, nil
+	}
+	network, err := s.meta.network()
+	if err != nil {
+		return nil, err
 	}
 	var keys [][]byte
 	if err := json.Unmarshal(b, &keys); err != nil {
@@ -68,6 +68,18 @@ func (s *Server) tokens() (*tokens.Issuer, error) {
 	}
 	c.keys, c.issuer = b, issuer
 	return issuer, nil
+}
+
+// currentTokens answers the issuer with the keys of the moment. It never fails, having one to begin with.
+func (s *Server) currentTokens(first *tokens.Issuer) func() *tokens.Issuer {
+	return func() *tokens.Issuer {
+		now, err := s.tokens()
+		if err != nil {
+			s.log.Warn("cannot use the cluster's new keys for service account tokens", "error", err)
+			return first
+		}
+		return now
+	}
 }
 
 // tokenForNode issues a token that a pod of the node asks for in its spec.
@@ -91,7 +103,7 @@ func (s *Server) tokenForNode(ctx context.Context, from rpc.Caller, q *wire.Toke
 	if err != nil {
 		return nil, rpc.Errorf(rpc.CodeUnavailable, "%v", err)
 	}
-	accounts := kube.Accounts{Store: s.store, Issuer: issuer, Now: s.now}
+	accounts := kube.Accounts{Store: s.store, Issuer: s.currentTokens(issuer), Now: s.now}
 	want := authenticationv1.TokenRequestSpec{ExpirationSeconds: &q.Seconds,
 		BoundObjectRef: &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: q.Pod, UID: types.UID(q.UID)}}
 	if q.Audience != "" {

@@ -102,7 +102,7 @@ func (p *process) lockData() error {
 func (p *process) startServer(ctx context.Context, g *errgroup.Group) error {
 	cfg := server.Config{Name: p.o.Name, DataDir: filepath.Join(p.o.DataDir, "server"), Network: p.o.Network, Fencing: p.o.fencing(),
 		AdvertiseRPC: p.o.at(p.o.RPCPort), AdvertiseAPI: p.o.at(p.o.APIPort), Metrics: p.metrics, Logger: p.log,
-		Strategy: sched.Strategy(p.o.SchedulerStrategy)}
+		Strategy: sched.Strategy(p.o.SchedulerStrategy), RootKeyFile: p.o.RootKeyFile}
 	if p.o.AuditPolicy != "" {
 		cfg.Audit = audit.Config{Policy: p.o.AuditPolicy, File: p.o.auditLog(), BytesMax: p.o.AuditMegabytes << 20, Kept: p.o.AuditKept, Logger: p.log.Named("audit")}
 	}

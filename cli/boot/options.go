@@ -57,6 +57,8 @@ type Options struct {
 	APIPort        int
 	RPCPort        int
 	GossipPort     int
+	// RootKeyFile has the key that wraps a server's keyring; "" is one that it makes or is given.
+	RootKeyFile string
 	// AuditPolicy is the file that says what of the API's requests a server writes down; "" is nothing. AuditLog is where, "" in DataDir.
 	AuditPolicy, AuditLog string
 	AuditMegabytes        int64 // of a file, before it is put aside
@@ -158,6 +160,9 @@ func (o *Options) faults() []error {
 	}
 	if o.CNIConf != "" && !filepath.IsAbs(o.CNIConf) {
 		add("--cni-conf %q must be an absolute path, such as /etc/cni/net.d", o.CNIConf)
+	}
+	if o.RootKeyFile != "" && !filepath.IsAbs(o.RootKeyFile) {
+		add("--root-key-file %q must be an absolute path", o.RootKeyFile)
 	}
 	if !filepath.IsAbs(o.DataDir) {
 		add("--data-dir %q must be an absolute path", o.DataDir)

@@ -80,6 +80,7 @@ func (t *target) options(c *cobra.Command, o *Options) {
 	f.IntVar(&o.SimPods, "sim-pods", 0, "pods that a simulated node takes, if not as many as a real one")
 	f.StringVar(&o.Kubeconfig, "kubeconfig", "", "also write the kubeconfig here")
 	f.StringArrayVar(&o.Mirrors, "mirror", nil, "REGISTRY=URL to pull images from instead of REGISTRY; may be repeated")
+	f.StringArrayVar(&o.ServerArgs, "server-arg", nil, "likewise for the servers, such as --server-arg=--audit-policy-file=/etc/audit.yaml")
 	f.StringArrayVar(&o.ClientArgs, "client-arg", nil, "argument of `peapod agent` for the clients, such as --client-arg=--eviction-hard=; {node} is the node's name; may be repeated")
 	f.StringVar(&o.LogLevel, "log-level", "", "of the agents: trace, debug, info, warn or error")
 	f.DurationVar(&o.Timeout, "timeout", readyTimeout, "how long the slowest node may take to be ready")

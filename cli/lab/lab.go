@@ -27,6 +27,7 @@ type Options struct {
 	Binary     string        // the peapod binary; the running one if empty
 	Mirrors    []string      // REGISTRY=URL for every client
 	LogLevel   string        // of every agent
+	ServerArgs []string      // more arguments of the agents that are servers
 	ClientArgs []string      // more arguments of the agents that run pods
 	Kubeconfig string        // also write the kubeconfig here
 	Timeout    time.Duration // for the slowest node to be ready; 60 s if zero

@@ -92,10 +92,15 @@ func agentArgs(o Options, n Node, first netip.Addr, founder bool) []string {
 	if o.LogLevel != "" {
 		args = append(args, "--log-level", o.LogLevel)
 	}
+	var more []string
+	if n.IsServer() {
+		more = append(more, o.ServerArgs...)
+	}
 	if n.IsClient() {
-		for _, a := range o.ClientArgs {
-			args = append(args, strings.ReplaceAll(a, nodeMark, n.Name))
-		}
+		more = append(more, o.ClientArgs...)
+	}
+	for _, a := range more {
+		args = append(args, strings.ReplaceAll(a, nodeMark, n.Name))
 	}
 	return args
 }

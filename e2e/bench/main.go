@@ -24,7 +24,7 @@ type benchmark struct {
 
 var (
 	labName          = flag.String("lab", "bench", "name of the lab to start")
-	only             = flag.String("run", "", "rows to make, separated by commas: idle, apply, writes, nodes, leaders, bulk, pods, dns, api, reads, watches, crds, admission, lists, memory, pull, small, deaths, rates, scale, million; all but rates and million if empty")
+	only             = flag.String("run", "", "rows to make, separated by commas: idle, apply, writes, nodes, leaders, bulk, pods, dns, api, reads, watches, fairness, crds, admission, lists, memory, pull, small, deaths, rates, scale, million; all but rates and million if empty")
 	millionPods      = flag.Int("million", 1_000_000, "how many pods the row million has")
 	dyingNodes       = flag.Int("dying", 2_500, "how many simulated nodes the row deaths has, of which three fifths end")
 	smallNodes       = flag.Int("nodes", 1_000, "how many simulated nodes the row small has")
@@ -53,6 +53,7 @@ func benchmarks() []benchmark {
 		{"api", bare, benchAPI},
 		{"reads", bare, benchReads},
 		{"watches", bare, benchWatches},
+		{"fairness", bare, benchFairness},
 		{"crds", bare, benchCRDs},
 		{"admission", bare, benchAdmission},
 		{"pods", []string{"--servers", "1", "--clients", "1"}, benchPods},

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -26,6 +27,9 @@ const (
 	readBuffer = 32 << 10
 )
 
+// errTooMany is the server's word that this client should wait.
+var errTooMany = errors.New("too many requests")
+
 // writer is a load generator's client: one connection of HTTP/1.1, bodies in Kubernetes' protobuf, and an
 // answer that is read but not decoded. On a machine with two cores the generator competes with what it
 // measures, so it writes its requests itself.
@@ -42,6 +46,11 @@ func newWriter(ctx context.Context, l *rig.Lab, server string) (*writer, error) 
 	if err != nil {
 		return nil, err
 	}
+	return newWriterAs(ctx, c)
+}
+
+// newWriterAs is a client with the credentials and the address of a configuration.
+func newWriterAs(ctx context.Context, c *rest.Config) (*writer, error) {
 	at, err := url.Parse(c.Host)
 	if err != nil {
 		return nil, err
@@ -102,7 +111,11 @@ func (w *writer) ask(method, path, mediaType string, body []byte) (*http.Respons
 	if r.StatusCode >= http.StatusMultipleChoices {
 		defer r.Body.Close()
 		text, _ := io.ReadAll(r.Body)
-		return nil, fmt.Errorf("%s %s: %s: %s", method, path, r.Status, text)
+		err := fmt.Errorf("%s %s: %s: %s", method, path, r.Status, text)
+		if r.StatusCode == http.StatusTooManyRequests {
+			err = fmt.Errorf("%w: %w", errTooMany, err)
+		}
+		return nil, err
 	}
 	return r, nil
 }

@@ -21,6 +21,8 @@ type JoinReply struct {
 	Gossip      []string // host:port of members to gossip with first
 	Code        uint8
 	Error       string
+	Root        []byte // the key that wraps the cluster's keyring, for a server unless it is to bring its own
+	RootID      string // names it, for a server
 }
 
 // RenewRequest carries a signing request (PEM) for a new key.

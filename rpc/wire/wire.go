@@ -33,6 +33,8 @@ const (
 	MethodAddServer = "server.AddServer" // AddServerRequest -> Empty, by the leader
 	MethodGrant     = "server.Grant"     // LeaseRequest -> LeaseReply, by the leader
 	MethodTerm      = "server.Term"      // TermRequest -> TermReply
+	MethodRoot      = "server.Root"      // RootRequest -> RootReply
+	MethodSealed    = "server.Sealed"    // Empty -> SealedReply
 )
 
 // MethodNodeHTTP is called by a server on an agent: the stream then carries HTTP/1.1 requests

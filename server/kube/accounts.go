@@ -39,7 +39,7 @@ const (
 // Accounts issues the tokens of service accounts and knows those who bring them (KEP-1205).
 type Accounts struct {
 	Store  Store
-	Issuer *tokens.Issuer
+	Issuer func() *tokens.Issuer // with the keys that the cluster has now
 	Now    func() time.Time
 }
 
@@ -51,7 +51,7 @@ func (a *Accounts) Issue(ctx context.Context, account *corev1.ServiceAccount, wa
 	}
 	now := a.Now()
 	expires := now.Add(time.Duration(*want.ExpirationSeconds) * time.Second)
-	token, err := a.Issuer.Issue(tokens.Claims{Bound: bound, Claims: jwt.Claims{
+	token, err := a.Issuer().Issue(tokens.Claims{Bound: bound, Claims: jwt.Claims{
 		Subject:  serviceaccount.MakeUsername(account.Namespace, account.Name),
 		Audience: want.Audiences, ID: string(uuid.NewUUID()),
 		IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(expires)}})
@@ -64,7 +64,7 @@ func (a *Accounts) Issue(ctx context.Context, account *corev1.ServiceAccount, wa
 // CompleteSpec fills in what a request for a token leaves out.
 func (a *Accounts) CompleteSpec(s *authenticationv1.TokenRequestSpec) {
 	if len(s.Audiences) == 0 {
-		s.Audiences = []string{a.Issuer.Audience()}
+		s.Audiences = []string{a.Issuer().Audience()}
 	}
 	if s.ExpirationSeconds == nil {
 		seconds := int64(tokenSecondsDefault)
@@ -154,7 +154,7 @@ var _ authenticator.Token = (*Accounts)(nil)
 
 // AuthenticateToken implements authenticator.Token. A token is good while the account and the object that it is bound to are there.
 func (a *Accounts) AuthenticateToken(ctx context.Context, token string) (*authenticator.Response, bool, error) {
-	c, err := a.Issuer.Verify(token, a.Now())
+	c, err := a.Issuer().Verify(token, a.Now())
 	if errors.Is(err, tokens.ErrForeign) {
 		return nil, false, nil
 	}
@@ -163,7 +163,7 @@ func (a *Accounts) AuthenticateToken(ctx context.Context, token string) (*authen
 	}
 	accepted, asked := authenticator.AudiencesFrom(ctx)
 	if !asked {
-		accepted = authenticator.Audiences{a.Issuer.Audience()}
+		accepted = authenticator.Audiences{a.Issuer().Audience()}
 	}
 	audiences := tokens.Matching(c, accepted)
 	if len(audiences) == 0 {

@@ -28,9 +28,11 @@ func withTokens(t *testing.T) func(*kube.Config) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.Tokens, err = tokens.New(tokenIssuer, key); err != nil {
+		issuer, err := tokens.New(tokenIssuer, key)
+		if err != nil {
 			t.Fatal(err)
 		}
+		c.Tokens = func() *tokens.Issuer { return issuer }
 	}
 }
 

@@ -2,7 +2,6 @@ package kube
 
 import (
 	"context"
-	"io"
 	"net/http"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -70,14 +69,17 @@ func (s *Server) installTokenDiscovery() {
 	if s.config.Tokens == nil {
 		return
 	}
-	for path, document := range map[string]struct{ kind, text string }{
-		tokens.DiscoveryPath: {"application/json", string(s.config.Tokens.Discovery())},
-		tokens.JWKSPath:      {"application/jwk-set+json", string(s.config.Tokens.JWKS())},
+	for path, document := range map[string]struct {
+		kind string
+		text func(*tokens.Issuer) []byte
+	}{
+		tokens.DiscoveryPath: {"application/json", (*tokens.Issuer).Discovery},
+		tokens.JWKSPath:      {"application/jwk-set+json", (*tokens.Issuer).JWKS},
 	} {
 		s.generic.Handler.NonGoRestfulMux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", document.kind)
 			w.Header().Set("Cache-Control", "public, max-age=3600")
-			_, _ = io.WriteString(w, document.text) // a client that is gone needs no answer
+			_, _ = w.Write(document.text(s.config.Tokens())) // a client that is gone needs no answer
 		})
 	}
 }

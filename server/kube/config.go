@@ -44,8 +44,8 @@ type Config struct {
 	// ClientCA gives the authorities whose client certificates are users: CN is the name, O the
 	// groups. It is called for every new user, so that a renewed CA takes effect. nil trusts nobody.
 	ClientCA func() *x509.CertPool
-	// Tokens is the signer of service account tokens; nil issues and accepts none.
-	Tokens *tokens.Issuer
+	// Tokens answers the signer of service account tokens, whose keys may turn; nil issues and accepts none.
+	Tokens func() *tokens.Issuer
 	// Authenticators are asked after client certificates and service account tokens, in order.
 	Authenticators []authenticator.Request
 	// Policy is the roles and bindings that decide what a user may do, beside system:masters, who may do everything. With it, requests

@@ -93,6 +93,24 @@ func New(issuer string, keys ...[]byte) (*Issuer, error) {
 	return i, i.describe()
 }
 
+// KeyIDs name the keys, the one that signs first.
+func (i *Issuer) KeyIDs() []string {
+	out := make([]string, len(i.keys.Keys))
+	for n := range i.keys.Keys {
+		out[n] = i.keys.Keys[n].KeyID
+	}
+	return out
+}
+
+// SignedBy is the ID of the key that a token says it was signed by.
+func SignedBy(token string) (string, error) {
+	t, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256})
+	if err != nil {
+		return "", err
+	}
+	return t.Headers[0].KeyID, nil
+}
+
 func parseKey(text []byte) (*ecdsa.PrivateKey, error) {
 	block, _ := pem.Decode(text)
 	if block == nil {
