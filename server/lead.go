@@ -86,6 +86,7 @@ func (s *Server) term(ctx context.Context) error {
 	g.Go(func() error { return s.signRequests(ctx) })
 	g.Go(func() error { return s.aggregateRoles(ctx) })
 	g.Go(func() error { return s.fillTokenSecrets(ctx) })
+	g.Go(func() error { return s.keepAPIServices(ctx) })
 	return g.Wait()
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -38,6 +39,11 @@ type Server struct {
 	stopped       chan struct{} // closed when Run ends
 	pods, nodes   *registry.Store
 	custom        *customResources
+	aggregation   aggregation
+	listed        *groupLister
+	builtinGroups map[string]metav1.APIGroup // made by install
+	openAPI       *openAPI
+	self          *loopback // for requests of its own
 }
 
 // New makes a server. It serves at once through Handler; Run serves HTTPS.
@@ -45,7 +51,9 @@ func New(c Config) (*Server, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
-	s := &Server{config: c, stopped: make(chan struct{})}
+	s := &Server{config: c, stopped: make(chan struct{}), builtinGroups: map[string]metav1.APIGroup{}}
+	s.openAPI = &openAPI{server: s, built: map[string]*document{}}
+	s.newAggregation()
 	if c.Tokens != nil {
 		s.accounts = &Accounts{Store: c.Store, Issuer: c.Tokens, Now: time.Now}
 	}
@@ -57,12 +65,12 @@ func New(c Config) (*Server, error) {
 	if err := s.installAdmission(cfg); err != nil {
 		return nil, err
 	}
-	self := &loopback{}
+	s.self = &loopback{}
 	nowhere := failing(cfg.Serializer, func(*http.Request) error {
 		return apierrors.NewGenericServerResponse(http.StatusNotFound, "", schema.GroupResource{}, "", "", 0, false)
 	})
 	var err error
-	if s.custom, err = newCustomResources(*cfg, restOptions{c.Store, c.Limits.SlowReader}, self.config(), webhookWay{s}, nowhere); err != nil {
+	if s.custom, err = newCustomResources(*cfg, restOptions{c.Store, c.Limits.SlowReader}, s.self.config(), webhookWay{s}, nowhere); err != nil {
 		return nil, err
 	}
 	cfg.ReadyzChecks = append(cfg.ReadyzChecks, s.custom.HealthzChecks()...)
@@ -70,7 +78,7 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the API server: %w", err)
 	}
-	s.generic, self.handler = generic, generic.Handler
+	s.generic, s.self.handler = generic, generic.Handler
 	if err := s.install(cfg); err != nil {
 		return nil, err
 	}
@@ -143,6 +151,10 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	defer cancel()
 	defer close(s.stopped)
 	s.generic.RunPostStartHooks(ctx)
+	var following sync.WaitGroup
+	defer following.Wait() // after cancel
+	following.Go(func() { s.followServices(ctx) })
+	following.Go(func() { s.refreshServices(ctx) })
 	hs := &http.Server{
 		Handler:           s.Handler(),
 		TLSConfig:         servingTLS(s.config.TLS),
