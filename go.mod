@@ -74,7 +74,10 @@ require (
 	sigs.k8s.io/yaml v1.6.0
 )
 
-require github.com/containernetworking/cni v1.3.1
+require (
+	github.com/containernetworking/cni v1.3.1
+	k8s.io/kube-aggregator v0.37.2
+)
 
 require (
 	cel.dev/expr v0.25.1 // indirect

@@ -86,6 +86,7 @@ func TestTableHoldsTheKinds(t *testing.T) {
 		"clusterrolebindings.rbac.authorization.k8s.io", "clusterroles.rbac.authorization.k8s.io",
 		"rolebindings.rbac.authorization.k8s.io", "roles.rbac.authorization.k8s.io",
 		mutatingHooksKind, validatingHooksKind, mutatingKind, "mutatingadmissionpolicybindings.admissionregistration.k8s.io", validatingKind, validatingBoundKind,
+		apiServices,
 	}
 	for _, w := range want {
 		if !slices.Contains(got, w) {

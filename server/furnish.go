@@ -32,6 +32,11 @@ func (s *Server) furnish(ctx context.Context) error {
 		return err
 	}
 	list = append(list, cidr...)
+	authentication, err := s.authenticationMap()
+	if err != nil {
+		return err
+	}
+	list = append(list, authentication...)
 	list = append(list, s.flowControl()...)
 	if err := s.attempt(ctx, list); err != nil {
 		return fmt.Errorf("writing the objects that every cluster has: %w", err)

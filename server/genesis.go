@@ -36,6 +36,9 @@ func (s *Server) genesis(ctx context.Context) error {
 	if err := s.foundTokens(ctx); err != nil {
 		return err
 	}
+	if err := s.foundFrontProxy(ctx); err != nil {
+		return err
+	}
 	var list []ops.Op
 	for _, name := range systemNamespaces {
 		list = append(list, s.unlessThere("", "namespaces", &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})...)

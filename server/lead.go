@@ -98,6 +98,8 @@ func (s *Server) term(ctx context.Context) error {
 	g.Go(func() error { return s.signRequests(ctx) })
 	g.Go(func() error { return s.aggregateRoles(ctx) })
 	g.Go(func() error { return s.fillTokenSecrets(ctx) })
+	g.Go(func() error { return s.keepAPIServices(ctx) })
+	g.Go(func() error { return s.migrateCustom(ctx) })
 	return g.Wait()
 }
 

@@ -29,7 +29,7 @@ func (s *Server) serveAPI(ctx context.Context) error {
 	pool.AddCert(ca.Certificate())
 	c := kube.Config{
 		Store: &leasedStore{s.store, s.watchman.lastHeard}, Nodes: s.nodes, TLS: &tls.Config{GetCertificate: s.servingCertificate(ca, network)},
-		ClientCA: func() *x509.CertPool { return pool }, Tokens: s.currentTokens(issuer), Policy: newPolicyState(s.state), NodeState: nodeState{s.state, s.store}, ServiceCIDR: network.ServiceCIDR, ServiceCIDR6: network.ServiceCIDR6, DNSAddress: network.DNSVIP(),
+		ClientCA: func() *x509.CertPool { return pool }, FrontProxy: (&frontProxy{settings: s.meta, now: s.now}).certificate, Tokens: s.currentTokens(issuer), Policy: newPolicyState(s.state), NodeState: nodeState{s.state, s.store}, ServiceCIDR: network.ServiceCIDR, ServiceCIDR6: network.ServiceCIDR6, DNSAddress: network.DNSVIP(),
 		Version: version.Git()[1:], Address: s.cfg.AdvertiseAPI, Ready: s.Ready, Metrics: s.cfg.Metrics, WhatIf: http.HandlerFunc(s.serveWhatIf), Logger: s.log.Named("api"),
 	}
 	if s.audit != nil {

@@ -28,6 +28,8 @@ const (
 	metaStorage = "storage"
 	// metaIngress is the same for the first ingress class.
 	metaIngress = "ingress"
+	// metaFrontProxy is the authority of the servers' certificates for services that serve a part of the API, JSON pki.Pair.
+	metaFrontProxy = "front-proxy-ca"
 )
 
 // Network is what is fixed for a cluster's life when it is made.

@@ -90,6 +90,7 @@ var samples = map[string]sample{
 	"validatingadmissionpolicies.admissionregistration.k8s.io":       {"NAME VALIDATIONS PARAMKIND AGE", "sample 1 <unset> AGE", `^ +Failure Policy: +Fail$`},
 	"validatingadmissionpolicybindings.admissionregistration.k8s.io": {"NAME POLICYNAME PARAMREF AGE", "sample sample <unset> AGE", `^ +Policy Name: +sample$`},
 	"customresourcedefinitions.apiextensions.k8s.io":                 {"NAME SCOPE VERSIONS CREATED AT GROUP KIND SHORTNAMES ESTABLISHED", `samples\.kinds\.example\.com Namespaced TIME kinds\.example\.com Sample (true|false|<unset>)?`, `^ +Kind: +Sample$`}, // not served, so that it is no kind of its own
+	"apiservices.apiregistration.k8s.io":                             {"NAME SERVICE AVAILABLE AGE", `v1\.samples\.example\.com sample/nothing (False \(ServiceNotFound\)|Unknown) AGE`, `^ +Group Priority Minimum: +1000$`},
 	"volumeattributesclasses.storage.k8s.io":                         {"NAME DRIVERNAME AGE", "sample example.com AGE", `^Parameters: +speed=fast$`},
 }
 
@@ -160,7 +161,7 @@ func sampleIsShown(t *testing.T, k kit.Kubectl, kind, empty string) {
 	if r := k.Try("get", kind, "-l", "of=nothing"); r.Code != 0 || r.Out != "" || !strings.HasSuffix(r.Err, empty) {
 		t.Errorf("none of them: %+v", r)
 	}
-	which, names := []string{kind, "-l", "of=kinds"}, `(sample|192\.0\.2\.77|example\.com:sampler:sample|samples\.kinds\.example\.com)`
+	which, names := []string{kind, "-l", "of=kinds"}, `(sample|192\.0\.2\.77|example\.com:sampler:sample|samples\.kinds\.example\.com|v1\.samples\.example\.com)`
 	if name := given[kind]; name != "" {
 		which, names = []string{kind, name}, name
 	}

@@ -14,8 +14,8 @@ import (
 
 // syncMigration carries out a migration of stored objects to their newest form. There is nothing to write again: the state holds each
 // object in one form, that of the version that runs, and a snapshot is written in that form whatever it was read from. So a migration of
-// a kind that is served begins and has succeeded, and one of another kind has failed. Each is a write of its own, so that
-// who waits for one or the other sees it.
+// a built-in kind begins and has succeeded; each is a write of its own, so that who waits for one or the other sees it. Custom resources,
+// which are stored as they were written, are not the engine's: server/migrations.go.
 func (e *Engine) syncMigration(k key) {
 	o := e.object(Migrations, "", k.name)
 	if o == nil || o.meta.GetDeletionTimestamp() != nil || e.written[o.ref] {
@@ -25,12 +25,10 @@ func (e *Engine) syncMigration(k key) {
 	is := func(t storagemigrationv1.MigrationConditionType) bool {
 		return meta.IsStatusConditionTrue(m.Status.Conditions, string(t))
 	}
-	served := api.KindFor(schema.GroupResource{Group: m.Spec.Resource.Group, Resource: m.Spec.Resource.Resource}) != nil
+	builtin := api.KindFor(schema.GroupResource{Group: m.Spec.Resource.Group, Resource: m.Spec.Resource.Resource}) != nil
 	switch {
-	case is(storagemigrationv1.MigrationSucceeded), is(storagemigrationv1.MigrationFailed):
+	case !builtin, is(storagemigrationv1.MigrationSucceeded), is(storagemigrationv1.MigrationFailed):
 		return
-	case !served:
-		e.setMigration(m, storagemigrationv1.MigrationFailed, metav1.ConditionTrue, "StorageVersionMigrationFailed", "resource not found")
 	case !is(storagemigrationv1.MigrationRunning):
 		if m.Status.ResourceVersion == "" {
 			m.Status.ResourceVersion = strconv.FormatUint(o.rev, 10)

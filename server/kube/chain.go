@@ -23,7 +23,7 @@ var longRunning = genericfilters.BasicLongRunningRequestCheck(
 // chain wraps the API handlers in what they need and no more: priority and fairness, the
 // timeout goroutine, tracing, CORS and latency tracking cost more than the handlers themselves.
 func (s *Server) chain(h http.Handler, c *server.Config) http.Handler {
-	h = s.withPlain(h)
+	h = s.aggregation.Wrap(s.withPlain(h))
 	h = filters.WithAuthorization(h, c.Authorization.Authorizer, c.Serializer)
 	h = impersonation.WithImpersonation(h, c.Authorization.Authorizer, c.Serializer)
 	h = withLimits(h, s.config.Limits, c.Serializer)

@@ -44,6 +44,9 @@ type Config struct {
 	// ClientCA gives the authorities whose client certificates are users: CN is the name, O the
 	// groups. It is called for every new user, so that a renewed CA takes effect. nil trusts nobody.
 	ClientCA func() *x509.CertPool
+	// FrontProxy gives the certificate by which services that serve a part of the API know that a request comes from this server, which
+	// names the user in its headers. nil gives none.
+	FrontProxy func() (*tls.Certificate, error)
 	// Tokens answers the signer of service account tokens, whose keys may turn; nil issues and accepts none.
 	Tokens func() *tokens.Issuer
 	// Authenticators are asked after client certificates and service account tokens, in order.

@@ -15,9 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/sets"
-	"k8s.io/apimachinery/pkg/version"
 	apiopenapi "k8s.io/apiserver/pkg/endpoints/openapi"
 	"k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/healthz"
@@ -133,16 +131,19 @@ func servedVersionsOf(d *apiextensionsv1.CustomResourceDefinition) (out []string
 	return out
 }
 
-// groupLister keeps the groups of custom resources in the list of all groups; discovery of all resources at once follows by itself.
+// groupLister keeps the groups of custom resources, and those of services, in the list of all groups; discovery of all resources at once
+// follows by itself.
 type groupLister struct {
 	resources *customResources
 	list      interface {
 		AddGroup(metav1.APIGroup)
 		RemoveGroup(string)
 	}
+	builtin map[string]metav1.APIGroup // the table's
 
-	mu   sync.Mutex
-	here sets.Set[string] // the groups that it has added
+	mu     sync.Mutex
+	here   sets.Set[string]           // the groups that it has added
+	others map[string]metav1.APIGroup // those of which a service has a version, with all their versions
 }
 
 func (s *Server) listCustomGroups() error {
@@ -150,7 +151,8 @@ func (s *Server) listCustomGroups() error {
 	own := metav1.GroupVersionForDiscovery{GroupVersion: gv.String(), Version: gv.Version}
 	s.generic.DiscoveryGroupManager.AddGroup(metav1.APIGroup{Name: gv.Group, Versions: []metav1.GroupVersionForDiscovery{own}, PreferredVersion: own})
 	s.generic.AggregatedDiscoveryGroupManager.SetGroupVersionPriority(metav1.GroupVersion{Group: gv.Group, Version: gv.Version}, groupPriority(gv.Group), versionPriority)
-	l := &groupLister{resources: s.custom, list: s.generic.DiscoveryGroupManager, here: sets.New[string]()}
+	l := &groupLister{resources: s.custom, list: s.generic.DiscoveryGroupManager, builtin: s.builtinGroups, here: sets.New[string]()}
+	s.listed = l
 	_, err := s.custom.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(o any) { l.refresh(groupOf(o)) },
 		UpdateFunc: func(_, o any) { l.refresh(groupOf(o)) },
@@ -179,18 +181,18 @@ func (l *groupLister) refresh(group string) {
 			versions.Insert(servedVersionsOf(d)...)
 		}
 	}
-	if len(versions) == 0 {
-		if l.here.Has(group) {
-			l.list.RemoveGroup(group)
-			l.here.Delete(group)
-		}
-		return
+	g, served := l.builtin[group]
+	if other, ok := l.others[group]; ok {
+		g, served = other, true
+	} else if len(versions) > 0 && !served {
+		g, served = groupWith(group, versions.UnsortedList()), true
 	}
-	g := metav1.APIGroup{Name: group}
-	for _, v := range slices.SortedFunc(slices.Values(versions.UnsortedList()), func(a, b string) int { return version.CompareKubeAwareVersionStrings(b, a) }) {
-		g.Versions = append(g.Versions, metav1.GroupVersionForDiscovery{GroupVersion: schema.GroupVersion{Group: group, Version: v}.String(), Version: v})
+	switch {
+	case served:
+		l.list.AddGroup(g)
+		l.here.Insert(group)
+	case l.here.Has(group):
+		l.list.RemoveGroup(group)
+		l.here.Delete(group)
 	}
-	g.PreferredVersion = g.Versions[0]
-	l.list.AddGroup(g)
-	l.here.Insert(group)
 }

@@ -49,6 +49,7 @@ func (s *Server) install(cfg *server.Config) error {
 		}
 		versions[gv.Group] = append(versions[gv.Group], metav1.GroupVersionForDiscovery{GroupVersion: gv.String(), Version: gv.Version})
 	}
+	s.noteBuiltin(versions)
 	byPriority := func(a, b string) int { return cmp.Or(groupPriority(b)-groupPriority(a), strings.Compare(a, b)) }
 	for _, group := range slices.SortedFunc(maps.Keys(versions), byPriority) {
 		s.publishGroup(cfg, group, versions[group])
@@ -218,6 +219,7 @@ func (s *Server) publishGroup(cfg *server.Config, name string, versions []metav1
 		g.AggregatedDiscoveryGroupManager.SetGroupVersionPriority(metav1.GroupVersion{Group: name, Version: v.Version}, groupPriority(name), versionPriority-i)
 	}
 	group := metav1.APIGroup{Name: name, Versions: versions, PreferredVersion: versions[0]}
+	s.builtinGroups[name] = group
 	g.DiscoveryGroupManager.AddGroup(group)
 	g.Handler.GoRestfulContainer.Add(discovery.NewAPIGroupHandler(g.Serializer, group).WebService())
 }

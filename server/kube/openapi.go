@@ -52,7 +52,7 @@ const (
 // Kubernetes types and on the encoding, and that of custom resources on their definitions; on nothing else.
 type openAPI struct {
 	server *Server
-	// changes counts what happened to definitions of custom resources.
+	// changes counts what happened to definitions of custom resources, and to what services serve.
 	changes atomic.Uint64
 
 	mu    sync.Mutex
@@ -88,7 +88,7 @@ type document struct {
 }
 
 func (s *Server) installOpenAPI() error {
-	o := &openAPI{server: s, built: map[string]*document{}}
+	o := s.openAPI
 	count := func(any) { o.changes.Add(1) }
 	if _, err := s.custom.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: count, DeleteFunc: count,
 		UpdateFunc: func(_, now any) { count(now) }}); err != nil {
@@ -155,6 +155,9 @@ func (o *openAPI) current() (*openAPIParts, error) {
 	}
 	p := &openAPIParts{changes: changes, by: maps.Clone(o.fixed), custom: o.server.custom.established()}
 	maps.Copy(p.by, customParts(p.custom))
+	for _, part := range o.server.aggregation.Parts() {
+		p.by[part.Path] = openAPIPart{part.Hash, part.V3}
+	}
 	all := sha256.New()
 	index := handler3.OpenAPIV3Discovery{Paths: map[string]handler3.OpenAPIV3DiscoveryGroupVersion{}}
 	for _, path := range slices.Sorted(maps.Keys(p.by)) {
@@ -252,6 +255,11 @@ func (o *openAPI) wholeV2(custom []*apiextensionsv1.CustomResourceDefinition) ([
 	}
 	for _, d := range custom {
 		if err := m.addCustom(d); err != nil {
+			return nil, err
+		}
+	}
+	for _, doc := range o.server.aggregation.V2() {
+		if err := m.add(doc); err != nil {
 			return nil, err
 		}
 	}

@@ -41,6 +41,11 @@ type Server struct {
 	pods, nodes   *registry.Store
 	custom        *customResources
 	ownDynamic    func() (dynamic.Interface, error) // reads through the server's own handlers
+	aggregation   aggregation
+	listed        *groupLister
+	builtinGroups map[string]metav1.APIGroup // made by install
+	openAPI       *openAPI
+	self          *loopback // for requests of its own
 }
 
 // New makes a server. It serves at once through Handler; Run serves HTTPS.
@@ -48,7 +53,9 @@ func New(c Config) (*Server, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
-	s := &Server{config: c, stopped: make(chan struct{})}
+	s := &Server{config: c, stopped: make(chan struct{}), builtinGroups: map[string]metav1.APIGroup{}}
+	s.openAPI = &openAPI{server: s, built: map[string]*document{}}
+	s.newAggregation()
 	if c.Tokens != nil {
 		s.accounts = &Accounts{Store: c.Store, Issuer: c.Tokens, Now: time.Now}
 	}
@@ -60,13 +67,13 @@ func New(c Config) (*Server, error) {
 	if err := s.installAdmission(cfg); err != nil {
 		return nil, err
 	}
-	self := &loopback{}
-	s.ownDynamic = sync.OnceValues(func() (dynamic.Interface, error) { return newOwnDynamic(self) })
+	s.self = &loopback{}
+	s.ownDynamic = sync.OnceValues(func() (dynamic.Interface, error) { return newOwnDynamic(s.self) })
 	nowhere := failing(cfg.Serializer, func(*http.Request) error {
 		return apierrors.NewGenericServerResponse(http.StatusNotFound, "", schema.GroupResource{}, "", "", 0, false)
 	})
 	var err error
-	if s.custom, err = newCustomResources(*cfg, restOptions{c.Store, c.Limits.SlowReader}, self.config(), webhookWay{s}, nowhere); err != nil {
+	if s.custom, err = newCustomResources(*cfg, restOptions{c.Store, c.Limits.SlowReader}, s.self.config(), webhookWay{s}, nowhere); err != nil {
 		return nil, err
 	}
 	cfg.ReadyzChecks = append(cfg.ReadyzChecks, s.custom.HealthzChecks()...)
@@ -74,7 +81,7 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the API server: %w", err)
 	}
-	s.generic, self.handler = generic, generic.Handler
+	s.generic, s.self.handler = generic, generic.Handler
 	if err := s.install(cfg); err != nil {
 		return nil, err
 	}
@@ -147,6 +154,10 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	defer cancel()
 	defer close(s.stopped)
 	s.generic.RunPostStartHooks(ctx)
+	var following sync.WaitGroup
+	defer following.Wait() // after cancel
+	following.Go(func() { s.followServices(ctx) })
+	following.Go(func() { s.refreshServices(ctx) })
 	hs := &http.Server{
 		Handler:           s.Handler(),
 		TLSConfig:         servingTLS(s.config.TLS),
