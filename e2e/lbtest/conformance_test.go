@@ -99,7 +99,7 @@ func (s *scene) udp(t *testing.T, pod, host, port, want string) {
 	s.ask(t, pod, want, "sh", "-c", "echo who | nc -u -w 1 "+host+" "+port)
 }
 
-// acrossNodes: NW023 to NW026.
+// acrossNodes: NW023, NW024, NW025, NW026.
 func (s *scene) acrossNodes(t *testing.T) {
 	for _, pod := range []string{"near", "host"} {
 		s.http(t, pod, "http://"+s.ip["far"]+":8080", "far")
@@ -250,7 +250,7 @@ func (s *scene) hostPorts(t *testing.T) {
 	s.Must(t, "delete", "pod", "at-loopback", "at-node", "at-node-udp", "--now")
 }
 
-// proxies: NW027 to NW029. The API passes requests of every method on to pods and services, named in every way, with and without a path.
+// proxies: NW027, NW028, NW029. The API passes requests of every method on to pods and services, named in every way, with and without a path.
 func (s *scene) proxies(t *testing.T) {
 	s.service(t, "front", "{selector: {app: pair}, ports: [{name: web, port: 80, targetPort: 8080}]}")
 	cfg := s.Config(t, "")
