@@ -108,7 +108,7 @@ func TestSchemasRatchet(t *testing.T) {
 		{Rule: "self >= oldSelf", Message: "never fewer"},
 		{Rule: "oldSelf.hasValue() || self == 1", OptionalOldSelf: ptr.To(true), Message: "begin with one"}}
 	spec.Properties["size"], spec.Properties["color"], spec.Properties["replicas"] = size, color, replicas
-	if d, err = api.Update(ctx, d, metav1.UpdateOptions{}); err != nil {
+	if _, err = api.Update(ctx, d, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	h.eventually("the new schema counts", func() bool {
