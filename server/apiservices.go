@@ -29,8 +29,8 @@ const (
 
 var definitionsResource = schema.GroupResource{Group: apiextensionsv1.GroupName, Resource: "customresourcedefinitions"}
 
-// apiServices keeps the APIServices of one term: those of what the cluster serves itself, and the conditions of all.
-type apiServices struct {
+// serviceKeeper keeps the APIServices of one term: those of what the cluster serves itself, and the conditions of all.
+type serviceKeeper struct {
 	*Server
 	own    func() uint64 // changes of APIServices
 	all    []func() uint64
@@ -40,7 +40,7 @@ type apiServices struct {
 
 // keepAPIServices runs until ctx ends.
 func (s *Server) keepAPIServices(ctx context.Context) error {
-	k := &apiServices{Server: s, own: s.state.Changes(aggregate.Resource), stops: map[string]context.CancelFunc{}}
+	k := &serviceKeeper{Server: s, own: s.state.Changes(aggregate.Resource), stops: map[string]context.CancelFunc{}}
 	k.all = []func() uint64{k.own, s.state.Changes(aggregate.Services), s.state.Changes(aggregate.Slices)}
 	defer k.asking.Wait()
 	definitions := s.state.Changes(definitionsResource)
@@ -60,8 +60,8 @@ func (s *Server) keepAPIServices(ctx context.Context) error {
 }
 
 // settle makes the local APIServices what they should be and sees that somebody asks for each of the others. It says whether that is all.
-func (k *apiServices) settle(ctx context.Context) (done bool) {
-	have := k.services()
+func (k *serviceKeeper) settle(ctx context.Context) (done bool) {
+	have := k.apiServices()
 	k.attendTo(ctx, have)
 	serving := k.api.Load()
 	if serving == nil {
@@ -88,8 +88,8 @@ func (k *apiServices) settle(ctx context.Context) (done bool) {
 	return len(list) == 0
 }
 
-func (k *apiServices) services() (out []*apiregistrationv1.APIService) {
-	k.state.Table(aggregate.Resource).Ascend("", "", func(_, _ string, o runtime.Object) bool {
+func (s *Server) apiServices() (out []*apiregistrationv1.APIService) {
+	s.state.Table(aggregate.Resource).Ascend("", "", func(_, _ string, o runtime.Object) bool {
 		out = append(out, o.(*apiregistrationv1.APIService))
 		return true
 	})
@@ -97,7 +97,7 @@ func (k *apiServices) services() (out []*apiregistrationv1.APIService) {
 }
 
 // attendTo has one goroutine for each APIService with a service: one that hangs holds up no other.
-func (k *apiServices) attendTo(ctx context.Context, have []*apiregistrationv1.APIService) {
+func (k *serviceKeeper) attendTo(ctx context.Context, have []*apiregistrationv1.APIService) {
 	here := map[string]bool{}
 	for _, s := range have {
 		if s.Spec.Service == nil {
@@ -107,7 +107,7 @@ func (k *apiServices) attendTo(ctx context.Context, have []*apiregistrationv1.AP
 		if k.stops[s.Name] == nil {
 			attending, stop := context.WithCancel(ctx)
 			k.stops[s.Name] = stop
-			k.asking.Go(func() { (&attendant{apiServices: k, name: s.Name}).Run(attending) })
+			k.asking.Go(func() { (&attendant{serviceKeeper: k, name: s.Name}).Run(attending) })
 		}
 	}
 	for name, stop := range k.stops {
@@ -120,10 +120,12 @@ func (k *apiServices) attendTo(ctx context.Context, have []*apiregistrationv1.AP
 
 // attendant keeps the condition of one APIService.
 type attendant struct {
-	*apiServices
+	*serviceKeeper
 	name  string
 	asked *apiregistrationv1.APIService // as it was when its service was asked last; nil if it was not, or lacked something since
 	due   time.Time                     // of the next question
+	// passed says that it answered well when it was asked last, for the same object.
+	passed bool
 }
 
 // Run looks after the APIService until ctx ends.
@@ -161,26 +163,32 @@ func (k *attendant) look(ctx context.Context) {
 	}
 	condition, ready := aggregate.Missing(s, facts{k.Server})
 	if !ready {
-		k.asked, k.due = nil, k.now().Add(servicesAsk)
+		k.asked, k.due, k.passed = nil, k.now().Add(servicesAsk), false
 		k.write(ctx, s, condition)
 		return
 	}
-	if k.asked != nil && k.asked.UID == s.UID && equality.Semantic.DeepEqual(k.asked.Spec, s.Spec) && k.now().Before(k.due) {
+	same := k.asked != nil && k.asked.UID == s.UID && equality.Semantic.DeepEqual(k.asked.Spec, s.Spec)
+	if same && k.now().Before(k.due) {
 		return
 	}
+	k.passed = k.passed && same
 	condition = serving.Available(ctx, s)
 	if ctx.Err() != nil {
 		return
 	}
-	k.asked, k.due = s, k.now().Add(servicesAsk)
-	if condition.Status != apiregistrationv1.ConditionTrue {
+	passed, before := condition.Status == apiregistrationv1.ConditionTrue, k.passed
+	k.asked, k.due, k.passed = s, k.now().Add(servicesAsk), passed
+	if !passed {
 		k.due = k.now().Add(servicesAskSoon)
+	}
+	if !passed && before {
+		return // once may be chance
 	}
 	k.write(ctx, s, condition)
 }
 
 // write puts a condition that is another than before into the object that it was found for.
-func (k *apiServices) write(ctx context.Context, s *apiregistrationv1.APIService, c apiregistrationv1.APIServiceCondition) {
+func (k *serviceKeeper) write(ctx context.Context, s *apiregistrationv1.APIService, c apiregistrationv1.APIServiceCondition) {
 	old := helper.GetAPIServiceConditionByType(s, apiregistrationv1.Available)
 	if old != nil && old.Status == c.Status && old.Reason == c.Reason && old.Message == c.Message {
 		return

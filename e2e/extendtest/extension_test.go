@@ -182,10 +182,11 @@ func watchBySocket(t *testing.T, c *rest.Config, namespace string) *websocket.Co
 		t.Fatal(err)
 	}
 	w.TlsConfig = config
-	conn, err := websocket.DialConfig(w)
-	if err != nil {
-		t.Fatalf("watching over a WebSocket: %v", err)
-	}
+	var conn *websocket.Conn
+	kit.Eventually(t, limit, "the server knows the service too", func() error {
+		conn, err = websocket.DialConfig(w)
+		return err
+	})
 	t.Cleanup(func() { conn.Close() })
 	return conn
 }

@@ -99,10 +99,9 @@ func (a *Aggregator) Refresh(ctx context.Context, to Discovery, updated <-chan s
 // refresh asks the services that have changed, those that failed, or all. It says whether one failed that is available.
 func (a *Aggregator) refresh(ctx context.Context, to Discovery, all bool) (again bool) {
 	t := a.table.Load()
-	changed := false
 	for _, gv := range a.documents.drop(t) {
 		to.RemoveGroupVersion(metav1.GroupVersion(gv))
-		changed = true
+		a.changed()
 	}
 	var mu sync.Mutex
 	var asking sync.WaitGroup
@@ -115,18 +114,23 @@ func (a *Aggregator) refresh(ctx context.Context, to Discovery, all bool) (again
 		}
 		asking.Go(func() {
 			next := b.learn(ctx, k, up)
-			b.publish(to, next)
+			if a.documents.put(groupVersionOf(b.service), next) {
+				a.changed()
+			}
+			b.publish(to, next) // who discovers a resource finds it described
 			mu.Lock()
 			defer mu.Unlock()
-			changed = a.documents.put(groupVersionOf(b.service), next) || changed
 			again = again || up && next.failed
 		})
 	}
 	asking.Wait()
-	if changed && a.config.Changed != nil {
+	return again
+}
+
+func (a *Aggregator) changed() {
+	if a.config.Changed != nil {
 		a.config.Changed()
 	}
-	return again
 }
 
 // learn asks a service that is available; of one that is not, or does not say, what was known stays, as stale.

@@ -98,7 +98,7 @@ func (s *Server) followServices(ctx context.Context) {
 func (s *Server) takeServices(snapshot Snapshot) {
 	var all []*apiregistrationv1.APIService
 	snapshot.Ascend("", "", func(_, _ string, o runtime.Object) bool {
-		if a, ok := o.(*apiregistrationv1.APIService); ok && a.DeletionTimestamp == nil {
+		if a, ok := o.(*apiregistrationv1.APIService); ok {
 			all = append(all, a)
 		}
 		return true

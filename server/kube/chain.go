@@ -5,6 +5,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apiserver/pkg/endpoints/filters"
 	"k8s.io/apiserver/pkg/endpoints/filters/impersonation"
@@ -12,10 +13,18 @@ import (
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/server"
 	genericfilters "k8s.io/apiserver/pkg/server/filters"
+	"k8s.io/streaming/pkg/httpstream"
+
+	"github.com/peapod-sh/peapod/api"
 )
 
-// longRunning are the requests without a deadline.
-var longRunning = genericfilters.BasicLongRunningRequestCheck(
+// longRunning are the requests without a deadline. What others serve may have subresources of any name that are streams.
+func longRunning(r *http.Request, info *request.RequestInfo) bool {
+	return alwaysLong(r, info) || info.Subresource != "" && httpstream.IsUpgradeRequest(r) &&
+		api.KindFor(schema.GroupResource{Group: info.APIGroup, Resource: info.Resource}) == nil
+}
+
+var alwaysLong = genericfilters.BasicLongRunningRequestCheck(
 	sets.NewString("watch", "proxy"),
 	sets.NewString("attach", "exec", "proxy", "log", "portforward"),
 )

@@ -29,6 +29,9 @@ func (s *Server) Services() []*restful.WebService {
 // WithCutOff is withCutOff.
 var WithCutOff = withCutOff
 
+// LongRunning is longRunning.
+var LongRunning = longRunning
+
 // Owners compares how the fields of new objects are found with how the library finds them.
 type Owners struct {
 	s     *Server
