@@ -14,7 +14,7 @@ LDFLAGS := -s -w -linkmode external -extldflags -static -X github.com/peapod-sh/
 
 export CGO_ENABLED := 1
 
-.PHONY: help kubectl libseccomp cinit build demo demo-down test unit e2e chaos sim race fuzz lint bench bench-million bench-proxy generate deps clean
+.PHONY: help kubectl clients libseccomp cinit build demo demo-down test unit e2e chaos sim race fuzz lint bench bench-million bench-proxy generate deps clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,7 +45,7 @@ test: deps build unit e2e ## Everything: unit, property, golden and end-to-end t
 unit: ## Unit, property and golden tests
 	$(GO) test -tags $(TAGS) $$($(GO) list ./... | grep -v /e2e)
 
-e2e: build kubectl ## End-to-end tests on the real binary, with the real kubectl
+e2e: build kubectl clients ## End-to-end tests on the real binary, with the real kubectl
 	cd e2e && $(GO) test -tags $(TAGS) -count=1 -p 1 -timeout 10m ./...
 
 chaos: build kubectl ## Kill a node's agent at random moments of many pods' lives, CHAOS times over (default 10)
@@ -56,6 +56,13 @@ sim: ## Run SEEDS (default 10000) simulated clusters through faults, in virtual 
 
 kubectl: ## Build bin/kubectl, the unmodified client that the tests use
 	cd e2e && $(GO) build -tags $(TAGS) -ldflags '-X k8s.io/component-base/version.gitVersion=$(KUBE)' -o ../bin/kubectl ./kubectl
+
+# The flags are kubectl's, so that what they have in common is built once.
+clients: ## Build the other unmodified clients that the tests use (docs/CLIENTS.md)
+	cd e2e/clients && $(GO) build -tags $(TAGS) -ldflags '-s -w' -o ../../bin/helm3 helm.sh/helm/v3/cmd/helm
+	cd e2e/clients && $(GO) build -tags $(TAGS) -ldflags '-s -w' -o ../../bin/helm4 helm.sh/helm/v4/cmd/helm
+	cd e2e/clients && $(GO) build -tags $(TAGS) -ldflags '-s -w' -o ../../bin/kustomize sigs.k8s.io/kustomize/kustomize/v5
+	cd e2e/clients && $(GO) build -tags $(TAGS) -ldflags '-s -w' -o ../../bin/operator ./operator
 
 race: ## Unit tests under the race detector
 	$(GO) test -race -tags $(TAGS) $$($(GO) list ./... | grep -v /e2e)
@@ -71,6 +78,7 @@ lint: ## gofmt, go vet, staticcheck, and the architecture test
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet -tags $(TAGS) ./...
 	cd e2e && $(GO) vet -tags $(TAGS) ./...
+	cd e2e/clients && $(GO) vet -tags $(TAGS) ./...
 	$(GO) test -tags $(TAGS) ./internal/archtest
 	$(GO) run $(STATICCHECK) -tags $(TAGS) -checks inherit,-SA1019,-ST1005 $$($(GO) list ./... | grep -v api/openapi)
 

@@ -36,6 +36,11 @@ var KubectlPath = sync.OnceValue(func() string {
 	return built(file, Root(), "make", "kubectl")
 })
 
+// ClientPath is an unmodified client of e2e/clients: helm3, helm4, kustomize, or the operator of its tests.
+func ClientPath(name string) string {
+	return built(filepath.Join(Root(), "bin", name), Root(), "make", "clients")
+}
+
 // built makes file by the command if it is missing.
 func built(file, dir string, command ...string) string {
 	if _, err := os.Stat(file); err == nil {
