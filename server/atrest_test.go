@@ -158,7 +158,7 @@ func allUnder(t *testing.T, all []*testServer, key string) {
 }
 
 // TestSecretsAreNotOnDisk: neither the log nor a snapshot of any server has a Secret's value, the CA's key or a signing key in any form, before and after
-// a rotation, the old key's removal and restarts; and all of it is still there for those who may read it.
+// a rotation, the old key's removal and restarts; and all of it is still there for those who may read it. Invariants 193 and 195.
 func TestSecretsAreNotOnDisk(t *testing.T) {
 	all := newCluster3(t)
 	value, later := unlikely(), unlikely()
@@ -214,7 +214,7 @@ func TestSecretsAreNotOnDisk(t *testing.T) {
 	allUnder(t, all, now)
 }
 
-// TestRotationsEndWhatever: servers that stop in the middle of rotations, leaders too, come back with everything, and all comes under the last key.
+// TestRotationsEndWhatever: servers that stop in the middle of rotations, leaders too, come back with everything, and all comes under the last key. Invariant 195.
 func TestRotationsEndWhatever(t *testing.T) {
 	all := newCluster3(t)
 	value := unlikely()
@@ -409,7 +409,7 @@ func TestRootKeyIsShared(t *testing.T) {
 }
 
 // TestWritesUnderARemovedKeyAreRefused: a leader that has not heard of a key's removal may seal under it. Nobody can open that
-// entry, all know it, and the write is made again.
+// entry, all know it, and the write is made again. Invariant 194.
 func TestWritesUnderARemovedKeyAreRefused(t *testing.T) {
 	root := keyring.NewRoot()
 	state := fsm.New()
