@@ -12,7 +12,7 @@ func TestKustomize(t *testing.T) {
 	_, k := space(t)
 	kustomize := tool{kit.ClientPath("kustomize"), k.Namespace, nil}
 	k.In(kustomize.must(t, "build", "testdata/kustomize/overlay")).Must(t, "apply", "-f", "-")
-	k.Must(t, "rollout", "status", "deployment/test-web", "--timeout="+patience)
+	rolledOut(t, k, "test-web")
 	k.Want(t, "2 test hello base", "get", "deployment", "test-web", "-o",
 		`jsonpath={.status.readyReplicas} {.spec.template.metadata.labels.stage} {.spec.template.spec.containers[0].env[?(@.name=="GREETING")].value} {.metadata.annotations.from}`)
 	for _, same := range []string{"diff", "apply"} {
@@ -24,8 +24,8 @@ func TestKustomize(t *testing.T) {
 	}
 	// A generated name follows its content: the pods start anew with it, and what has no place any more is pruned.
 	k.Must(t, "apply", "-k", "testdata/kustomize/changed", "--prune", "-l", "app=web", "--prune-allowlist=core/v1/ConfigMap")
-	k.Must(t, "rollout", "status", "deployment/test-web", "--timeout="+patience)
+	rolledOut(t, k, "test-web")
 	k.Want(t, "changed", "get", "configmap", "-l", "app=web", "-o", "jsonpath={.items[*].data.PAGE}")
-	k.Must(t, "delete", "-k", "testdata/kustomize/changed", "--timeout="+"50s")
+	k.Must(t, "delete", "-k", "testdata/kustomize/changed", "--timeout=50s")
 	k.Want(t, "", "get", "deployment,service,configmap", "-l", "app=web", "-o", "name")
 }

@@ -82,23 +82,5 @@ func startOperator(t *testing.T, k kit.Kubectl) {
 		k.Try("delete", "crd", "sites.operators.example", "--wait=false")
 	})
 	k.In(manifest).Must(t, "apply", "-f", "-")
-	k.Must(t, "rollout", "status", "deployment/operator", "--timeout=50s")
-}
-
-func succeeded(r kit.Result) error {
-	if r.Code != 0 {
-		return fmt.Errorf("exit code %d: %s", r.Code, r.Err)
-	}
-	return nil
-}
-
-// become waits until a command's output is one.
-func become(t *testing.T, k kit.Kubectl, want string, args ...string) {
-	t.Helper()
-	kit.Eventually(t, limit, strings.Join(args, " ")+" becomes "+want, func() error {
-		if got := k.Try(args...); got.Code != 0 || strings.TrimSpace(got.Out) != want {
-			return fmt.Errorf("it is %q %s", got.Out, got.Err)
-		}
-		return nil
-	})
+	rolledOut(t, k, "operator")
 }

@@ -3,6 +3,7 @@ package clienttest
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -78,12 +79,14 @@ func (p *planner) plan(t *testing.T, o *unstructured.Unstructured, force bool) (
 	return change, nil
 }
 
-// content is an object without what the server keeps the books with. Who owns what counts: a plan that would take a field over is a change.
+// content is an object without its status and what the server keeps the books with. Who owns what counts: a plan that would take a field over is
+// a change.
 func content(o *unstructured.Unstructured) map[string]any {
 	o = o.DeepCopy()
 	o.SetResourceVersion("")
 	o.SetGeneration(0)
-	fields := o.GetManagedFields()
+	unstructured.RemoveNestedField(o.Object, "status")
+	fields := slices.DeleteFunc(o.GetManagedFields(), func(f metav1.ManagedFieldsEntry) bool { return f.Subresource != "" })
 	for i := range fields {
 		fields[i].Time = nil
 	}
@@ -175,7 +178,7 @@ func TestPlanAndApply(t *testing.T) {
 			t.Error("what is applied twice is written twice")
 		}
 	}
-	k.Must(t, "rollout", "status", "deployment/web", "--timeout=50s")
+	rolledOut(t, k, "web")
 	p.want(t, nothing, objects...)
 	p.drift(t, k, objects[1])
 	p.shared(t, k, objects[0])
@@ -200,7 +203,7 @@ func (p *planner) drift(t *testing.T, k kit.Kubectl, deployment *unstructured.Un
 	}
 	k.Want(t, "2", "get", "deployment", "web", "-o", "jsonpath={.spec.replicas}")
 	p.apply(t, deployment, true)
-	k.Must(t, "rollout", "status", "deployment/web", "--timeout=50s")
+	rolledOut(t, k, "web")
 	p.want(t, nothing, deployment)
 	k.Want(t, "1", "get", "deployment", "web", "-o", "jsonpath={.spec.replicas}")
 }
