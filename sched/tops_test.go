@@ -12,7 +12,7 @@ import (
 	"github.com/peapod-sh/peapod/api"
 )
 
-// Invariant 193: of many nodes a round looks at the best blocks only, and finds what it would find if it looked at all: whatever the pods ask of each
+// Invariant 196: of many nodes a round looks at the best blocks only, and finds what it would find if it looked at all: whatever the pods ask of each
 // other, whichever come and go and whatever becomes of the nodes.
 func TestBestBlocksAreEnough(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

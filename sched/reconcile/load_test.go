@@ -87,7 +87,7 @@ func (w *world) trouble(t *rapid.T) {
 	}
 }
 
-// TestLoadIsObserving: Invariant 193. An engine that has loaded the state decides what one decides that has observed it piece by piece.
+// TestLoadIsObserving: Invariant 197. An engine that has loaded the state decides what one decides that has observed it piece by piece.
 func TestLoadIsObserving(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := standardWorld(t, rapid.Uint64().Draw(t, "seed"), 4)
