@@ -86,7 +86,6 @@ pod's spec, is told of once, at the kind that is named first; statuses are left 
 - *refused*: what asks for it is not done, and a condition, an event, a warning or an error says so.
 - *dropped*: behind a feature that Kubernetes has switched off by default; cleared when it is written, as there.
 - *warned*: stored and shown for those who read it. Nothing in the cluster acts on it, and a warning says so when it is created.
-- *kept*: stored and shown, and without the effect that it has in Kubernetes.
 `
 
 func (b *book) page() string {

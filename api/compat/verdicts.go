@@ -16,7 +16,6 @@ const (
 	Refused Fate = "refused"
 	Dropped Fate = "dropped"
 	Warned  Fate = "warned"
-	Kept    Fate = "kept"
 )
 
 // Verdict is somebody's finding on a field, and on what is within it.
@@ -37,7 +36,7 @@ var (
 	noDevices   = Verdict{Warned, "nothing allocates devices; a pod that asks for them stays Pending and says so"}
 	alphaField  = Verdict{Dropped, "alpha in " + release}
 	noWindows   = Verdict{Checked, "for nodes with Windows; without effect on Linux, as in Kubernetes"}
-	noFlows     = Verdict{Kept, "requests are limited by user, with 429 and Retry-After, whatever flow schemas say"}
+	noFlows     = Verdict{Warned, "requests are limited by user, with 429 and Retry-After, whatever flow schemas say"}
 )
 
 // verdicts are by field, or by type for all its fields ("core/v1.PersistentVolumeSource.*") that have none of their own and that nothing

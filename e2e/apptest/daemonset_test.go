@@ -115,7 +115,7 @@ func TestDaemonSetUpdates(t *testing.T) {
 			if kept != want {
 				t.Errorf("%d pods were kept, not %d", kept, want)
 			}
-			k.Must(t, "rollout", "restart", "ds/log")
+			k.Restart(t, "ds/log")
 			k.Must(t, "rollout", "status", "ds/log", "--timeout=60s")
 			k.Must(t, "delete", "ds", "log", "--cascade=foreground")
 			become(t, k, "pods", names)

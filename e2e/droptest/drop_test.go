@@ -117,7 +117,7 @@ func TestRollingUpdateDropsNothing(t *testing.T) {
 	s := open(t)
 	for range 2 {
 		before := s.names(t)
-		s.k.Must(t, "rollout", "restart", "deployment/web")
+		s.k.Restart(t, "deployment/web")
 		s.k.Must(t, "rollout", "status", "deployment/web", "--timeout=60s")
 		s.settled(t, before)
 	}

@@ -190,7 +190,7 @@ func TestRollout(t *testing.T) {
 		})
 	}
 	for range 2 {
-		k.Must(t, "rollout", "restart", "deployment/web")
+		k.Restart(t, "deployment/web")
 		k.Must(t, "rollout", "status", "deployment/web", "--timeout=50s")
 	}
 	stop()

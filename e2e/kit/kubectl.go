@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"strings"
@@ -91,6 +92,20 @@ func (k Kubectl) Must(t testing.TB, args ...string) string {
 		t.Fatalf("kubectl %s: exit code %d\n%s%s", strings.Join(args, " "), r.Code, r.Out, r.Err)
 	}
 	return r.Out
+}
+
+// Restart rolls a workload anew. kubectl does so once a second, since it writes down the second.
+func (k Kubectl) Restart(t testing.TB, workload string) {
+	t.Helper()
+	Eventually(t, commandTimeout, "rollout restart "+workload, func() error {
+		if r := k.Try("rollout", "restart", workload); r.Code != 0 {
+			if !strings.Contains(r.Err, "within the past second") {
+				t.Fatalf("kubectl rollout restart %s: %s", workload, r.Err)
+			}
+			return errors.New(r.Err)
+		}
+		return nil
+	})
 }
 
 // Fail runs a command that must fail, and returns what it said on standard error.

@@ -80,7 +80,11 @@ func (e *Engine) newEvent(r ref, message string) *corev1.Event {
 func eventName(about *corev1.ObjectReference, reason, message string) string {
 	h := fnv.New64a()
 	h.Write([]byte(message))
-	slot := h.Sum64() % eventSlots
+	slots := uint64(eventSlots)
+	if reason == "SuccessfulCreate" || reason == "SuccessfulDelete" {
+		slots = podEventSlots
+	}
+	slot := h.Sum64() % slots
 	h.Reset()
 	fmt.Fprintf(h, "%s/%s/%s/%d", about.Kind, about.UID, reason, slot)
 	return fmt.Sprintf("%s.%016x", about.Name, h.Sum64())

@@ -138,7 +138,7 @@ func TestManyEndpointsAreCutIntoSlices(t *testing.T) {
 	if total != 230 || w.readyAddresses("web") != 230 {
 		t.Fatalf("%d endpoints in slices, %d addresses", total, w.readyAddresses("web"))
 	}
-	if n := len(w.list(Events)); n > 3*eventSlots {
+	if n := len(w.list(Events)); n > 3*podEventSlots {
 		t.Fatalf("%d events about one batch", n)
 	}
 }

@@ -14,8 +14,10 @@ const (
 	eventsPerStepMax = 20
 	// podEventsBurst is how many events about single pods may be written at once after a quiet time.
 	podEventsBurst = 1000
-	// eventSlots is how many different messages of one reason an object keeps.
-	eventSlots = 8
+	// eventSlots is how many different messages of one reason an object keeps. Of those about its single pods, of which it may have
+	// thousands, podEventSlots are enough.
+	eventSlots    = 1024
+	podEventSlots = 8
 
 	// loadedAtOnce is how many pods are taken in between two looks at who waits for the processor.
 	loadedAtOnce = 32
