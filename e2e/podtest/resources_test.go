@@ -103,7 +103,7 @@ spec:
 `)
 	awaitField(t, k, "hoarder", ".status.reason", `^Evicted$`)
 	awaitField(t, k, "hoarder", ".status.message", `^Pod ephemeral local storage usage exceeds the total limit of containers 2Mi`)
-	kit.WantMatch(t, k.Must(t, "get", "pod", "hoarder"), `hoarder +0/1 +Error`)
+	kit.Eventually(t, limit, "the container's end", func() error { return kit.Matches(k.Must(t, "get", "pod", "hoarder"), `hoarder +0/1 +Error`) })
 	kit.Eventually(t, limit, "the event", func() error {
 		return kit.Matches(k.Must(t, "get", "events", "--field-selector=involvedObject.name=hoarder"), `Warning +Evicted +pod/hoarder`)
 	})

@@ -2,6 +2,7 @@ package scaletest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -122,11 +123,17 @@ func TestEvictionIsRefused(t *testing.T) {
 	evict := func() error {
 		return api.EvictV1(context.Background(), &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: p.Name, Namespace: k.Namespace}})
 	}
-	err := evict()
-	if cause, _ := apierrors.StatusCause(err, policyv1.DisruptionBudgetCause); !apierrors.IsTooManyRequests(err) ||
-		!strings.HasPrefix(cause.Message, "The disruption budget web needs 2 healthy pods and has 2 currently") {
-		t.Fatal(err, cause)
-	}
+	kit.Eventually(t, limit, "the budget to count both pods", func() error { // which it does after the pods are ready
+		err := evict()
+		cause, _ := apierrors.StatusCause(err, policyv1.DisruptionBudgetCause)
+		if !apierrors.IsTooManyRequests(err) || !strings.HasPrefix(cause.Message, "The disruption budget web needs 2 healthy pods and has ") {
+			t.Fatal(err, cause)
+		}
+		if !strings.Contains(cause.Message, "has 2 currently") {
+			return errors.New(cause.Message)
+		}
+		return nil
+	})
 	k.Must(t, "patch", "pdb", "web", "--type=merge", "-p", `{"spec":{"maxUnavailable":1}}`)
 	kit.Eventually(t, limit, "the eviction", evict)
 	kit.Eventually(t, limit, "the pod's end", func() error {
