@@ -108,7 +108,7 @@ func awaitEnd(ctx context.Context, pids []int) error {
 	defer cancel()
 	for _, pid := range pids {
 		for {
-			if s, err := readStat(pid); err != nil || s.state == 'Z' || s.state == 'X' {
+			if s, err := readStat(pid); err != nil || s.ended() {
 				break
 			}
 			select {

@@ -15,8 +15,9 @@ const clockTicks = 100
 
 // stat is the part of /proc/PID/stat that we read.
 type stat struct {
-	state byte
-	start uint64
+	state   byte
+	start   uint64
+	threads int
 }
 
 func readStat(pid int) (stat, error) {
@@ -34,7 +35,15 @@ func readStat(pid int) (stat, error) {
 		return stat{}, errors.New("unknown format of /proc/PID/stat")
 	}
 	start, err := strconv.ParseUint(f[19], 10, 64)
-	return stat{state: f[0][0], start: start}, err
+	threads, e := strconv.Atoi(f[17])
+	return stat{state: f[0][0], start: start, threads: threads}, errors.Join(err, e)
+}
+
+// ended tells whether nothing of the process runs any more. While one of its other threads executes a program, as agents do when they start, the first is
+// a zombie for a moment, which on a busy machine is a long one, and the same while a killed process's threads end one after the other: but then the
+// process has another thread.
+func (s stat) ended() bool {
+	return s.state == 'X' || s.state == 'Z' && s.threads <= 1
 }
 
 // identify records a process that is known to live.
@@ -43,13 +52,13 @@ func identify(pid int) (Process, error) {
 	return Process{PID: pid, Start: s.start}, err
 }
 
-// alive tells whether this very process exists and is no zombie.
+// alive tells whether this very process exists and has not ended.
 func (p Process) alive() bool {
 	if p.PID == 0 {
 		return false
 	}
 	s, err := readStat(p.PID)
-	return err == nil && s.start == p.Start && s.state != 'Z' && s.state != 'X'
+	return err == nil && s.start == p.Start && !s.ended()
 }
 
 // age is how long ago the process started.
