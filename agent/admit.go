@@ -53,9 +53,9 @@ func (w *worker) reject(reason, message string) {
 	w.save()
 }
 
-// leaveRoom gives back what a pod had once it ends.
+// leaveRoom gives back what a pod had once it has ended, or the cluster has: the scheduler gives it to others no sooner, and at once then.
 func (w *worker) leaveRoom() {
-	if w.life.ending() {
+	if l := w.life; l.removed || l.quiet() || terminal(l.currentPhase()) {
 		w.a.room.leave(&w.share)
 	}
 }

@@ -193,6 +193,26 @@ func TestEtcFiles(t *testing.T) {
 	}
 }
 
+// A pod is told of resolvers of its own families: of another's it would wait for answers that cannot come.
+func TestResolversOfAPodsFamilies(t *testing.T) {
+	four, six := netip.MustParseAddr("10.96.0.10"), netip.MustParseAddr("fd00:96::a")
+	pod4, pod6 := netip.MustParseAddr("10.1.0.7"), netip.MustParseAddr("fd00:1::7")
+	a := New(Config{NodeName: "n1", DNS: []netip.Addr{four, six}})
+	for _, c := range []struct{ ips, want []netip.Addr }{
+		{[]netip.Addr{pod4, pod6}, []netip.Addr{four, six}},
+		{[]netip.Addr{pod4}, []netip.Addr{four}},
+		{[]netip.Addr{pod6}, []netip.Addr{six}},
+		{nil, []netip.Addr{four, six}},
+	} {
+		if got := a.resolvers(c.ips); !slices.Equal(got, c.want) {
+			t.Errorf("with %v: %v, want %v", c.ips, got, c.want)
+		}
+	}
+	if got := New(Config{NodeName: "n1", DNS: []netip.Addr{four}}).resolvers([]netip.Addr{pod6}); !slices.Equal(got, []netip.Addr{four}) {
+		t.Errorf("with no resolver of its family: %v", got)
+	}
+}
+
 func TestNodeObject(t *testing.T) {
 	n := New(Config{NodeName: "n1", NodeIPs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Version: "v1"}).NodeObject()
 	want(t, "runtime", n.Status.NodeInfo.ContainerRuntimeVersion, "peapod://v1")

@@ -64,7 +64,7 @@ func (n pressedNode) Levels() map[pressure.Signal]pressure.Level {
 func (n pressedNode) Uses(ctx context.Context, s pressure.Signal) []pressure.Use {
 	var out []pressure.Use
 	for _, p := range n.Pods() {
-		if p.Status.Phase != corev1.PodRunning && p.Status.Phase != corev1.PodPending || p.Status.Reason == reasonEvicted {
+		if terminal(p.Status.Phase) || goesAlready(p) {
 			continue
 		}
 		u := pressure.Use{Pod: p}
@@ -76,6 +76,12 @@ func (n pressedNode) Uses(ctx context.Context, s pressure.Signal) []pressure.Use
 		out = append(out, u)
 	}
 	return out
+}
+
+// goesAlready says whether the node has begun to end a pod for want of something.
+func goesAlready(p *corev1.Pod) bool {
+	c := findCondition(p.Status.Conditions, corev1.DisruptionTarget)
+	return c != nil && c.Status == corev1.ConditionTrue && c.Reason == corev1.PodReasonTerminationByKubelet
 }
 
 func (n pressedNode) useInKernel(ctx context.Context, u *pressure.Use) {

@@ -11,6 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/peapod-sh/peapod/agent/pressure"
 )
 
 // A pod that was bound past the scheduler and does not fit has failed, and nothing of it is made; two that would not fit
@@ -73,6 +75,37 @@ func TestEvictedPod(t *testing.T) {
 		w.boot()
 		w.after(time.Second)
 		want(t, "after a restart", w.get("uid-1").Status.Reason, "Evicted")
+	})
+}
+
+// A pod that the node ends has failed only once its containers have ended: until then it keeps its place on the node, and says no more
+// than that it goes.
+func TestEvictedPodLivesUntilItHasEnded(t *testing.T) {
+	live(t, func(string, int) behaviour { return behaviour{onTerm: -1} }, func(t *testing.T, w *world) {
+		most := func(uid types.UID) *corev1.Pod {
+			p := podOf("a")
+			p.Name, p.UID = string(uid), uid
+			p.Spec.Containers[0].Resources = amounts(fmt.Sprintf("%dm", w.agent.node.milliCPU*2/3), "1Mi")
+			return p
+		}
+		w.put(most("uid-1"))
+		w.after(time.Second)
+		w.agent.worker("uid-1").post(evEvict{"The node was low on resource: memory. "})
+		w.after(evictionGrace / 2)
+		p := w.get("uid-1")
+		want(t, "phase before its end", p.Status.Phase, corev1.PodRunning)
+		want(t, "reason before its end", p.Status.Reason+p.Status.Message, "")
+		want(t, "goes already", goesAlready(p), true)
+		want(t, "is chosen again", len(pressedNode{w.agent}.Uses(t.Context(), pressure.NodefsAvailable)), 0)
+		w.put(most("uid-early"))
+		w.after(evictionGrace / 4)
+		want(t, "before there is room", w.get("uid-early").Status.Reason, "OutOfcpu")
+		w.after(2 * evictionGrace)
+		want(t, "phase at last", w.get("uid-1").Status.Phase, corev1.PodFailed)
+		want(t, "reason at last", w.get("uid-1").Status.Reason, "Evicted")
+		w.put(most("uid-late"))
+		w.after(time.Second)
+		want(t, "when there is room", w.get("uid-late").Status.Phase, corev1.PodRunning)
 	})
 }
 

@@ -39,6 +39,7 @@ type scripted struct {
 	boxes   map[string]*runtime.Sandbox
 	exits   chan runtime.Container
 	starts  map[string]int // by container ID
+	failed  []string       // that did not start, since the agent is there
 	running map[string]behaviour
 	signals []string // "NAME SIGNAL"
 	specs   map[string]runtime.ContainerSpec
@@ -126,6 +127,7 @@ func (s *scripted) StartContainer(ctx context.Context, spec runtime.ContainerSpe
 	}
 	how := s.script(spec.Name, spec.Attempt)
 	if how.startFail != nil {
+		s.failed = append(s.failed, spec.ID)
 		return runtime.Container{}, how.startFail
 	}
 	c := runtime.Container{ID: spec.ID, PodUID: spec.PodUID, Name: spec.Name, Attempt: spec.Attempt, Running: true, Started: time.Now()}
@@ -135,6 +137,16 @@ func (s *scripted) StartContainer(ctx context.Context, spec runtime.ContainerSpe
 		time.AfterFunc(how.runs, func() { s.end(spec.PodUID, c.ID, how.code, 0) })
 	}
 	return c, nil
+}
+
+// forgive lets what failed to start be tried once more: an agent that ends at that moment has told nobody, and nothing of it ran.
+func (s *scripted) forgive() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range s.failed {
+		delete(s.starts, id)
+	}
+	s.failed = nil
 }
 
 // end ends a container unless it has ended before.
@@ -433,6 +445,7 @@ func newWorld(t testing.TB, exec *scripted) *world {
 
 // boot starts an agent: the first, or another one after stop.
 func (w *world) boot() {
+	w.exec.forgive()
 	w.agent = New(Config{
 		NodeName: "node1", NodeIPs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, DataDir: w.dir, Executor: w.exec,
 		Images: w.cluster, Network: w.cluster, ControlPlane: w.cluster, DNS: []netip.Addr{netip.MustParseAddr("10.96.0.10")},

@@ -70,7 +70,7 @@ func (a *Agent) writeEtc(pod *corev1.Pod, ips []netip.Addr) error {
 	if err != nil {
 		return err
 	}
-	resolv, err := a.resolvConf(pod)
+	resolv, err := a.resolvConf(pod, ips)
 	if err != nil {
 		return err
 	}
@@ -122,8 +122,8 @@ func (a *Agent) hostsFile(pod *corev1.Pod, ips []netip.Addr) ([]byte, error) {
 // resolver settings.
 type resolvSettings struct{ servers, searches, options []string }
 
-func (a *Agent) resolvConf(pod *corev1.Pod) ([]byte, error) {
-	s, err := a.resolvBase(pod)
+func (a *Agent) resolvConf(pod *corev1.Pod, ips []netip.Addr) ([]byte, error) {
+	s, err := a.resolvBase(pod, ips)
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +166,7 @@ func unique(in []string) []string {
 }
 
 // resolvBase is what the pod's dnsPolicy says, before dnsConfig.
-func (a *Agent) resolvBase(pod *corev1.Pod) (resolvSettings, error) {
+func (a *Agent) resolvBase(pod *corev1.Pod, ips []netip.Addr) (resolvSettings, error) {
 	policy := pod.Spec.DNSPolicy
 	if policy == corev1.DNSNone {
 		return resolvSettings{}, nil
@@ -180,12 +180,26 @@ func (a *Agent) resolvBase(pod *corev1.Pod) (resolvSettings, error) {
 		return host, nil
 	}
 	s := resolvSettings{options: []string{"ndots:5"}}
-	for _, d := range a.cfg.DNS {
+	for _, d := range a.resolvers(ips) {
 		s.servers = append(s.servers, d.String())
 	}
 	dom := a.cfg.ClusterDomain
 	s.searches = append([]string{pod.Namespace + ".svc." + dom, "svc." + dom, dom}, host.searches...)
 	return s, nil
+}
+
+// resolvers are those of the cluster's that a pod with these addresses can ask. Plugins may have given it addresses of one family only, and most
+// programs wait seconds for a resolver that does not answer.
+func (a *Agent) resolvers(ips []netip.Addr) (out []netip.Addr) {
+	for _, d := range a.cfg.DNS {
+		if slices.ContainsFunc(ips, func(ip netip.Addr) bool { return ip.Is4() == d.Is4() }) {
+			out = append(out, d)
+		}
+	}
+	if len(out) == 0 {
+		return a.cfg.DNS
+	}
+	return out
 }
 
 // hostResolv reads the node's own resolver settings.

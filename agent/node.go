@@ -29,12 +29,9 @@ type nodeFacts struct {
 }
 
 func newNodeFacts(dataDir string) *nodeFacts {
-	f := &nodeFacts{milliCPU: int64(goruntime.NumCPU()) * 1000, memory: memTotal(), hugePages: hugePages("/sys/kernel/mm/hugepages")}
+	f := &nodeFacts{milliCPU: int64(goruntime.NumCPU()) * 1000, memory: Memory(), hugePages: hugePages("/sys/kernel/mm/hugepages")}
 	if q := cgroupCPU(); q > 0 {
 		f.milliCPU = min(f.milliCPU, q)
-	}
-	if m := cgroupMemory(); m > 0 {
-		f.memory = min(f.memory, m)
 	}
 	if dataDir == "" {
 		dataDir = "/"
@@ -47,6 +44,15 @@ func newNodeFacts(dataDir string) *nodeFacts {
 		f.disk = int64(st.Blocks) * st.Bsize
 	}
 	return f
+}
+
+// Memory is how many bytes this process and those that it starts may use: what the machine has, or less if its cgroup has a limit.
+func Memory() int64 {
+	m := memTotal()
+	if limit := cgroupMemory(); limit > 0 {
+		m = min(m, limit)
+	}
+	return m
 }
 
 func memTotal() int64 {

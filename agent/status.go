@@ -18,7 +18,9 @@ func (l *life) status(nodeIPs []netip.Addr, now time.Time) corev1.PodStatus {
 		Phase:              l.currentPhase(),
 		NominatedNodeName:  api.NominatedNodeName,
 		QOSClass:           podQOS(l.pod),
-		Reason:             l.doomReason, Message: l.doomMessage,
+	}
+	if terminal(st.Phase) {
+		st.Reason, st.Message = l.doomReason, l.doomMessage // not before it has ended: whoever reads them believes that it has
 	}
 	if !l.startTime.IsZero() {
 		t := metaTime(l.startTime)

@@ -24,6 +24,7 @@ type target struct {
 // endpoint is a pod's port with its connections: each has a transport of its own, so that those of one that goes can be closed.
 type endpoint struct {
 	address   string
+	scheme    string
 	transport *http.Transport
 	active    atomic.Int64 // requests
 	avoid     atomic.Int64 // Unix time in nanoseconds until which it is passed over
@@ -32,11 +33,17 @@ type endpoint struct {
 // pool keeps the endpoints from one routing to the next. Only one goroutine at a time may use it.
 type pool struct {
 	wires *wires
-	known map[netip.AddrPort]*endpoint
-	used  map[netip.AddrPort]*endpoint // by the routing that is being made
+	known map[destination]*endpoint
+	used  map[destination]*endpoint // by the routing that is being made
 }
 
-func (p *pool) begin() { p.used = map[netip.AddrPort]*endpoint{} }
+// destination is one endpoint as it is spoken to: two ingresses may differ about that.
+type destination struct {
+	at netip.AddrPort
+	as speech
+}
+
+func (p *pool) begin() { p.used = map[destination]*endpoint{} }
 
 // end forgets the endpoints that the new routing does not name. Their requests under way go on.
 func (p *pool) end() {
@@ -49,14 +56,14 @@ func (p *pool) end() {
 }
 
 // endpoints are those of a service's port that take new requests; if none is ready, those that still serve while they terminate.
-func (p *pool) endpoints(s *netproxy.Service, port *netproxy.Port) []*endpoint {
+func (p *pool) endpoints(s *netproxy.Service, port *netproxy.Port, as speech) []*endpoint {
 	var ready, serving []*endpoint
 	for i := range port.Endpoints {
 		switch e := &port.Endpoints[i]; {
 		case e.Ready || s.PublishNotReady:
-			ready = append(ready, p.endpoint(e.Address))
+			ready = append(ready, p.endpoint(destination{e.Address, as}))
 		case e.Serving && e.Terminating:
-			serving = append(serving, p.endpoint(e.Address))
+			serving = append(serving, p.endpoint(destination{e.Address, as}))
 		}
 	}
 	if len(ready) > 0 {
@@ -65,26 +72,16 @@ func (p *pool) endpoints(s *netproxy.Service, port *netproxy.Port) []*endpoint {
 	return serving
 }
 
-func (p *pool) endpoint(a netip.AddrPort) *endpoint {
-	if e := p.used[a]; e != nil {
+func (p *pool) endpoint(d destination) *endpoint {
+	if e := p.used[d]; e != nil {
 		return e
 	}
-	e := p.known[a]
+	e := p.known[d]
 	if e == nil {
-		e = &endpoint{address: a.String(), transport: newTransport(p.wires)}
+		e = &endpoint{address: d.at.String(), scheme: d.as.scheme(), transport: d.as.transport(p.wires)}
 	}
-	p.used[a] = e
+	p.used[d] = e
 	return e
-}
-
-func newTransport(ws *wires) *http.Transport {
-	return &http.Transport{
-		DialContext:         ws.dial,
-		MaxIdleConnsPerHost: idlePerEndpoint, IdleConnTimeout: endpointIdle, ExpectContinueTimeout: time.Second,
-		MaxResponseHeaderBytes: answerHeaderBytesMax,
-		DisableCompression:     true, // what the client did not ask for it is not given
-		WriteBufferSize:        bufferBytes, ReadBufferSize: bufferBytes,
-	}
 }
 
 // choose takes two endpoints at random and returns the one with fewer requests. One that was tried is not taken again, one that could
@@ -142,7 +139,7 @@ func (balancer) RoundTrip(r *http.Request) (*http.Response, error) {
 func (e *endpoint) send(r *http.Request, body *heldBody) (*http.Response, error) {
 	out := r.WithContext(r.Context())
 	u := *r.URL
-	u.Host = e.address
+	u.Host, u.Scheme = e.address, e.scheme
 	out.URL = &u
 	if r.Body != nil && r.Body != http.NoBody {
 		out.Body = body

@@ -97,7 +97,8 @@ func (b *builder) site(host string) *site {
 	return m[k]
 }
 
-// tls files the certificates of an ingress under the hosts that they are for, which are those of its rules if it names none.
+// tls files the certificates of an ingress under the hosts that they are for, which are those of its rules if it names none. If neither names
+// any, they are for every host that has none of its own.
 func (b *builder) tls(in *networkingv1.Ingress, ruled []string) {
 	for _, t := range in.Spec.TLS {
 		c := b.objects.certificates[name{in.Namespace, t.SecretName}]
@@ -107,6 +108,9 @@ func (b *builder) tls(in *networkingv1.Ingress, ruled []string) {
 		hosts := t.Hosts
 		if len(hosts) == 0 {
 			hosts = ruled
+		}
+		if len(hosts) == 0 {
+			hosts = []string{""}
 		}
 		for _, h := range hosts {
 			m, k := b.out.certificates.at(h)
@@ -126,7 +130,7 @@ func (b *builder) target(in *networkingv1.Ingress, backend *networkingv1.Ingress
 	}
 	for i := range s.Ports {
 		if p := &s.Ports[i]; p.Protocol == netproxy.TCP && isPort(p, &backend.Service.Port) {
-			t.endpoints = b.pool.endpoints(s, p)
+			t.endpoints = b.pool.endpoints(s, p, speechOf(o, p.App))
 			return t
 		}
 	}

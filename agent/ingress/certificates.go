@@ -35,7 +35,10 @@ func (r *routing) certificatesOf(host string) []certificate {
 		return set
 	}
 	_, parent, _ := strings.Cut(host, ".")
-	return r.certificates.wildcard[parent]
+	if set := r.certificates.wildcard[parent]; len(set) > 0 {
+		return set
+	}
+	return r.certificates.exact[""]
 }
 
 // selfSigned makes a certificate for hosts that nobody vouches for.

@@ -18,6 +18,8 @@ const (
 	idlePerEndpoint = 64
 	// dialTimeout is how long one endpoint may take to accept; then another one has its turn.
 	dialTimeout = time.Second
+	// handshakeTimeout is how long an endpoint may take to agree on TLS.
+	handshakeTimeout = 5 * time.Second
 	// keepAlive is how long a connection to an endpoint is silent before the kernel asks whether it is still there.
 	keepAlive = 30 * time.Second
 	// triesMax bounds the endpoints that are tried for one request.

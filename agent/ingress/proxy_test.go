@@ -315,6 +315,8 @@ func eventually(t *testing.T, what string, is func() bool) {
 func TestTLS(t *testing.T) {
 	at := backend(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Header.Get("X-Forwarded-Proto")) })
 	in := ingressOf("in", 0, "one.example / Prefix a", "x.two.example / Prefix a", "three.example / Prefix a")
+	bare := ingressOf("bare", 1, "default a")
+	bare.Spec.TLS = []networkingv1.IngressTLS{{SecretName: "any"}}
 	in.Spec.TLS = []networkingv1.IngressTLS{{Hosts: []string{"one.example"}, SecretName: "one"}, {Hosts: []string{"*.two.example"}, SecretName: "two"},
 		{Hosts: []string{"three.example"}, SecretName: "none"}}
 	p := proxyFor([]string{at}, in)
@@ -342,6 +344,16 @@ func TestTLS(t *testing.T) {
 		}
 	}
 	before := shown("one.example")
+	p.PutIngress(bare) // whose certificate names no hosts, nor do its rules
+	if err := p.PutSecret(secretFor(t, "any", "any.example")); err != nil {
+		t.Fatal(err)
+	}
+	p.Swap(tableTo(at))
+	for host, want := range map[string]string{"one.example": "[one.example]", "three.example": "[any.example]", "elsewhere.example": "[any.example]", "": "[any.example]"} {
+		if got := shown(host); !strings.HasSuffix(got, want) {
+			t.Errorf("with a certificate for any host %s is shown %s, want %s", host, got, want)
+		}
+	}
 	if err := p.PutSecret(secretFor(t, "one", "one.example")); err != nil {
 		t.Fatal(err)
 	}

@@ -195,12 +195,12 @@ func TestRouterProperty(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	in := ingressOf("in", 0)
-	in.Annotations = map[string]string{api.IngressRedirect: "true", api.IngressTimeout: "90s", api.IngressBodyMax: "8Mi"}
-	if o, faults := api.ReadIngressOptions(in); o != (api.IngressOptions{Redirect: true, Timeout: 90 * time.Second, BodyMax: 8 << 20}) || len(faults) > 0 {
+	in.Annotations = map[string]string{api.IngressRedirect: "true", api.IngressTimeout: "90s", api.IngressBodyMax: "8Mi", api.IngressBackend: "GRPC"}
+	if o, faults := api.ReadIngressOptions(in); o != (api.IngressOptions{Redirect: true, Timeout: 90 * time.Second, BodyMax: 8 << 20, Backend: "grpc"}) || len(faults) > 0 {
 		t.Errorf("%+v %q", o, faults)
 	}
-	in.Annotations = map[string]string{api.IngressTimeout: "soon", api.IngressBodyMax: "-1"}
-	if o, faults := api.ReadIngressOptions(in); o != (api.IngressOptions{Timeout: time.Minute}) || len(faults) != 2 {
+	in.Annotations = map[string]string{api.IngressTimeout: "soon", api.IngressBodyMax: "-1", api.IngressBackend: "fcgi"}
+	if o, faults := api.ReadIngressOptions(in); o != (api.IngressOptions{Timeout: time.Minute}) || len(faults) != 3 {
 		t.Errorf("%+v %q", o, faults)
 	}
 }

@@ -95,8 +95,12 @@ func (p *Proxy) keepOpen(ctx context.Context, at netip.AddrPort, secure bool) er
 // serve answers at a listener until no ingress is left or ctx ends. Requests under way have some time then.
 func (p *Proxy) serve(ctx context.Context, l net.Listener, secure bool) {
 	srv := &http.Server{Handler: p, ReadHeaderTimeout: headerTimeout, IdleTimeout: clientIdle, MaxHeaderBytes: headerBytesMax,
+		Protocols: &http.Protocols{},
 		TLSConfig: &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: p.certificate},
 		ErrorLog:  p.log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug})}
+	srv.Protocols.SetHTTP1(true)
+	srv.Protocols.SetHTTP2(true)
+	srv.Protocols.SetUnencryptedHTTP2(true) // clients of gRPC without TLS begin with it
 	var g errgroup.Group
 	g.Go(func() error {
 		if secure {

@@ -51,7 +51,7 @@ func TestRequestsToALostMachine(t *testing.T) {
 			first := backendAt(t, "127.0.0.2", still, arrived)
 			second := backendAt(t, "127.0.0.3", nil, nil)
 			p := proxyFor([]string{first, second}, ingressOf("in", 0, "h / Prefix a"))
-			p.pool.known[netip.MustParseAddrPort(second)].avoid.Store(time.Now().Add(time.Hour).UnixNano()) // the other one has the first turn
+			p.pool.known[destination{at: netip.MustParseAddrPort(second)}].avoid.Store(time.Now().Add(time.Hour).UnixNano()) // the other one has the first turn
 			s := front(t, p)
 			if _, who, _ := ask(t, "GET", s.URL, "h", ""); who != "127.0.0.2" {
 				t.Fatalf("%q answers", who)

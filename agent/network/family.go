@@ -9,16 +9,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// family is where a header has its addresses, and what sets of them hold.
+// family is where a header has its addresses, what sets of them hold, and how the kernel's tables call it.
 type family struct {
 	source, destination uint32 // offsets in the header
 	length              uint32 // of an address in bytes
+	next                uint32 // offset of the protocol that follows
 	key                 nftables.SetDatatype
+	tables              nftables.TableFamily
+	routes              int
+	ether               uint16 // of frames
 }
 
 var (
-	ipv4 = &family{source: 12, destination: 16, length: 4, key: nftables.TypeIPAddr}
-	ipv6 = &family{source: 8, destination: 24, length: 16, key: nftables.TypeIP6Addr}
+	ipv4 = &family{source: 12, destination: 16, length: 4, next: 9, key: nftables.TypeIPAddr,
+		tables: nftables.TableFamilyIPv4, routes: unix.AF_INET, ether: unix.ETH_P_IP}
+	ipv6 = &family{source: 8, destination: 24, length: 16, next: 6, key: nftables.TypeIP6Addr,
+		tables: nftables.TableFamilyIPv6, routes: unix.AF_INET6, ether: unix.ETH_P_IPV6}
 )
 
 func (f *family) has(a netip.Addr) bool { return a.Is4() == (f == ipv4) }

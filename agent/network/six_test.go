@@ -45,8 +45,15 @@ func (s *space) ask6Within(ip netip.Addr, patience time.Duration) (seen string, 
 	return seen, err
 }
 
-// TestBothFamilies: pods have addresses of both, reach each other by either on one node and across nodes, and policies hold for IPv6 too.
-func TestBothFamilies(t *testing.T) {
+// family6 is two nodes of both families on one link: two pods on the first, a third on the second.
+type family6 struct {
+	a, b          *space
+	na            *Network
+	p1, p2, p3    *space
+	ip1, ip2, ip3 []netip.Addr
+}
+
+func bothFamilies(t *testing.T) *family6 {
 	a, b := newSpace(t), newSpace(t)
 	wire(t, a, "eth0", "192.0.2.1/24", b, "eth0", "192.0.2.2/24")
 	up := func(s *space, name, ip, four, six string) *Network {
@@ -77,6 +84,13 @@ func TestBothFamilies(t *testing.T) {
 	if ip1[1] != addr("fd00:42::2") || ip3[1] != addr("fd00:42:0:1::2") {
 		t.Fatal(ip1, ip3)
 	}
+	return &family6{a, b, na, p1, p2, p3, ip1, ip2, ip3}
+}
+
+// TestBothFamilies: pods have addresses of both, reach each other by either on one node and across nodes, and policies hold for IPv6 too.
+func TestBothFamilies(t *testing.T) {
+	f := bothFamilies(t)
+	a, b, na, p1, p2, p3, ip1, ip2, ip3 := f.a, f.b, f.na, f.p1, f.p2, f.p3, f.ip1, f.ip2, f.ip3
 	eventually(t, "every pod is reached by every other", func() error {
 		for _, c := range []struct {
 			from *space

@@ -39,7 +39,7 @@ func (n *Network) KeepSources(on bool, endpoints []netip.Addr) error {
 	}
 	want := &kept{on: on}
 	for _, a := range endpoints {
-		if on && a.Is4() && g.cidr.Contains(a) {
+		if on && g.has(a) {
 			want.endpoints = append(want.endpoints, a)
 		}
 	}
@@ -65,11 +65,17 @@ func (n *Network) KeepSources(on bool, endpoints []netip.Addr) error {
 // bridge's to lead back.
 func (n *Network) KeepsSource(client, endpoint netip.Addr) bool {
 	g := n.ground.Load()
-	if g == nil || !n.cfg.ClusterCIDR.Contains(endpoint) {
+	if g == nil || !n.cfg.ClusterCIDR.Contains(endpoint) && !n.cfg.ClusterCIDR6.Contains(endpoint) {
 		return false
 	}
-	return g.cidr.Contains(endpoint) || g.cidr.Contains(client) || client == n.cfg.NodeIP
+	if n.cfg.ServiceCIDR6.Contains(client) {
+		return false // it is this node, which reaches addresses of services from themselves by IPv6
+	}
+	return g.has(endpoint) || g.has(client) || client == n.cfg.NodeIP
 }
+
+// has says whether an address belongs to the networks of this node's pods.
+func (g *ground) has(a netip.Addr) bool { return g.cidr.Contains(a) || g.cidr6.Contains(a) }
 
 // kept is what KeepSources has put in force.
 type kept struct {
@@ -77,35 +83,40 @@ type kept struct {
 	endpoints []netip.Addr // sorted
 }
 
-func (n *Network) sourceTables() (ip, bridge *nftables.Table) {
-	name := tableName + "-source-" + n.cfg.Bridge
-	return &nftables.Table{Family: nftables.TableFamilyIPv4, Name: name}, &nftables.Table{Family: nftables.TableFamilyBridge, Name: name}
+func (n *Network) sourceTable(of nftables.TableFamily) *nftables.Table {
+	return &nftables.Table{Family: of, Name: tableName + "-source-" + n.cfg.Bridge}
 }
 
-// putSources writes both tables anew in one transaction, after the way that marked packets go.
-func (n *Network) putSources(endpoints []netip.Addr) error {
-	if err := n.home.RouteReplace(localDefault()); err != nil {
-		return fmt.Errorf("adding the local route: %w", err)
+// families are those of the cluster.
+func (n *Network) families() []*family {
+	if n.cfg.ClusterCIDR6.IsValid() {
+		return []*family{ipv4, ipv6}
 	}
-	if err := n.home.RuleAdd(sourceRule()); err != nil && !errors.Is(err, unix.EEXIST) {
-		return fmt.Errorf("adding the rule for marked packets: %w", err)
+	return []*family{ipv4}
+}
+
+// putSources writes all tables anew in one transaction, after the way that marked packets go.
+func (n *Network) putSources(endpoints []netip.Addr) error {
+	for _, f := range n.families() {
+		if err := n.home.RouteReplace(localDefault(f)); err != nil {
+			return fmt.Errorf("adding the local route: %w", err)
+		}
+		if err := n.home.RuleAdd(sourceRule(f)); err != nil && !errors.Is(err, unix.EEXIST) {
+			return fmt.Errorf("adding the rule for marked packets: %w", err)
+		}
 	}
 	conn, err := nftables.New(nftables.WithNetNSFd(int(n.home.ns)), nftables.WithSockOptions(roomForFilter))
 	if err != nil {
 		return fmt.Errorf("opening nftables: %w", err)
 	}
-	ip, bridge := n.sourceTables()
-	for _, t := range []*nftables.Table{ip, bridge} {
-		conn.AddTable(t) // so that there is one to delete
-		conn.DelTable(t)
-		conn.AddTable(t)
+	w := &ruleWriter{conn: conn}
+	for _, f := range n.families() {
+		w.of = f
+		w.renew(n.sourceTable(f.tables))
+		w.rule(w.prerouting(nftables.ChainPriorityMangle), hasTransparentSocket(), setMark(sourceMark))
 	}
-	w := &ruleWriter{conn: conn, table: ip, of: ipv4}
-	chain := conn.AddChain(&nftables.Chain{Name: "prerouting", Table: ip, Type: nftables.ChainTypeFilter,
-		Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityMangle})
-	w.rule(chain, hasTransparentSocket(), setMark(sourceMark))
+	w.renew(n.sourceTable(nftables.TableFamilyBridge))
 	if len(endpoints) > 0 {
-		w.table = bridge
 		n.handUp(w, endpoints)
 	}
 	if w.err != nil {
@@ -117,23 +128,45 @@ func (n *Network) putSources(endpoints []netip.Addr) error {
 	return nil
 }
 
+// renew begins a table anew.
+func (w *ruleWriter) renew(t *nftables.Table) {
+	w.conn.AddTable(t) // so that there is one to delete
+	w.conn.DelTable(t)
+	w.conn.AddTable(t)
+	w.table = t
+}
+
+func (w *ruleWriter) prerouting(p *nftables.ChainPriority) *nftables.Chain {
+	return w.conn.AddChain(&nftables.Chain{Name: "prerouting", Table: w.table, Type: nftables.ChainTypeFilter,
+		Hooknum: nftables.ChainHookPrerouting, Priority: p})
+}
+
 // handUp has the bridge treat what pods send to other pods as sent to itself, from where it is routed.
 func (n *Network) handUp(w *ruleWriter, endpoints []netip.Addr) {
-	chain := w.conn.AddChain(&nftables.Chain{Name: "prerouting", Table: w.table, Type: nftables.ChainTypeFilter,
-		Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityRef(-300)})
-	set := &nftables.Set{Table: w.table, Name: "endpoints", KeyType: nftables.TypeIPAddr}
-	var elements []nftables.SetElement
-	for _, a := range endpoints {
-		elements = append(elements, nftables.SetElement{Key: a.AsSlice()})
+	chain := w.prerouting(nftables.ChainPriorityRef(-300))
+	for _, f := range n.families() {
+		w.of = f
+		set := &nftables.Set{Table: w.table, Name: fmt.Sprint("endpoints", f.length), KeyType: f.key}
+		var elements []nftables.SetElement
+		for _, a := range f.among(endpoints) {
+			elements = append(elements, nftables.SetElement{Key: a.AsSlice()})
+		}
+		if len(elements) > 0 {
+			w.addSet(set, elements)
+			n.handUpFrom(w, chain, set)
+		}
 	}
-	w.addSet(set, elements)
+}
+
+// handUpFrom does so for the endpoints in a set. What has options between the header of IPv6 and that of TCP is left alone: sockets send none.
+func (n *Network) handUpFrom(w *ruleWriter, chain *nftables.Chain, set *nftables.Set) {
 	for _, protocol := range []byte{unix.IPPROTO_TCP, unix.IPPROTO_UDP} {
 		w.rule(chain, []expr.Any{
 			&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: 1},
-			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(unix.ETH_P_IP)},
-			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 9, Len: 1},
+			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(w.of.ether)},
+			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: w.of.next, Len: 1},
 			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{protocol}},
-		}, w.matchSet(ipv4.source, set), []expr.Any{
+		}, w.matchSet(w.of.source, set), []expr.Any{
 			&expr.Immediate{Register: 1, Data: bridgeMAC(n.cfg.NodeName)},
 			&expr.Payload{OperationType: expr.PayloadWrite, SourceRegister: 1, Base: expr.PayloadBaseLLHeader, Offset: 0, Len: 6},
 			&expr.Immediate{Register: 1, Data: []byte{unix.PACKET_HOST}},
@@ -151,14 +184,14 @@ func setMark(mark uint32) []expr.Any {
 		&expr.Meta{Key: expr.MetaKeyMARK, SourceRegister: true, Register: 1}}
 }
 
-func localDefault() *netlink.Route {
-	return &netlink.Route{LinkIndex: loopbackIndex, Type: unix.RTN_LOCAL, Scope: netlink.SCOPE_HOST, Table: sourceTable, Protocol: routeProtocol,
-		Dst: &net.IPNet{IP: net.IPv4zero.To4(), Mask: net.CIDRMask(0, 32)}}
+func localDefault(f *family) *netlink.Route {
+	return &netlink.Route{Family: f.routes, LinkIndex: loopbackIndex, Type: unix.RTN_LOCAL, Scope: netlink.SCOPE_HOST, Table: sourceTable, Protocol: routeProtocol,
+		Dst: &net.IPNet{IP: make(net.IP, f.length), Mask: net.CIDRMask(0, int(8*f.length))}}
 }
 
-func sourceRule() *netlink.Rule {
+func sourceRule(f *family) *netlink.Rule {
 	r := netlink.NewRule()
-	r.Family, r.Mark, r.Table, r.Priority = netlink.FAMILY_V4, sourceMark, sourceTable, sourceMark
+	r.Family, r.Mark, r.Table, r.Priority = f.routes, sourceMark, sourceTable, sourceMark
 	return r
 }
 
@@ -168,17 +201,22 @@ func (n *Network) removeSources() error {
 	if err != nil {
 		return fmt.Errorf("opening nftables: %w", err)
 	}
-	ip, bridge := n.sourceTables()
-	for _, t := range []*nftables.Table{ip, bridge} {
-		conn.AddTable(t)
-		conn.DelTable(t)
+	tables := []nftables.TableFamily{nftables.TableFamilyBridge}
+	for _, f := range n.families() {
+		tables = append(tables, f.tables)
+	}
+	for _, f := range tables {
+		conn.AddTable(n.sourceTable(f))
+		conn.DelTable(n.sourceTable(f))
 	}
 	err = conn.Flush()
-	if e := n.home.RuleDel(sourceRule()); e != nil && !errors.Is(e, unix.ENOENT) {
-		err = errors.Join(err, fmt.Errorf("removing the rule for marked packets: %w", e))
-	}
-	if e := n.home.RouteDel(localDefault()); e != nil && !errors.Is(e, unix.ESRCH) {
-		err = errors.Join(err, fmt.Errorf("removing the local route: %w", e))
+	for _, f := range n.families() {
+		if e := n.home.RuleDel(sourceRule(f)); e != nil && !errors.Is(e, unix.ENOENT) {
+			err = errors.Join(err, fmt.Errorf("removing the rule for marked packets: %w", e))
+		}
+		if e := n.home.RouteDel(localDefault(f)); e != nil && !errors.Is(e, unix.ESRCH) {
+			err = errors.Join(err, fmt.Errorf("removing the local route: %w", e))
+		}
 	}
 	return err
 }

@@ -55,9 +55,9 @@ func (n *node) resolvers(r *wire.Registered) (out [2]netip.AddrPort, err error) 
 
 const dnsPort = 53
 
-// nameservers is what pods are told of them. Whether pods have IPv6 where plugins make their network is not known.
-func (n *node) nameservers(at [2]netip.AddrPort) []netip.Addr {
-	if !at[1].IsValid() || n.cfg.CNIConf != "" {
+// nameservers are the addresses of the cluster's DNS; a pod is told of those of its own families.
+func nameservers(at [2]netip.AddrPort) []netip.Addr {
+	if !at[1].IsValid() {
 		return []netip.Addr{at[0].Addr()}
 	}
 	return []netip.Addr{at[0].Addr(), at[1].Addr()}

@@ -228,7 +228,8 @@ func (n *node) openCluster(ctx context.Context, r *wire.Registered) error {
 		ServiceCIDR: serviceCIDR, ClusterCIDR6: clusterCIDR6, ServiceCIDR6: serviceCIDR6, StateDir: filepath.Join(n.cfg.DataDir, "network"), Logger: n.log.Named("network")}); err != nil {
 		return err
 	}
-	if n.proxy, err = netproxy.New(netproxy.Config{Logger: n.log.Named("proxy"), ServiceCIDR: serviceCIDR, ServiceCIDR6: serviceCIDR6, SourceAddress: n.cfg.Address}); err != nil {
+	if n.proxy, err = netproxy.New(netproxy.Config{Logger: n.log.Named("proxy"), ServiceCIDR: serviceCIDR, ServiceCIDR6: serviceCIDR6, SourceAddress: n.cfg.Address,
+		Reserved: resolvers[:]}); err != nil {
 		return err
 	}
 	if n.dns, err = dns.New(dns.Config{Addr: resolvers[0], Second: resolvers[1], Domain: r.ClusterDomain,
@@ -245,7 +246,7 @@ func (n *node) openCluster(ctx context.Context, r *wire.Registered) error {
 	n.agent = agent.New(agent.Config{
 		NodeName: n.cfg.Name, NodeIPs: n.addresses, DataDir: n.cfg.DataDir,
 		Eviction: n.cfg.Eviction, ImagesDir: n.pulls.Dir(), Executor: n.executor, Images: n.pulls, Network: n.policies, ControlPlane: n.link,
-		DNS: n.nameservers(resolvers), ClusterDomain: r.ClusterDomain, Services: n.model.OfNamespace,
+		DNS: nameservers(resolvers), ClusterDomain: r.ClusterDomain, Services: n.model.OfNamespace,
 		PodPidsMax: n.cfg.PodPidsMax, UnsafeSysctls: n.cfg.UnsafeSysctls, RecursiveReadOnly: n.recursesReadOnly(), Handlers: n.handlers(),
 		PodChanged: n.podChanged, Withdrawn: n.withdrawn, Version: n.cfg.Version, Runtime: n.runtimeVersion(), Logger: n.log,
 	})

@@ -9,7 +9,9 @@ import (
 )
 
 // proxyMetrics are the proxy's counters as Prometheus reads them, by port of a service and by endpoint.
-type proxyMetrics struct{ proxy *netproxy.Proxy }
+type proxyMetrics struct {
+	proxy interface{ Ports() []netproxy.PortTrace }
+}
 
 var (
 	portLabels     = []string{"namespace", "service", "port", "protocol"}
@@ -28,6 +30,9 @@ var (
 
 	endpointConnections = prometheus.NewDesc("peapod_endpoint_connections_total", "Connections and sessions since the endpoint appeared.", endpointLabels, nil)
 	endpointActive      = prometheus.NewDesc("peapod_endpoint_connections_active", "Of them, those that have not ended, and connects under way.", endpointLabels, nil)
+	endpointReceived    = prometheus.NewDesc("peapod_endpoint_received_bytes_total", "Bytes from clients; of open connections all but less than a megabyte each.", endpointLabels, nil)
+	endpointSent        = prometheus.NewDesc("peapod_endpoint_sent_bytes_total", "Bytes to clients; of open connections all but less than a megabyte each.", endpointLabels, nil)
+	endpointLatency     = prometheus.NewDesc("peapod_endpoint_connect_seconds_total", "How long all connects that succeeded took together; by peapod_endpoint_connections_total it is their mean.", endpointLabels, nil)
 	endpointFailures    = prometheus.NewDesc("peapod_endpoint_connect_failures_total", "Connects that failed.", endpointLabels, nil)
 )
 
@@ -35,13 +40,17 @@ var _ prometheus.Collector = proxyMetrics{}
 
 func (proxyMetrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{portConnections, portActive, portReceived, portSent, portRetries, portErrors, portRefused, portDisplaced, portUnkept, portLatency,
-		endpointConnections, endpointActive, endpointFailures} {
+		endpointConnections, endpointActive, endpointReceived, endpointSent, endpointLatency, endpointFailures} {
 		ch <- d
 	}
 }
 
+// Collect leaves out ports and endpoints that nobody has used: a cluster has a hundred thousand of them, and each node sees traffic to few.
 func (m proxyMetrics) Collect(ch chan<- prometheus.Metric) {
 	for _, t := range m.proxy.Ports() {
+		if t.Counters == (netproxy.Counters{}) {
+			continue
+		}
 		protocol := "TCP"
 		if t.Name.Protocol == netproxy.UDP {
 			protocol = "UDP"
@@ -64,9 +73,15 @@ func (m proxyMetrics) Collect(ch chan<- prometheus.Metric) {
 		count(portUnkept, t.Counters.Unkept, labels)
 		ch <- histogram(&t.Latency, labels)
 		for _, b := range t.Backends {
+			if b.Connections == 0 && b.Failures == 0 && b.Active == 0 {
+				continue
+			}
 			l := append(labels[:len(labels):len(labels)], b.Address.String())
 			count(endpointConnections, b.Connections, l)
 			gauge(endpointActive, b.Active, l)
+			count(endpointReceived, b.BytesIn, l)
+			count(endpointSent, b.BytesOut, l)
+			ch <- prometheus.MustNewConstMetric(endpointLatency, prometheus.CounterValue, b.Dialling.Seconds(), l...)
 			count(endpointFailures, b.Failures, l)
 		}
 	}

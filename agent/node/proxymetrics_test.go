@@ -1,6 +1,7 @@
 package node
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +50,52 @@ func TestProxyMetricsAreDescribed(t *testing.T) {
 	for d := range ch {
 		if !strings.Contains(d.String(), `"peapod_`) {
 			t.Error(d)
+		}
+	}
+}
+
+// traced stands for a proxy.
+type traced []netproxy.PortTrace
+
+func (p traced) Ports() []netproxy.PortTrace { return p }
+
+// There are as many series as ports and endpoints are in use, whatever the cluster has; each of them says what the proxy counted.
+func TestProxyMetricsOfWhatIsUsed(t *testing.T) {
+	at := netip.MustParseAddrPort
+	name := func(n string) netproxy.TargetName {
+		return netproxy.TargetName{Namespace: "default", Name: n, Port: 80}
+	}
+	busy := netproxy.PortTrace{Name: name("busy"), Counters: netproxy.Counters{Connections: 3, BytesIn: 5}, Backends: []netproxy.BackendTrace{
+		{Address: at("10.0.0.1:80"), Connections: 3, BytesIn: 5, BytesOut: 7, Dialling: 1500 * time.Millisecond}, {Address: at("10.0.0.2:80")}, {Address: at("10.0.0.3:80"), Failures: 2}}}
+	idle := netproxy.PortTrace{Name: name("idle"), Backends: []netproxy.BackendTrace{{Address: at("10.0.0.1:80")}}}
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(proxyMetrics{traced{busy, idle}})
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			key := f.GetName()
+			for _, l := range m.GetLabel() {
+				if l.GetName() == "service" || l.GetName() == "endpoint" {
+					key += " " + l.GetValue()
+				}
+			}
+			got[key] = m.GetCounter().GetValue()
+		}
+	}
+	for key, want := range map[string]float64{"peapod_service_connections_total busy": 3, "peapod_service_received_bytes_total busy": 5,
+		"peapod_endpoint_received_bytes_total 10.0.0.1:80 busy": 5, "peapod_endpoint_sent_bytes_total 10.0.0.1:80 busy": 7,
+		"peapod_endpoint_connect_seconds_total 10.0.0.1:80 busy": 1.5, "peapod_endpoint_connect_failures_total 10.0.0.3:80 busy": 2} {
+		if got[key] != want {
+			t.Errorf("%s is %v, want %v", key, got[key], want)
+		}
+	}
+	for key := range got {
+		if strings.Contains(key, "idle") || strings.Contains(key, "10.0.0.2") {
+			t.Errorf("%s is said of what nobody used", key)
 		}
 	}
 }

@@ -181,7 +181,7 @@ func (m *Model) service(s *corev1.Service, parts map[string]*discoveryv1.Endpoin
 		if !ok {
 			continue
 		}
-		out.Ports = append(out.Ports, netproxy.Port{Name: p.Name, Protocol: protocol, Port: uint16(p.Port), NodePort: uint16(p.NodePort),
+		out.Ports = append(out.Ports, netproxy.Port{Name: p.Name, Protocol: protocol, App: appOf(p), Port: uint16(p.Port), NodePort: uint16(p.NodePort),
 			Endpoints: m.endpoints(p, parts)})
 	}
 	if out.Headless && len(s.Spec.Ports) == 0 {
@@ -235,10 +235,28 @@ func (m *Model) collect(parts map[string]*discoveryv1.EndpointSlice, port func(*
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b netproxy.Endpoint) int { return a.Address.Compare(b.Address) })
+	// A pod that is in two slices for a moment counts as the better one says, whichever was told first.
+	slices.SortFunc(out, func(a, b netproxy.Endpoint) int { return cmp.Or(a.Address.Compare(b.Address), worth(b)-worth(a)) })
 	out = slices.CompactFunc(out, func(a, b netproxy.Endpoint) bool { return a.Address == b.Address })
 	near(out, hints, m.node, m.live.nodes[m.node].zone)
 	return out
+}
+
+func appOf(p corev1.ServicePort) string {
+	if p.AppProtocol == nil {
+		return ""
+	}
+	return *p.AppProtocol
+}
+
+func worth(e netproxy.Endpoint) int {
+	switch {
+	case e.Ready:
+		return 2
+	case e.Serving:
+		return 1
+	}
+	return 0
 }
 
 func portOf(port corev1.ServicePort, s *discoveryv1.EndpointSlice) (uint16, bool) {

@@ -60,6 +60,23 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// A pod on its way from one slice to another is in both for a moment, and takes connections if either says so.
+func TestEndpointInTwoSlices(t *testing.T) {
+	m := newModel()
+	m.PutService(service(nil))
+	for i, unready := range []string{"web-1", "web-3", "web-4"} {
+		s := slice(unready, 8080, "10.42.0.3")
+		s.Endpoints[0].Conditions = discoveryv1.EndpointConditions{Ready: ptr(false), Serving: ptr(i == 1)}
+		m.PutSlice(s)
+	}
+	m.PutSlice(slice("web-2", 8080, "10.42.0.3"))
+	for range 20 { // for maps are read in any order
+		if diff := cmp.Diff([]netproxy.Endpoint{endpoint("10.42.0.3:8080")}, m.Table().Services[0].Ports[0].Endpoints, ignoreAddr, ignoreAddrPort); diff != "" {
+			t.Fatalf("(-want +got):\n%s", diff)
+		}
+	}
+}
+
 func TestKindsOfServices(t *testing.T) {
 	for _, c := range []struct {
 		name  string

@@ -173,6 +173,9 @@ func (e *Executor) makeContainer(p *pod, spec runtime.ContainerSpec) (*container
 	}
 	err = e.saveContainer(&c.record)
 	if err == nil {
+		err = e.keepEnv(spec.ID, spec.Env)
+	}
+	if err == nil {
 		err = e.mountRootfs(c, p.record.Pause.PID)
 	}
 	var f frame
@@ -353,6 +356,9 @@ func (e *Executor) removeContainer(c *container) error {
 		return err
 	}
 	if err := os.RemoveAll(filepath.Join(e.runcRoot(), c.id)); err != nil {
+		return err
+	}
+	if err := e.dropEnv(c.id); err != nil {
 		return err
 	}
 	c.mu.Lock()

@@ -7,7 +7,8 @@
 // agent), writes it down, reaps and delivers. New reads back what an earlier agent left.
 //
 // On disk, below StateDir: pods/UID/pod.json and shm; containers/ID/container.json, the FIFOs, upper, work
-// and rootfs; runc/ID, which is libcontainer's; mountpoints/HASH, the lowest layer of containers with these mounts.
+// and rootfs; runc/ID, which is libcontainer's; mountpoints/HASH, the lowest layer of containers with these mounts;
+// env/ID, in memory, the environments, which may hold secrets.
 //
 // It must not know: images, the API, desired state, networks beyond the namespace it hands out.
 package oci

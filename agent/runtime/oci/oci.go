@@ -36,6 +36,8 @@ type Executor struct {
 	out     *ends.Outbox
 	init    *os.File // the small program that containers begin as; nil if they begin as this one
 
+	envs sync.Mutex // held while the place for environments is made, filled or taken away
+
 	mu         sync.Mutex
 	pods       map[string]*pod             // by uid
 	containers map[string]*container       // by id

@@ -80,8 +80,11 @@ func (e *Executor) savePod(r *podRecord) error {
 	return writeJSON(filepath.Join(e.podDir(r.Spec.PodUID), "pod.json"), r)
 }
 
+// saveContainer leaves out the environment: see environment.go.
 func (e *Executor) saveContainer(r *containerRecord) error {
-	return writeJSON(filepath.Join(e.containerDir(r.Spec.ID), "container.json"), r)
+	kept := *r
+	kept.Spec.Env = nil
+	return writeJSON(filepath.Join(e.containerDir(r.Spec.ID), "container.json"), &kept)
 }
 
 // state is the record in the words of the interface.

@@ -125,6 +125,9 @@ func (e *Executor) recoverContainers(boot string) error {
 			r = containerRecord{}
 			r.Spec.ID = id
 		}
+		if err := e.takeEnv(&r); err != nil {
+			return fmt.Errorf("container %s: %w", id, err)
+		}
 		if err := e.recoverContainer(r, boot); err != nil {
 			return fmt.Errorf("container %s: %w", id, err)
 		}
