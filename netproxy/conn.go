@@ -39,6 +39,7 @@ type conn struct {
 	side     [2]side
 	target   *target
 	to       *backend
+	carried  tally
 	tried    []*backend // endpoints that failed a dial of this connection
 	next     *conn      // in the loop's list of dials
 	prev     *conn
@@ -152,6 +153,7 @@ func (c *conn) close(l *loop) {
 		c.side[s].pending = nil
 	}
 	if c.to != nil {
+		c.carried.settle(c.to)
 		c.to.active.Add(-1)
 	}
 	l.conns--

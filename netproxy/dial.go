@@ -114,7 +114,9 @@ func (c *conn) dialled(l *loop, events uint32) {
 	l.endDial(c)
 	c.tried = nil
 	c.to.connections.Add(1)
-	c.stats(l).latency.observe(time.Duration(l.now() - c.began))
+	took := l.now() - c.began
+	c.to.dialled.Add(took)
+	c.stats(l).latency.observe(time.Duration(took))
 	fd := c.side[client].fd
 	if c.target.set.Load().header {
 		if !introduce(c.side[server].fd, fd) {

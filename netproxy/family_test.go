@@ -26,3 +26,17 @@ func TestFamiliesAreKeptApart(t *testing.T) {
 		t.Fatalf("an address without endpoints of its family: %v", err)
 	}
 }
+
+// A client's own address is kept by IPv6 as by IPv4.
+func TestEndpointsSeeTheClientBySix(t *testing.T) {
+	const six, client = "[::1]:8080", "fd00:20::1"
+	serve(t, six, whoIs)
+	p := start(t, nil)
+	vip6 := netip.MustParseAddr("fd00:96::5")
+	for _, keep := range []bool{true, false} {
+		p.Swap(table(TCP, endpoints(six), func(s *Service) { s.VIPs, s.KeepInternal = []netip.Addr{vip6}, keep }))
+		if got, err := from(client, "[fd00:96::5]:80"); err != nil || (got == client) != keep {
+			t.Errorf("keep=%v: the endpoint saw %q, %v", keep, got, err)
+		}
+	}
+}

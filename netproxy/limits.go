@@ -26,6 +26,7 @@ const (
 	connectPatience = 5 * time.Second
 	sessionIdle     = 60 * time.Second
 
+	tallyBytes       = 1 << 20                // that a connection carries before its endpoint is told
 	loopsMax         = 8                      // more loops than this never paid for a relay
 	yieldInterval    = 8 * time.Millisecond   // a little less than Go's monitor thread allows
 	briskWait        = 500 * time.Microsecond // after a wait shorter than this a loop expects events soon

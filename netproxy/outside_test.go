@@ -28,6 +28,46 @@ func TestExternalAddresses(t *testing.T) {
 	}
 }
 
+// What answers at an address already is left alone by every service that names it, of either protocol, as an external address too.
+func TestReservedAddresses(t *testing.T) {
+	serve(t, backendAddr(1), named("a"))
+	dns := netip.MustParseAddrPort(vip)
+	p := start(t, func(c *Config) { c.Reserved = []netip.AddrPort{dns} })
+	for _, protocol := range []Protocol{TCP, UDP} {
+		tb := table(protocol, endpoints(backendAddr(1)), func(s *Service) {
+			s.Ports = append(s.Ports, Port{Name: "other", Port: 81, Endpoints: s.Ports[0].Endpoints})
+		})
+		tb.Services = append(tb.Services, Service{Namespace: "other", Name: "thief", ExternalIPs: []netip.Addr{dns.Addr()},
+			VIPs: []netip.Addr{netip.MustParseAddr("10.96.0.11")}, Ports: tb.Services[0].Ports[:1]})
+		p.Swap(tb)
+		if err := holds("tcp", vip); err != nil {
+			t.Errorf("by TCP: %v", err)
+		}
+		if err := holds("udp", vip); err != nil {
+			t.Errorf("by UDP: %v", err)
+		}
+		if got, err := ask("10.96.0.10:81"); err != nil || got != "a" {
+			t.Errorf("another port: %q, %v", got, err)
+		}
+	}
+}
+
+// holds says why an address cannot be listened at; nil is that it can.
+func holds(network, at string) error {
+	if network == "udp" {
+		c, err := net.ListenPacket(network, at)
+		if err == nil {
+			err = c.Close()
+		}
+		return err
+	}
+	l, err := net.Listen(network, at)
+	if err == nil {
+		err = l.Close()
+	}
+	return err
+}
+
 // Only the addresses of the load balancer are guarded, and only clients outside the ranges are kept out.
 func TestSourceRanges(t *testing.T) {
 	serve(t, backendAddr(1), named("a"))

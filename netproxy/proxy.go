@@ -27,7 +27,10 @@ type Config struct {
 	ServiceCIDR6 netip.Prefix
 	// SourceAddress is the node's own address, from which it reaches virtual addresses itself. It must be assigned.
 	SourceAddress netip.Addr
-	Limits        Limits
+	// Reserved are addresses of services that something else on this host answers at, such as the cluster's DNS; nothing listens there. A second
+	// socket at one of them would take part of its datagrams away.
+	Reserved []netip.AddrPort
+	Limits   Limits
 	// Loops is the number of threads; zero is one a processor. The process gets as many processors of Go's (GOMAXPROCS) more, if it
 	// has not, so that nothing else in it waits for a loop.
 	Loops int
@@ -55,6 +58,9 @@ type Proxy struct {
 // processors are those of the process before a proxy added to them.
 var processors = sync.OnceValue(func() int { return runtime.GOMAXPROCS(0) })
 
+// Processors is how many of the machine's processors the process may use. GOMAXPROCS is more beside a proxy, whose loops keep theirs.
+func Processors() int { return processors() }
+
 // New makes the service range local and prepares the loops. Listeners may be opened by Swap before
 // Run, so that no client is refused while a process starts.
 func New(c Config) (*Proxy, error) {
@@ -76,6 +82,7 @@ func New(c Config) (*Proxy, error) {
 	}
 	p := &Proxy{log: c.Logger}
 	p.state.services = map[serviceName]*serviceState{}
+	p.state.reserved = c.Reserved
 	p.state.groups = map[listenKey][]*listener{}
 	p.state.ample = int(min(files.Cur, 1<<30) / ampleShare)
 	start := time.Now()

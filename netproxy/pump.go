@@ -176,6 +176,7 @@ func (from *side) noteRead(n, size int) {
 }
 
 func (c *conn) count(l *loop, s, n int) {
+	c.carried.count(c.to, s == client, n)
 	if s == client {
 		c.stats(l).bytesIn.Add(uint64(n))
 		return

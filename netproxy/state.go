@@ -26,7 +26,8 @@ type portState struct {
 type state struct {
 	gate      gate
 	node      string
-	addresses []netip.Addr // of node ports
+	reserved  []netip.AddrPort // where nothing listens
+	addresses []netip.Addr     // of node ports
 	services  map[serviceName]*serviceState
 	groups    map[listenKey][]*listener // an entry a loop; nil where it has none
 	round     uint64
@@ -149,7 +150,8 @@ func (s *state) keys(svc *Service, port *Port, set *endpointSet) (keys []listenK
 		if len(set.by[sc]) == 0 {
 			return
 		}
-		if k := (listenKey{netip.AddrPortFrom(a.Unmap(), number), port.Protocol, sc}); !slices.Contains(keys, k) {
+		k := listenKey{netip.AddrPortFrom(a.Unmap(), number), port.Protocol, sc}
+		if !slices.Contains(keys, k) && !slices.Contains(s.reserved, k.addr) {
 			keys = append(keys, k)
 		}
 	}

@@ -46,7 +46,7 @@ type Service struct {
 	// SourceRanges, if any, are the only clients that BalancerIPs serve; others are reset, and their datagrams dropped.
 	SourceRanges []netip.Prefix
 	// KeepInternal and KeepExternal have endpoints see the client's own address on connections and sessions of the scope, by transparent
-	// sockets. What endpoints answer to clients' addresses must be led back to this host. IPv4 only.
+	// sockets. What endpoints answer to clients' addresses must be led back to this host.
 	KeepInternal, KeepExternal bool
 	// ProxyHeader has each TCP connection to an endpoint begin with who the client is, in the PROXY protocol's version 2.
 	ProxyHeader bool
@@ -56,6 +56,7 @@ type Service struct {
 type Port struct {
 	Name     string
 	Protocol Protocol
+	App      string // what is spoken over Protocol, as the service says (appProtocol); the proxy itself carries anything
 	Port     uint16
 	NodePort uint16 // 0 is none
 	// NodeIP is the only one of the node's addresses where NodePort listens; the zero value is all.

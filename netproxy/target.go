@@ -19,6 +19,8 @@ type backend struct {
 	gone   atomic.Bool  // takes no new traffic in any scope
 
 	connections, failures atomic.Uint64 // dials that succeeded, and sessions; dials that failed
+	bytesIn, bytesOut     atomic.Uint64 // from clients, and to them, as far as they are settled
+	dialled               atomic.Int64  // nanoseconds that the dials took which succeeded
 }
 
 func (b *backend) healthy(now int64) bool { return b.avoid.Load() <= now }
@@ -67,7 +69,7 @@ func newTarget(name TargetName, loops int, g *gate) *target {
 // update publishes the endpoints of a new table and reports whether one of the old was lost.
 func (t *target) update(s *Service, p *Port, node string) (lost bool) {
 	old := t.set.Load()
-	next := &endpointSet{affinity: s.AffinityTimeout, header: s.ProxyHeader, keep: [scopes]bool{s.KeepInternal, s.KeepExternal}, guarded: s.BalancerIPs, ranges: s.SourceRanges}
+	next := &endpointSet{affinity: s.AffinityTimeout, header: s.ProxyHeader, keep: [scopes]bool{s.KeepInternal, s.KeepExternal, s.KeepInternal, s.KeepExternal}, guarded: s.BalancerIPs, ranges: s.SourceRanges}
 	known, kept := roster{}, roster{}
 	for _, list := range old.lists() {
 		known.add(list)

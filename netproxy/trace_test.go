@@ -31,6 +31,13 @@ func TestTrace(t *testing.T) {
 	if b.Connections != 3 || b.Failures != 0 || !b.Internal || !b.External || b.Avoided {
 		t.Errorf("the endpoint is %+v", b)
 	}
+	eventually(t, "what was carried is counted for the endpoint as for the port", func() bool {
+		port, b = p.Trace("default", "web")[0], p.Trace("default", "web")[0].Backends[0]
+		return b.BytesIn > 0 && b.BytesIn == port.Counters.BytesIn && b.BytesOut > 0 && b.BytesOut == port.Counters.BytesOut
+	})
+	if b.Dialling <= 0 || b.Dialling != port.Latency.Sum {
+		t.Errorf("dials took %v, those of the only endpoint %v", port.Latency.Sum, b.Dialling)
+	}
 	dials := uint64(0)
 	for _, n := range port.Latency.Buckets {
 		dials += n

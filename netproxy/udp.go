@@ -24,6 +24,7 @@ type session struct {
 	from sockaddr
 	key  netip.AddrPort
 	to   *backend
+	did  tally
 	last int64 // loop clock of the last datagram in either direction
 
 	older, newer *session // in the listener's order of when they were heard of
@@ -143,6 +144,7 @@ func (s *session) send(l *loop, b *batch, first, last int, now int64) bool {
 		}
 		size, e = b.send(s.fd, first, last, nil)
 	}
+	s.did.count(s.to, true, size)
 	s.stats(l).bytesIn.Add(uint64(size))
 	return e == 0
 }
@@ -165,6 +167,7 @@ func (s *session) ready(l *loop, fd int, _ uint32) {
 	}
 	s.touch(l.now())
 	size, _ := b.send(s.ln.fd, 0, n, &s.from)
+	s.did.count(s.to, false, size)
 	s.stats(l).bytesOut.Add(uint64(size))
 }
 
@@ -185,6 +188,7 @@ func (s *session) shut(l *loop) {
 	s.ln.heard.remove(s)
 	l.udp.count--
 	l.closeFd(s.fd)
+	s.did.settle(s.to)
 	s.to.active.Add(-1)
 	s.stats(l).ended.Add(1)
 }

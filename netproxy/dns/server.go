@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -91,7 +90,7 @@ func (s *Server) listen(at netip.AddrPort) error {
 	s.streams = append(s.streams, netutil.LimitListener(stream, streamsMax))
 	// The kernel spreads clients over sockets that share an address.
 	lc.Control = shared
-	for range min(runtime.GOMAXPROCS(0), loopsMax) {
+	for range min(netproxy.Processors(), loopsMax) {
 		// The stream's port, so that port 0 means the same one for both.
 		conn, err := lc.ListenPacket(context.Background(), "udp", stream.Addr().String())
 		if err != nil {
