@@ -17,7 +17,6 @@ func init() {
 	Register(&Kind{
 		GroupVersion: flowcontrolv1.SchemeGroupVersion,
 		Name:         "FlowSchema", Resource: "flowschemas", Singular: "flowschema",
-		NotActedOn:    noFlows,
 		ClusterScoped: true,
 		New:           func() runtime.Object { return &flowcontrolv1.FlowSchema{} },
 		NewList:       func() runtime.Object { return &flowcontrolv1.FlowSchemaList{} },

@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	networkingv1 "k8s.io/api/networking/v1"
@@ -21,6 +22,9 @@ const (
 	IngressTimeout = "ingress.peapod.sh/response-timeout"
 	// IngressBodyMax is an annotation of ingresses: the largest body of a request ("8Mi"). Without it any is taken.
 	IngressBodyMax = "ingress.peapod.sh/max-body-size"
+	// IngressBackend is an annotation of ingresses: what all of its backends speak, whatever their services say by appProtocol: http, https, h2c (HTTP/2
+	// without TLS), grpc or grpcs.
+	IngressBackend = "ingress.peapod.sh/backend-protocol"
 )
 
 // IngressClassOf names the class of an ingress, by the field or by the annotation that there was before it; "" is none.
@@ -55,6 +59,7 @@ type IngressOptions struct {
 	Redirect bool          // to HTTPS
 	Timeout  time.Duration // until a response begins; 0 is for ever
 	BodyMax  int64         // bytes; 0 is no limit
+	Backend  string        // what backends speak, in small letters; "" is what their services say
 }
 
 // ReadIngressOptions reads them. What cannot be read has its default, and a sentence in faults.
@@ -74,8 +79,17 @@ func ReadIngressOptions(in *networkingv1.Ingress) (o IngressOptions, faults []st
 			faults = append(faults, fmt.Sprintf("annotation %s: %q is not a quantity such as 8Mi", IngressBodyMax, text))
 		}
 	}
+	if text, ok := in.Annotations[IngressBackend]; ok {
+		if p := strings.ToLower(text); slices.Contains(ingressBackends, p) {
+			o.Backend = p
+		} else {
+			faults = append(faults, fmt.Sprintf("annotation %s: %q is none of %s", IngressBackend, text, strings.Join(ingressBackends, ", ")))
+		}
+	}
 	return o, faults
 }
+
+var ingressBackends = []string{"http", "https", "h2c", "grpc", "grpcs"}
 
 // ingressTimeout is how long a backend may take to answer unless an ingress says otherwise, as in the proxies that people know.
 const ingressTimeout = 60 * time.Second

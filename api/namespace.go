@@ -61,6 +61,9 @@ func prepareNamespace(ns *corev1.Namespace) {
 	}
 }
 
+// AggregatedFinalizer keeps a terminating namespace until the API servers that the cluster leads to have nothing of it any more.
+const AggregatedFinalizer corev1.FinalizerName = "peapod.sh/aggregated-apis"
+
 // ownFinalizers are those that need no domain before their names.
 var ownFinalizers = []corev1.FinalizerName{corev1.FinalizerKubernetes, metav1.FinalizerOrphanDependents, metav1.FinalizerDeleteDependents}
 

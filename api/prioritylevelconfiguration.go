@@ -25,7 +25,6 @@ func init() {
 	Register(&Kind{
 		GroupVersion: flowcontrolv1.SchemeGroupVersion,
 		Name:         "PriorityLevelConfiguration", Resource: "prioritylevelconfigurations", Singular: "prioritylevelconfiguration",
-		NotActedOn:           noFlows,
 		ClusterScoped:        true,
 		New:                  func() runtime.Object { return &flowcontrolv1.PriorityLevelConfiguration{} },
 		NewList:              func() runtime.Object { return &flowcontrolv1.PriorityLevelConfigurationList{} },

@@ -21,8 +21,8 @@ var (
 )
 
 // flowControl makes the flow schemas and priority levels of every cluster be there and say what they should: the mandatory ones
-// always, the suggested ones unless somebody has changed them. (Requests are limited by one number, limits.go in kube; these objects
-// are what tools expect to find.)
+// always, the suggested ones unless somebody has changed them. Every server acts on them (flows.go in kube), and says of a flow
+// schema in its status whether its level is there.
 func (s *Server) flowControl() (out []ops.Op) {
 	mandatoryLevels, suggestedLevels := api.PriorityLevels()
 	out = append(out, keepFlowObjects(s, priorityLevels, mandatoryLevels, true)...)
@@ -44,6 +44,9 @@ func keepFlowObjects[T flowObject](s *Server, gr schema.GroupResource, list []T,
 		old, there := s.state.Get(gr, "", want.GetName())
 		if !there {
 			setAutoUpdate(want, true)
+			if f, ok := flowObject(want).(*flowcontrolv1.FlowSchema); ok {
+				f.Status.Conditions = []flowcontrolv1.FlowSchemaCondition{s.levelFound(f)}
+			}
 			out = append(out, s.unlessThere(gr.Group, gr.Resource, want)...)
 			continue
 		}
@@ -97,42 +100,9 @@ func takeSpec(dst, src flowObject) bool {
 	return false
 }
 
-// dangling says of every flow schema whether its priority level is there.
-func (s *Server) dangling() (out []ops.Op) {
-	s.state.Table(flowSchemas).Ascend("", "", func(_, _ string, o runtime.Object) bool {
-		f := o.(*flowcontrolv1.FlowSchema)
-		_, there := s.state.Get(priorityLevels, "", f.Spec.PriorityLevelConfiguration.Name)
-		if next := setDangling(f, there, s.now()); next != nil {
-			out = append(out, &ops.Put{Resource: flowSchemas, Object: next, Expect: revisionOf(o)})
-		}
-		return true
-	})
-	return out
-}
-
-// setDangling is the schema with the condition as it should be; nil if it is so.
-func setDangling(f *flowcontrolv1.FlowSchema, levelThere bool, now time.Time) *flowcontrolv1.FlowSchema {
-	c := flowcontrolv1.FlowSchemaCondition{Type: flowcontrolv1.FlowSchemaConditionDangling, Status: flowcontrolv1.ConditionFalse, Reason: "Found"}
-	c.Message = fmt.Sprintf("This FlowSchema references the PriorityLevelConfiguration object named %q ", f.Spec.PriorityLevelConfiguration.Name)
-	if levelThere {
-		c.Message += "and it exists"
-	} else {
-		c.Status, c.Reason = flowcontrolv1.ConditionTrue, "NotFound"
-		c.Message += "but there is no such object"
-	}
-	c.LastTransitionTime = metav1.NewTime(now.Truncate(time.Second))
-	next := f.DeepCopy()
-	for i := range next.Status.Conditions {
-		old := &next.Status.Conditions[i]
-		if old.Type != c.Type {
-			continue
-		}
-		if old.Status == c.Status && old.Reason == c.Reason && old.Message == c.Message {
-			return nil
-		}
-		*old = c
-		return next
-	}
-	next.Status.Conditions = append(next.Status.Conditions, c)
-	return next
+// levelFound is what servers say of a flow schema with a level. With it from the beginning, none has to write so about a new cluster's.
+func (s *Server) levelFound(f *flowcontrolv1.FlowSchema) flowcontrolv1.FlowSchemaCondition {
+	return flowcontrolv1.FlowSchemaCondition{Type: flowcontrolv1.FlowSchemaConditionDangling, Status: flowcontrolv1.ConditionFalse, Reason: "Found",
+		LastTransitionTime: metav1.NewTime(s.now().Truncate(time.Second)),
+		Message:            fmt.Sprintf("This FlowSchema references the PriorityLevelConfiguration object named %q and it exists", f.Spec.PriorityLevelConfiguration.Name)}
 }

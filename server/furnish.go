@@ -41,9 +41,6 @@ func (s *Server) furnish(ctx context.Context) error {
 	if err := s.attempt(ctx, list); err != nil {
 		return fmt.Errorf("writing the objects that every cluster has: %w", err)
 	}
-	if err := s.attempt(ctx, s.dangling()); err != nil { // which looks at what was just written
-		return fmt.Errorf("writing the conditions of flow schemas: %w", err)
-	}
 	return nil
 }
 

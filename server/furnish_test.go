@@ -90,16 +90,3 @@ func TestFlowObjectsAreKept(t *testing.T) {
 		})
 	}
 }
-
-func TestDanglingFollowsTheLevel(t *testing.T) {
-	_, suggested := api.FlowSchemas()
-	now := time.Unix(1000, 0)
-	f := setDangling(suggested[0], true, now)
-	if f == nil || f.Status.Conditions[0].Reason != "Found" || setDangling(f, true, now.Add(time.Hour)) != nil {
-		t.Fatalf("%+v", f)
-	}
-	f = setDangling(f, false, now.Add(time.Hour))
-	if len(f.Status.Conditions) != 1 || f.Status.Conditions[0].Status != flowcontrolv1.ConditionTrue {
-		t.Fatalf("%+v", f.Status)
-	}
-}

@@ -100,6 +100,8 @@ func (s *Server) term(ctx context.Context) error {
 	g.Go(func() error { return s.fillTokenSecrets(ctx) })
 	g.Go(func() error { return s.keepAPIServices(ctx) })
 	g.Go(func() error { return s.migrateCustom(ctx) })
+	g.Go(func() error { return s.emptyAggregated(ctx) })
+	g.Go(func() error { return s.checkPolicies(ctx) })
 	return g.Wait()
 }
 

@@ -32,6 +32,7 @@ func (r replica) Apply(l *raft.Log) any {
 // part of the state. Any other fault is this server's alone, and it must not go on without the entry.
 func (r replica) unopened(index uint64, err error) error {
 	if errors.Is(err, keyring.ErrUnknownKey) {
+		r.state.Pass(index)
 		return errStaleKey
 	}
 	panic(fmt.Sprintf("server: log entry %d: %v", index, err))
@@ -43,6 +44,8 @@ func (r replica) ApplyBatch(logs []*raft.Log) []any {
 	for i, l := range logs {
 		if l.Type == raft.LogCommand {
 			out[i] = r.Apply(l)
+		} else {
+			r.state.Pass(l.Index)
 		}
 	}
 	return out

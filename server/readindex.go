@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/peapod-sh/peapod/rpc/wire"
@@ -30,8 +31,10 @@ func (s *Server) confirmOnce(ctx context.Context) (uint64, error) {
 		if !s.leads() {
 			return 0, errNotLeader
 		}
-		index := s.state.Index() // every acknowledged write was applied here first
-		return index, s.consensus.verify()
+		// Not what has been applied here: a follower may have applied, and shown to somebody, what this server has only committed.
+		committed := s.consensus.raft.CommitIndex()
+		err := errors.Join(s.consensus.verify(), s.state.WaitPassed(ctx, committed))
+		return s.state.Index(), err // of the last entry that says something: followers hear late of commits of others
 	}
 	name, address, err := s.leader()
 	if err != nil {

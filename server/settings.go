@@ -46,9 +46,12 @@ func DefaultNetwork() Network {
 	return Network{ClusterCIDR: netip.MustParsePrefix("10.42.0.0/16"), ServiceCIDR: netip.MustParsePrefix("10.43.0.0/16"), Domain: "cluster.local"}
 }
 
-// Check refuses IPv6 networks that cannot be cut as they are needed. The others are checked where they are used.
+// Check refuses networks that hold each other's addresses, and IPv6 networks that cannot be cut as they are needed. The others are checked where
+// they are used.
 func (n Network) Check() error {
 	switch {
+	case n.ClusterCIDR.Overlaps(n.ServiceCIDR):
+		return fmt.Errorf("the networks of pods %s and of services %s overlap", n.ClusterCIDR, n.ServiceCIDR)
 	case !n.ClusterCIDR6.IsValid():
 		return nil
 	case n.ClusterCIDR6.Bits() > 60:

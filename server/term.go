@@ -35,7 +35,9 @@ type term struct {
 func (t *term) Run(ctx context.Context) error {
 	view, tail := t.state.TailAll(func(*api.Change) bool { return true })
 	defer tail.Close()
+	began := time.Now()
 	t.engine.Load(view)
+	t.log.Info("took in the state", "took", time.Since(began).Round(time.Millisecond))
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	look := time.NewTicker(usagePeriod)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/peapod-sh/peapod/api/ops"
 	"github.com/peapod-sh/peapod/fsm"
 	"github.com/peapod-sh/peapod/sched/reconcile"
+	"github.com/peapod-sh/peapod/server/kube"
 )
 
 // small is a state with nodes of two processors each.
@@ -55,7 +57,8 @@ func ask(t *testing.T, f *fsm.FSM, q *WhatIf, really bool) *Outlook {
 	if !really {
 		f = f.Fork()
 	}
-	p := newPlay(f, reconcile.New(reconcile.Config{Seed: 7}), time.Unix(1_700_000_000, 0))
+	asked := func(p *corev1.Pod, facts reconcile.Facts) bool { return kube.PodsAsked(p, facts) }
+	p := newPlay(f, reconcile.New(reconcile.Config{Seed: 7, Asked: asked}), time.Unix(1_700_000_000, 0))
 	defer p.tail.Close()
 	out, err := p.run(context.Background(), list)
 	if err != nil {
@@ -110,5 +113,25 @@ func TestWhatIf(t *testing.T) {
 		if did := ask(t, f, c.q, true); fmt.Sprint(*did) != fmt.Sprint(*got) {
 			t.Errorf("%s: the answer was %+v, what came is %+v", c.what, *got, *did)
 		}
+	}
+}
+
+// Where a quota is asked about each pod, a question tells what it lets in, and of the rest what it says.
+func TestWhatIfWithAQuota(t *testing.T) {
+	f := small(t, 2)
+	f.ApplyOps(2, []ops.Op{&ops.Put{Resource: reconcile.Quotas, Object: &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "q", UID: "q"},
+		Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{corev1.ResourcePods: resource.MustParse("5")}}}}})
+	for _, c := range []struct {
+		replicas       int32
+		start, waiting int
+	}{{4, 4, 0}, {8, 1, 3}, {9, 0, 1}} {
+		got := ask(t, f, question(t, webDeployment(c.replicas, "100m", "a")), false)
+		if total(got.Start) != c.start || total(got.Waiting) != c.waiting || !got.Settled {
+			t.Errorf("%d pods: %+v", c.replicas, got)
+		}
+		if c.waiting > 0 && (len(got.Waiting) != 1 || got.Waiting[0].Workload != "Deployment/web" || !strings.Contains(got.Waiting[0].Reason, "exceeded quota: q, requested: pods=1, used: pods=5, limited: pods=5")) {
+			t.Errorf("%d pods: %+v", c.replicas, got.Waiting)
+		}
+		ask(t, f, question(t, webDeployment(c.replicas, "100m", "a")), true)
 	}
 }

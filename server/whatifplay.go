@@ -30,7 +30,8 @@ type play struct {
 	before map[types.UID]*api.PodRecord
 	// victims have been seen to make room; of those that went at once there is an event.
 	victims map[types.UID]bool
-	after   bool // the changes have been made: what is new from now on is theirs
+	after   bool                            // the changes have been made: what is new from now on is theirs
+	lacked  map[corev1.ObjectReference]lack // by what workloads lack pods also without the changes
 }
 
 func newPlay(state *fsm.FSM, engine *reconcile.Engine, now time.Time) *play {
@@ -49,6 +50,7 @@ func (p *play) run(ctx context.Context, list []ops.Op) (*Outlook, error) {
 	for _, r := range p.pods() {
 		p.before[r.UID] = r
 	}
+	p.lacked = p.lacks()
 	if err := p.apply(list); err != nil {
 		return nil, err
 	}
@@ -74,20 +76,17 @@ func (p *play) settle(ctx context.Context) (bool, error) {
 		if err := ctx.Err(); err != nil {
 			return false, err
 		}
-		changes, err := p.tail.Take()
-		if err != nil {
+		if err := p.observe(); err != nil {
 			return false, err
 		}
-		for _, c := range changes {
-			p.engine.Observe(c)
-		}
 		list, next := p.engine.Step(p.now)
-		if len(list) == 0 {
+		asks := p.engine.Asks()
+		if len(list)+len(asks) == 0 {
 			list = p.work()
 		}
 		switch {
-		case len(list) > 0:
-			if err := p.apply(list); err != nil {
+		case len(list)+len(asks) > 0:
+			if err := p.carryOut(list, asks); err != nil {
 				return false, err
 			}
 		case next.IsZero() || next.Sub(p.began) > outlookTimeMax:
@@ -97,6 +96,29 @@ func (p *play) settle(ctx context.Context) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+func (p *play) observe() error {
+	changes, err := p.tail.Take()
+	for _, c := range changes {
+		p.engine.Observe(c)
+	}
+	return err
+}
+
+// carryOut does what a step wants.
+func (p *play) carryOut(list []ops.Op, asks []reconcile.Ask) error {
+	if len(list) > 0 {
+		if err := p.apply(list); err != nil {
+			return err
+		}
+	}
+	for _, a := range asks {
+		if err := p.answer(a); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // apply goes the way of the log, so that the copy never changes an object that it shares.
@@ -181,6 +203,7 @@ func (p *play) outlook(settled bool) *Outlook {
 			end.add(p.groupOf(r, ""))
 		}
 	}
+	p.refused(waiting)
 	return &Outlook{Start: start.list(), Waiting: waiting.list(), End: end.list(), Preempt: preempt.list(), Settled: settled}
 }
 
@@ -202,16 +225,24 @@ func (p *play) groupOf(r *api.PodRecord, reason string) PodGroup {
 	if w == nil {
 		return g
 	}
-	g.Workload = w.Kind + "/" + w.Name
-	gr := map[string]schema.GroupResource{"ReplicaSet": reconcile.ReplicaSets, "Job": reconcile.Jobs}[w.Kind]
-	if o, ok := p.state.Get(gr, g.Namespace, w.Name); ok {
+	g.Workload = p.workload(w.Kind, g.Namespace, w.Name)
+	return g
+}
+
+// podMakers are the kinds whose objects have pods made for them.
+var podMakers = map[string]schema.GroupResource{"ReplicaSet": reconcile.ReplicaSets, "ReplicationController": reconcile.ReplicationControllers,
+	"StatefulSet": reconcile.StatefulSets, "DaemonSet": reconcile.DaemonSets, "Job": reconcile.Jobs}
+
+// workload is whatever owns what has pods made for it, or that itself.
+func (p *play) workload(kind, ns, name string) string {
+	if o, ok := p.state.Get(podMakers[kind], ns, name); ok {
 		if m, err := meta.Accessor(o); err == nil {
 			if above := metav1.GetControllerOf(m); above != nil {
-				g.Workload = above.Kind + "/" + above.Name
+				return above.Kind + "/" + above.Name
 			}
 		}
 	}
-	return g
+	return kind + "/" + name
 }
 
 // preempted says whether the pod made room for others, by its own status or the scheduler's events.

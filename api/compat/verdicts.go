@@ -36,7 +36,7 @@ var (
 	noDevices   = Verdict{Warned, "nothing allocates devices; a pod that asks for them stays Pending and says so"}
 	alphaField  = Verdict{Dropped, "alpha in " + release}
 	noWindows   = Verdict{Checked, "for nodes with Windows; without effect on Linux, as in Kubernetes"}
-	noFlows     = Verdict{Warned, "requests are limited by user, with 429 and Retry-After, whatever flow schemas say"}
+	byFlows     = Verdict{Acts, "k8s.io/apiserver/pkg/util/flowcontrol"}
 )
 
 // verdicts are by field, or by type for all its fields ("core/v1.PersistentVolumeSource.*") that have none of their own and that nothing
@@ -133,8 +133,8 @@ var verdicts = map[string]Verdict{
 	"core/v1.Secret.Immutable":                                        byValidator,
 	"core/v1.Secret.StringData":                                       byValidator,
 	"core/v1.ServiceAccount.Secrets":                                  {Checked, "for those who read it; tokens are asked for, not kept in Secrets"},
-	"flowcontrol/v1.FlowSchemaSpec.*":                                 noFlows,
-	"flowcontrol/v1.PriorityLevelConfigurationSpec.*":                 noFlows,
+	"flowcontrol/v1.FlowSchemaSpec.*":                                 byFlows,
+	"flowcontrol/v1.PriorityLevelConfigurationSpec.*":                 byFlows,
 
 	// What programs tell each other.
 	"coordination/v1.LeaseSpec.*": forReaders,

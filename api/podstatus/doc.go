@@ -7,6 +7,7 @@
 //
 // Compact knows by number the few fields whose values differ. Whatever else there is, also fields that this version does not know,
 // belongs to the shape, byte for byte; Compact proves for each status that it comes back, and one that would not is a shape by itself.
+// Most statuses have a shape that others had a moment ago; these are compared with it instead, step by step.
 //
 // The compact form lives in memory only. Logs, snapshots and the network have the protobuf.
 //

@@ -27,6 +27,8 @@ type parser struct {
 
 	check Expander
 	again []byte
+
+	recent []*shape // that have proved to come back, the latest first
 }
 
 // parsers keeps parsers for their memory.
@@ -96,7 +98,11 @@ func (p *parser) text(num protowire.Number, value []byte) {
 	prefix := prefixOf(value)
 	p.step(stepText, num)
 	p.key = append(append(p.key, byte(len(prefix))), prefix...)
-	p.values = appendText(p.values, p.texts, value, len(prefix))
+	p.addText(value, len(prefix))
+}
+
+func (p *parser) addText(value []byte, prefix int) {
+	p.values = appendText(p.values, p.texts, value, prefix)
 	p.texts = append(p.texts, value)
 }
 
@@ -106,10 +112,14 @@ func (p *parser) moment(num protowire.Number, value []byte) bool {
 		return false
 	}
 	p.step(stepMoment, num)
+	p.addMoment(seconds)
+	return true
+}
+
+func (p *parser) addMoment(seconds int64) {
 	p.values = binary.AppendVarint(p.values, seconds-p.last)
 	p.last = seconds
 	p.texts = append(p.texts, nil)
-	return true
 }
 
 func (p *parser) step(op byte, num protowire.Number) {

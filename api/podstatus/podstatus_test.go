@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -264,6 +265,38 @@ func TestOrdinaryStatusesShare(t *testing.T) {
 			t.Errorf("%d bytes of values", len(s.values))
 		}
 	}
+}
+
+// A shape that is guessed is the one that would have been found, also for statuses that hardly differ from it.
+func TestGuessesAreFindings(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p, base := new(parser), [][]byte{}
+		for i := range 3 {
+			encoded, err := running(i).Marshal()
+			if drawn, err2 := statuses.Draw(t, "status").Marshal(); err != nil || err2 != nil {
+				t.Fatal(err, err2)
+			} else {
+				base = append(base, encoded, drawn)
+			}
+		}
+		for range 40 {
+			encoded := bytes.Clone(rapid.SampledFrom(base).Draw(t, "of"))
+			if len(encoded) == 0 {
+				continue
+			}
+			if rapid.Bool().Draw(t, "changed") {
+				at := rapid.IntRange(0, len(encoded)-1).Draw(t, "at")
+				encoded = slices.Replace(encoded, at, min(len(encoded), at+rapid.IntRange(0, 2).Draw(t, "cut")), rapid.SliceOfN(rapid.Byte(), 0, 2).Draw(t, "put")...)
+			}
+			found, err := new(parser).compact(encoded)
+			if s, err2 := p.compact(encoded); s != found || (err == nil) != (err2 == nil) {
+				t.Fatalf("found %v, %v; guessed %v, %v of %x", found, err, s, err2, encoded)
+			}
+		}
+		if s, err := p.compact(base[0]); err != nil || p.guess(base[0]) != s.shape {
+			t.Fatalf("an ordinary status is not guessed: %v", err)
+		}
+	})
 }
 
 // Shapes that nobody has are forgotten.

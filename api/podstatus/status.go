@@ -19,7 +19,13 @@ func Compact(encoded []byte) (Status, error) {
 	}
 	p := parsers.Get().(*parser)
 	defer parsers.Put(p)
-	p.reset()
+	return p.compact(encoded)
+}
+
+func (p *parser) compact(encoded []byte) (Status, error) {
+	if s := p.guess(encoded); s != nil {
+		return Status{s, string(p.values)}, nil
+	}
 	if p.message(statusFields, encoded) {
 		shape, err := shapes.find(p.key)
 		if err != nil {
@@ -27,6 +33,7 @@ func Compact(encoded []byte) (Status, error) {
 		}
 		s := Status{shape, string(p.values)}
 		if p.again = p.check.AppendStored(p.again[:0], s); bytes.Equal(p.again, encoded) {
+			p.remember(shape)
 			return s, nil
 		}
 	}

@@ -107,7 +107,7 @@ func (a *Aggregator) Available(ctx context.Context, s *apiregistrationv1.APIServ
 	defer cancel()
 	var err error
 	for range askTries {
-		if err = b.ask(ctx); err == nil {
+		if err = b.answers(ctx); err == nil {
 			return condition(apiregistrationv1.ConditionTrue, "Passed", "all checks passed")
 		}
 		select {
@@ -119,8 +119,8 @@ func (a *Aggregator) Available(ctx context.Context, s *apiregistrationv1.APIServ
 	return condition(apiregistrationv1.ConditionFalse, "FailedDiscoveryCheck", "%v", err)
 }
 
-// ask wants an answer of the kind that says yes; what it is nobody reads.
-func (b *backend) ask(ctx context.Context) error {
+// answers wants an answer of the kind that says yes; what it is nobody reads.
+func (b *backend) answers(ctx context.Context) error {
 	to := b.url("/apis/" + b.service.Spec.Group + "/" + b.service.Spec.Version)
 	if b.fault != nil {
 		return b.fault

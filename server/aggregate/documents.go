@@ -28,8 +28,21 @@ import (
 // documentMax bounds the bytes of what a service says of itself.
 const documentMax = 32 << 20
 
+// badStatus is an answer that is none of those that were hoped for.
+type badStatus struct {
+	at   string
+	code int
+}
+
+func (s badStatus) Error() string { return fmt.Sprintf("%s answered %d", s.at, s.code) }
+
 // get reads one document. target is a path with a query; what else it names is not followed.
 func (b *backend) get(ctx context.Context, target, accept string) (body []byte, media string, err error) {
+	return b.ask(ctx, http.MethodGet, target, accept)
+}
+
+// ask sends a request in the cluster's own name and reads the answer.
+func (b *backend) ask(ctx context.Context, method, target, accept string) (body []byte, media string, err error) {
 	if b.fault != nil {
 		return nil, "", b.fault
 	}
@@ -39,7 +52,7 @@ func (b *backend) get(ctx context.Context, target, accept string) (body []byte, 
 	}
 	to := b.url(at.Path)
 	to.RawQuery = at.RawQuery
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, to.String(), nil)
+	r, err := http.NewRequestWithContext(ctx, method, to.String(), nil)
 	if err != nil {
 		return nil, "", err
 	}
@@ -50,8 +63,8 @@ func (b *backend) get(ctx context.Context, target, accept string) (body []byte, 
 		return nil, "", err
 	}
 	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return nil, "", fmt.Errorf("%s answered %d", to, answer.StatusCode)
+	if answer.StatusCode != http.StatusOK && (method == http.MethodGet || answer.StatusCode != http.StatusAccepted) {
+		return nil, "", badStatus{to.String(), answer.StatusCode}
 	}
 	body, err = io.ReadAll(io.LimitReader(answer.Body, documentMax+1))
 	if err == nil && len(body) > documentMax {

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apiserver/pkg/endpoints/handlers/negotiation"
 	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
 	"k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/apiserver/pkg/util/flowcontrol"
 	apiproxy "k8s.io/apiserver/pkg/util/proxy"
 	"k8s.io/client-go/transport"
 	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
@@ -52,6 +53,7 @@ func (a *Aggregator) serve(w http.ResponseWriter, r *http.Request, b *backend) {
 	}
 	h := proxy.NewUpgradeAwareHandler(location, way, true, upgrade, responder{a, b})
 	h.RejectForwardingRedirects = true
+	flowcontrol.RequestDelegated(r.Context()) // whose watch is begun there
 	h.ServeHTTP(w, out)
 }
 

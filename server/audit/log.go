@@ -17,10 +17,13 @@ import (
 )
 
 const (
-	// queueMax is how many events may wait for the disk; some seconds of a busy server.
-	queueMax = 10000
-	// batchMax bounds the events of one write.
-	batchMax = 400
+	// queueMax is how many events may wait for the disk; some seconds of a busy server. Those that hold requests and answers may be a
+	// megabyte each, so their bytes are bounded too.
+	queueMax      = 10000
+	queueBytesMax = 64 << 20
+	// batchMax bounds the events of one write; past batchBytes none is added.
+	batchMax   = 400
+	batchBytes = 1 << 20
 	// sayEvery is how often a loss that goes on is said.
 	sayEvery = time.Minute
 )
@@ -38,12 +41,14 @@ type Config struct {
 type Log struct {
 	Rules audit.PolicyRuleEvaluator
 
-	events chan []byte // lines
-	file   *file
-	log    hclog.Logger
-	lost   atomic.Int64
-	said   time.Time // when a loss was last said; the writer's
-	told   int64     // losses that were said
+	events   chan []byte  // lines
+	bytes    atomic.Int64 // of those that wait
+	bytesMax int64
+	file     *file
+	log      hclog.Logger
+	lost     atomic.Int64
+	said     time.Time // when a loss was last said; the writer's
+	told     int64     // losses that were said
 }
 
 var _ audit.Backend = (*Log)(nil)
@@ -58,7 +63,7 @@ func Open(c Config) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the audit log: %w", err)
 	}
-	return &Log{Rules: policy.NewPolicyRuleEvaluator(p), events: make(chan []byte, queueMax), file: f, log: c.Logger}, nil
+	return &Log{Rules: policy.NewPolicyRuleEvaluator(p), events: make(chan []byte, queueMax), bytesMax: queueBytesMax, file: f, log: c.Logger}, nil
 }
 
 var encoder = audit.Codecs.LegacyCodec(auditv1.SchemeGroupVersion)
@@ -71,13 +76,24 @@ func (l *Log) ProcessEvents(events ...*auditinternal.Event) bool {
 			l.lose(1)
 			continue
 		}
-		select {
-		case l.events <- line:
-		default:
+		if !l.enqueue(line) {
 			l.lose(1)
 		}
 	}
 	return true
+}
+
+func (l *Log) enqueue(line []byte) bool {
+	n := int64(len(line))
+	if l.bytes.Add(n) <= l.bytesMax {
+		select {
+		case l.events <- line:
+			return true
+		default:
+		}
+	}
+	l.bytes.Add(-n)
+	return false
 }
 
 func (l *Log) lose(n int) {
@@ -115,7 +131,8 @@ func (l *Log) writeBatch(b *bytes.Buffer, line []byte) {
 	n := 0
 	for more := true; more; {
 		b.Write(line)
-		if n++; n == batchMax {
+		l.bytes.Add(-int64(len(line)))
+		if n++; n == batchMax || b.Len() >= batchBytes {
 			break
 		}
 		select {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
 	"k8s.io/apimachinery/pkg/types"
 	auditinternal "k8s.io/apiserver/pkg/apis/audit"
 )
@@ -95,6 +96,71 @@ func TestNobodyWaits(t *testing.T) {
 	l.writeAll()
 	if !strings.Contains(said.String(), "lost=7") {
 		t.Errorf("the log says %q", said)
+	}
+}
+
+// TestLargeEventsDoNotFillTheMemory: what waits is bounded by its bytes too, and room that was used is there again.
+func TestLargeEventsDoNotFillTheMemory(t *testing.T) {
+	l, _ := testLog(t, 1<<30, "")
+	l.bytesMax = 1 << 20
+	large := event(0)
+	large.UserAgent = strings.Repeat("a", 1<<16-1000)
+	for round := range 2 {
+		for range 20 {
+			l.ProcessEvents(large)
+		}
+		if want := int64(4 * (round + 1)); l.Lost() != want {
+			t.Errorf("%d events were lost, want %d", l.Lost(), want)
+		}
+		l.writeAll()
+	}
+	if left := l.bytes.Load(); left != 0 {
+		t.Errorf("%d bytes are thought to wait", left)
+	}
+}
+
+// TestDiskHasRoomAgain: after a full disk events are written again, and every line is whole.
+func TestDiskHasRoomAgain(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
+		t.Skipf("no file system can be mounted: %v", err)
+	}
+	defer func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	}()
+	l, _ := testLog(t, 1<<30, filepath.Join(dir, "audit.log"))
+	ballast := filepath.Join(dir, "ballast")
+	if err := os.WriteFile(ballast, make([]byte, 40<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 500 {
+		l.ProcessEvents(event(n))
+		l.writeAll()
+	}
+	lost := l.Lost()
+	if lost == 0 || lost == 500 {
+		t.Fatalf("%d of 500 events were lost", lost)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	l.ProcessEvents(event(500))
+	l.writeAll()
+	b, err := os.ReadFile(l.file.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := int64(0)
+	for line := range strings.Lines(string(b)) {
+		if !json.Valid([]byte(line)) || !strings.HasSuffix(line, "\n") {
+			t.Fatalf("line %q", line)
+		}
+		whole++
+	}
+	if whole != 501-lost || l.Lost() != lost {
+		t.Errorf("%d lines for 501 events of which %d were lost", whole, l.Lost())
 	}
 }
 

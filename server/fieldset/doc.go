@@ -7,5 +7,7 @@
 // two items of the same key, a key with a default, a name that needs escaping, a type that is not what its schema says) is not guessed:
 // Created says that it does not know, and the caller asks the library.
 //
+// Objects of custom resources are maps with a structural schema, for which CreatedDocument needs no plan.
+//
 // The package must not know: requests, storage, which kinds there are.
 package fieldset

@@ -285,6 +285,11 @@ func (w *writer) strings(v reflect.Value) {
 	for i := range v.Len() {
 		all = append(all, v.Index(i).String())
 	}
+	w.sorted(all)
+}
+
+// sorted writes the items of a set.
+func (w *writer) sorted(all []string) {
 	slices.Sort(all)
 	for i, s := range all {
 		if !plain(s) || i > 0 && s == all[i-1] {

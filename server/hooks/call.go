@@ -73,14 +73,32 @@ func callers(c Config) webhook.AuthenticationInfoResolver {
 	return &webhook.AuthenticationInfoResolverDelegator{
 		ClientConfigForFunc: func(string) (*rest.Config, error) {
 			// A dialer of its own gives the webhook a transport of its own.
-			return Guarded(&rest.Config{Dial: (&net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}).DialContext}), nil
+			return c.waiting(Guarded(&rest.Config{Dial: (&net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}).DialContext})), nil
 		},
 		ClientConfigForServiceFunc: func(name, namespace string, _ int) (*rest.Config, error) {
-			return Guarded(&rest.Config{Dial: func(ctx context.Context, _, address string) (net.Conn, error) {
+			return c.waiting(Guarded(&rest.Config{Dial: func(ctx context.Context, _, address string) (net.Conn, error) {
 				return c.Services.Dial(ctx, namespace, name, address)
-			}}), nil
+			}})), nil
 		},
 	}
+}
+
+// waiting has Waits told of what is asked through a client.
+func (c Config) waiting(to *rest.Config) *rest.Config {
+	if c.Waits != nil {
+		to.Wrap(func(next http.RoundTripper) http.RoundTripper { return announcer{next, c.Waits} })
+	}
+	return to
+}
+
+type announcer struct {
+	next  http.RoundTripper
+	waits func(ctx context.Context)
+}
+
+func (a announcer) RoundTrip(r *http.Request) (*http.Response, error) {
+	a.waits(r.Context())
+	return a.next.RoundTrip(r)
 }
 
 // Guarded makes a client of webhooks one that follows no redirects and reads no answer without end. Its dialer must be its own.

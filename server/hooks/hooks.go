@@ -42,6 +42,8 @@ type Config struct {
 	Custom CustomObjects
 	// Types knows the fields of every kind, for policies that apply a configuration.
 	Types managedfields.TypeConverter
+	// Waits is told of every request that is about to wait for a webhook; nil is not.
+	Waits func(ctx context.Context)
 }
 
 // Hooks asks the webhooks and policies that the state names.
@@ -110,6 +112,11 @@ func (h *Hooks) Admit(ctx context.Context, at admission.Attributes, o admission.
 	p.configured()
 	warnOfCircle(ctx, circular)
 	return patched(ctx, p.plugin, at, o)
+}
+
+// MayChange says whether there is anything that may change objects.
+func (h *Hooks) MayChange() bool {
+	return h.mutating.configured() || len(h.policies.mutating.hooks()) > 0
 }
 
 // patched asks the mutating webhooks. The library that applies their patches does not survive some of them, as one that replaces the whole

@@ -431,6 +431,22 @@ func TestReservedAddressesAreNotGivenAway(t *testing.T) {
 	}
 }
 
+// Who had the address of the cluster's DNS could answer for any name.
+func TestOnlyDNSHasItsAddress(t *testing.T) {
+	h, ctx := start(t), context.Background()
+	s := service("mine", corev1.ServiceTypeClusterIP, 53)
+	s.Spec.ClusterIP = "10.96.0.10"
+	_, err := h.client.CoreV1().Services("default").Create(ctx, s, metav1.CreateOptions{})
+	if !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "failed to allocate IP 10.96.0.10: the nodes answer there for the cluster's DNS") {
+		t.Fatal(err)
+	}
+	h.have("", "namespaces", &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "kube-system"}})
+	s.Name, s.Namespace = "kube-dns", "kube-system"
+	if _, err := h.client.CoreV1().Services("kube-system").Create(ctx, s, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestTolerationsOfRuntimeClassesAreMerged(t *testing.T) {
 	seconds := func(n int64) *int64 { return &n }
 	long := corev1.Toleration{Key: "k", Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: seconds(60)}

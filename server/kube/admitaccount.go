@@ -68,6 +68,7 @@ func (r accountRule) account(ctx context.Context, namespace, name string) (*core
 		if name != defaultAccount || time.Now().After(deadline) {
 			return nil, fmt.Errorf("serviceaccount %q not found", name)
 		}
+		idle(ctx)
 		select {
 		case <-time.After(defaultAccountPause):
 		case <-ctx.Done():

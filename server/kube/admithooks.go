@@ -20,7 +20,7 @@ import (
 
 // installAdmission makes the chain that all writes pass.
 func (s *Server) installAdmission(cfg *server.Config) error {
-	h, err := hooks.New(hooks.Config{State: state{s.config.Store}, Services: wayToServices{s}, Authorizer: s.config.Authorizer, Custom: customObjects{s}, Types: servedTypes{s}})
+	h, err := hooks.New(hooks.Config{State: state{s.config.Store}, Services: wayToServices{s}, Authorizer: s.config.Authorizer, Custom: customObjects{s}, Types: servedTypes{s}, Waits: idle})
 	if err != nil {
 		return err
 	}
@@ -53,6 +53,9 @@ func (w wayToServices) Endpoint(namespace, name string, port int32) (string, err
 	if !ok {
 		return "", fmt.Errorf("service %s/%s is not there", namespace, name)
 	}
+	if isExternal(service) { // its ports are those of whoever has the name
+		return net.JoinHostPort(service.Spec.ExternalName, strconv.Itoa(int(port))), nil
+	}
 	p, err := servicePort(service, strconv.Itoa(int(port)))
 	if err != nil {
 		return "", err
@@ -64,8 +67,14 @@ func (w wayToServices) Endpoint(namespace, name string, port int32) (string, err
 	return to.address, nil
 }
 
-// Dial implements hooks.Services.
+// isExternal says whether a service is but a name of something outside of the cluster.
+func isExternal(s *corev1.Service) bool { return s.Spec.Type == corev1.ServiceTypeExternalName }
+
+// Dial implements hooks.Services. What is outside is dialled from here, like webhooks that are URLs.
 func (w wayToServices) Dial(ctx context.Context, namespace, service, address string) (net.Conn, error) {
+	if s, ok := (state{w.s.config.Store}).Object(servicesResource, namespace, service).(*corev1.Service); ok && isExternal(s) {
+		return (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	}
 	if w.s.config.Nodes == nil {
 		return nil, fmt.Errorf("this server has no way to the nodes, and so none to service %s/%s", namespace, service)
 	}

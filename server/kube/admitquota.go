@@ -45,6 +45,7 @@ func (r quotaRule) validate(ctx context.Context, at admission.Attributes) error 
 	if len(r.Objects(quotasResource, at.GetNamespace())) == 0 {
 		return nil
 	}
+	idle(ctx) // others may be before it, and each waits for raft
 	var err error
 	for range quotaAttemptsMax {
 		if err = r.evaluator().Evaluate(at); !apierrors.IsConflict(err) || ctx.Err() != nil {

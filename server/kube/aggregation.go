@@ -79,6 +79,11 @@ func (s *Server) Available(ctx context.Context, o *apiregistrationv1.APIService)
 	return s.aggregation.Available(ctx, o)
 }
 
+// EmptyServices has the API servers behind APIServices delete what they have of a namespace, and says what is left.
+func (s *Server) EmptyServices(ctx context.Context, namespace string) *aggregate.Left {
+	return s.aggregation.Empty(ctx, namespace)
+}
+
 // followServices keeps what others serve as the APIServices of the local state say, until ctx ends.
 func (s *Server) followServices(ctx context.Context) {
 	for ctx.Err() == nil {

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"testing"
 
+	admissionv1 "k8s.io/api/admission/v1"
+	registrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	auditinternal "k8s.io/apiserver/pkg/apis/audit"
@@ -58,6 +60,9 @@ rules:
 	if _, err := h.createConfigMap("c"); err != nil {
 		t.Fatal(err)
 	}
+	h.mutatedBy("noted", newHook(t, func(*admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse { return allowed("") }).client(), func(w *registrationv1.MutatingWebhook) {
+		w.Rules = rulesFor("secrets", registrationv1.Create)
+	})
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "s"}, StringData: map[string]string{"a": "hidden"}}
 	if _, err := h.client.CoreV1().Secrets("default").Create(context.Background(), secret, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
@@ -72,6 +77,8 @@ rules:
 	secrets := j.of("secrets")
 	if len(secrets) != 1 || secrets[0].RequestObject != nil || secrets[0].ResponseObject != nil || secrets[0].ObjectRef.Namespace != "default" {
 		t.Errorf("of the secret: %+v", secrets)
+	} else if secrets[0].Annotations["mutation.webhook.admission.k8s.io/round_0_index_0"] == "" {
+		t.Errorf("the webhook that was asked about the secret is not named: %v", secrets[0].Annotations)
 	}
 	if pods := j.of("pods"); len(pods) != 0 {
 		t.Errorf("of the pod: %+v", pods)

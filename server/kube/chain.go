@@ -29,11 +29,12 @@ var alwaysLong = genericfilters.BasicLongRunningRequestCheck(
 	sets.NewString("attach", "exec", "proxy", "log", "portforward"),
 )
 
-// chain wraps the API handlers in what they need and no more: priority and fairness, the
-// timeout goroutine, tracing, CORS and latency tracking cost more than the handlers themselves.
+// chain wraps the API handlers in what they need and no more: the timeout goroutine, tracing, CORS and latency tracking cost more than
+// the handlers themselves.
 func (s *Server) chain(h http.Handler, c *server.Config) http.Handler {
-	h = s.aggregation.Wrap(s.withPlain(h))
+	h = s.aggregation.Wrap(newSeats(s.config.Limits.Seats).withSeats(s.withPlain(h), s.config.Store, c.Serializer))
 	h = filters.WithAuthorization(h, c.Authorization.Authorizer, c.Serializer)
+	h = s.withFlows(h, c)
 	h = impersonation.WithImpersonation(h, c.Authorization.Authorizer, c.Serializer)
 	h = withLimits(h, s.config.Limits, c.Serializer)
 	h = filters.WithAudit(h, s.config.Audit, s.config.AuditRules, c.LongRunningFunc)

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apiserver/pkg/admission"
 	auditinternal "k8s.io/apiserver/pkg/apis/audit"
 	"k8s.io/apiserver/pkg/audit"
+	"k8s.io/apiserver/pkg/endpoints/handlers/fieldmanager"
 	"k8s.io/apiserver/pkg/endpoints/handlers/negotiation"
 	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
 	"k8s.io/apiserver/pkg/endpoints/request"
@@ -39,8 +40,18 @@ type creation struct {
 	admit    chain
 	codecs   runtime.NegotiatedSerializer
 	media    map[string]medium
-	owner    *creator
-	watching *watching // nil if the kind cannot be watched
+	form     form
+	objects  admission.ObjectInterfaces // nil for those of the table's kinds
+	owner    *creator                   // nil for a custom resource
+	watching *watching                  // nil if the kind cannot be watched
+}
+
+// form is what a kind's objects are made of: structs, or maps.
+type form interface {
+	// decode reads the object and does to it what needs no decision. It is false if anything about the object is unusual.
+	decode(q *creating, body []byte) bool
+	// encode writes what was created.
+	encode(q *creating, obj runtime.Object, b *bytes.Buffer) error
 }
 
 // medium is an encoding of objects.
@@ -73,7 +84,7 @@ func newCreations(groups map[schema.GroupVersion]served, admit chain, codecs run
 			continue
 		}
 		c := &creation{kind: k.GroupVersionKind(), resource: k.GroupVersion.WithResource(k.Resource), root: "/apis/" + k.GroupVersion.String() + "/", global: k.ClusterScoped,
-			store: store, admit: admit, codecs: codecs, media: map[string]medium{}, owner: newCreator(k, store, types), watching: newWatching(store, codecs, k.GroupVersion)}
+			store: store, admit: admit, codecs: codecs, media: map[string]medium{}, form: structs{}, owner: newCreator(k, store, types), watching: newWatching(store, codecs, k.GroupVersion)}
 		if k.GroupVersion.Group == "" {
 			c.root = "/api/" + k.GroupVersion.Version + "/"
 		}
@@ -104,7 +115,7 @@ func (s *Server) servePlain(w http.ResponseWriter, r *http.Request, info *reques
 	c := s.creations[schema.GroupVersionResource{Group: info.APIGroup, Version: info.APIVersion, Resource: info.Resource}]
 	switch {
 	case c == nil:
-		return false
+		return info.Verb == "create" && r.Method == http.MethodPost && !recorded(r) && s.customCreations.serve(w, r, info)
 	case info.Verb == "create" && r.Method == http.MethodPost && !recorded(r):
 		return c.serve(w, r, info.Namespace)
 	case info.Verb == "watch" && r.Method == http.MethodGet && c.watching != nil:
@@ -127,6 +138,7 @@ type creating struct {
 	manager   string // of the fields
 	options   *metav1.CreateOptions
 	obj       runtime.Object
+	stored    *api.Document // what is stored of a custom resource
 }
 
 // serve returns false if it has done nothing but read the body, which it gives back.
@@ -141,12 +153,15 @@ func (c *creation) serve(w http.ResponseWriter, r *http.Request, namespace strin
 		giveBack(r, body.Bytes(), err)
 		return false
 	}
-	if body.Len() > requestBodyMax || !q.decode(body.Bytes()) {
+	if body.Len() > requestBodyMax || !q.form.decode(q, body.Bytes()) {
 		giveBack(r, body.Bytes(), io.EOF)
 		return false
 	}
 	ctx, cancel := context.WithTimeout(request.WithNamespace(r.Context(), namespace), createTimeout)
 	defer cancel()
+	if c.owner == nil {
+		ctx = context.WithValue(ctx, storedSlot{}, &q.stored)
+	}
 	result, err := q.create(ctx)
 	if err == nil {
 		err = q.answer(w, r, result)
@@ -161,7 +176,9 @@ func (c *creation) serve(w http.ResponseWriter, r *http.Request, namespace strin
 func (c *creation) plain(r *http.Request, namespace string) (*creating, bool) {
 	agent := r.UserAgent()
 	q := &creating{creation: c, namespace: namespace, in: r.Header.Get("Content-Type"), out: accepted(r.Header), options: plainOptions}
-	if !c.at(r.URL.Path, namespace) || q.out == "" || q.in != jsonMedia && q.in != protobufMedia || r.ContentLength < 0 || r.ContentLength > requestBodyMax || likesPretty(agent) {
+	_, reads := c.media[q.in]
+	_, writes := c.media[q.out]
+	if !c.at(r.URL.Path, namespace) || !reads || !writes || r.ContentLength < 0 || r.ContentLength > requestBodyMax || likesPretty(agent) {
 		return nil, false
 	}
 	q.manager, _, _ = strings.Cut(agent, "/")
@@ -242,31 +259,43 @@ func plainManager(name string) bool {
 	return true
 }
 
-// decode reads the object and does to it what needs no decision. It is false if anything about the object is unusual.
-func (q *creating) decode(body []byte) bool {
+// structs are the objects of the table's kinds.
+type structs struct{}
+
+func (structs) encode(q *creating, obj runtime.Object, b *bytes.Buffer) error {
+	return encode(q.media[q.out].encoder, obj, b)
+}
+
+func (structs) decode(q *creating, body []byte) bool {
 	obj, kind, err := q.media[q.in].decoder.Decode(body, &q.kind, q.store.New())
 	if err != nil || *kind != q.kind {
 		return false
 	}
 	m, err := meta.Accessor(obj)
-	if err != nil || m.GetManagedFields() != nil || len(m.GetOwnerReferences()) > 1 { // which are made distinct
+	q.obj = obj
+	return err == nil && q.begin(m) && q.owner.own(obj, m, q.manager)
+}
+
+// begin makes the metadata that of a new object. It is false if anything there is unusual.
+func (q *creating) begin(m metav1.Object) bool {
+	if m.GetManagedFields() != nil || len(m.GetOwnerReferences()) > 1 { // which are made distinct
 		return false
 	}
 	rest.WipeObjectMetaSystemFields(m)
-	if rest.EnsureObjectNamespaceMatchesRequestNamespace(rest.ExpectedNamespaceForResource(q.namespace, q.resource), m) != nil {
-		return false
-	}
-	q.obj = obj
-	return q.owner.own(obj, m, q.manager)
+	return rest.EnsureObjectNamespaceMatchesRequestNamespace(rest.ExpectedNamespaceForResource(q.namespace, q.resource), m) == nil
 }
 
 // create admits the object and stores it.
 func (q *creating) create(ctx context.Context) (runtime.Object, error) {
-	if err := q.admit.Admit(ctx, q.attributes(ctx, q.obj), nil); err != nil {
+	admit := admission.WithAudit(q.admit)
+	if q.admit.hooks.MayChange() { // and may make managed fields that nobody can read
+		admit = fieldmanager.NewManagedFieldsValidatingAdmissionController(admit)
+	}
+	if err := admit.(admission.MutationInterface).Admit(ctx, q.attributes(ctx, q.obj), q.objects); err != nil {
 		return nil, err
 	}
 	validate := func(ctx context.Context, obj runtime.Object) error {
-		return q.admit.Validate(ctx, q.attributes(ctx, obj), nil)
+		return admit.(admission.ValidationInterface).Validate(ctx, q.attributes(ctx, obj), q.objects)
 	}
 	return q.store.Create(ctx, q.obj, validate, q.options)
 }
@@ -280,7 +309,7 @@ func (q *creating) attributes(ctx context.Context, obj runtime.Object) admission
 func (q *creating) answer(w http.ResponseWriter, r *http.Request, obj runtime.Object) error {
 	b := buffers.Get().(*bytes.Buffer)
 	defer release(b)
-	if err := encode(q.media[q.out].encoder, obj, b); err != nil {
+	if err := q.form.encode(q, obj, b); err != nil {
 		return err
 	}
 	if b.Len() > compressedFrom && r.Header.Get("Accept-Encoding") != "" {

@@ -45,9 +45,10 @@ func TestPolicyParametersAreCustomResources(t *testing.T) {
 				t.Fatalf("without the kind: %v", err)
 			}
 			h.define(definition(t, widgets))
-			if _, err := h.createConfigMap("c"); err == nil || !strings.Contains(err.Error(), "no params found") {
-				t.Fatalf("without the parameter: %v", err)
-			}
+			h.eventually("the parameter is missed, once the kind is established", func() bool {
+				_, err := h.createConfigMap("c")
+				return err != nil && strings.Contains(err.Error(), "no params found")
+			})
 			limit := widget("limit", map[string]any{"size": int64(0)})
 			limit.SetLabels(map[string]string{"for": "maps"})
 			if _, err := h.widgets().Create(ctx, limit, metav1.CreateOptions{}); err != nil {

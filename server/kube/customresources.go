@@ -28,6 +28,7 @@ import (
 type customResources struct {
 	*crdserver.CustomResourceDefinitions
 	informer cache.SharedIndexInformer
+	handlers *customHandlers
 }
 
 // crdInformerHook waits for the definitions. It would end the process if the server was stopped before they are all there, so unknownPath
@@ -59,11 +60,15 @@ func newCustomResources(cfg server.Config, options restOptions, loopback *restcl
 		},
 	}
 	var err error
-	c.CustomResourceDefinitions, err = config.Complete().New(server.NewEmptyDelegateWithCustomHandler(c.unknownPath(next)))
+	complete := config.Complete()
+	c.CustomResourceDefinitions, err = complete.New(server.NewEmptyDelegateWithCustomHandler(c.unknownPath(next)))
 	if err != nil {
 		return nil, fmt.Errorf("making the server of custom resources: %w", err)
 	}
 	c.informer = c.Informers.Apiextensions().V1().CustomResourceDefinitions().Informer()
+	if c.handlers, err = newCustomHandlers(complete, c.CustomResourceDefinitions); err != nil {
+		return nil, fmt.Errorf("making the handler of custom resources: %w", err)
+	}
 	return c, nil
 }
 
@@ -96,6 +101,21 @@ func (c *customResources) unknownPath(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// versionsOf are the versions of a group in which custom resources are served. It is asked at every change of one of many definitions.
+func (c *customResources) versionsOf(group string) sets.Set[string] {
+	versions := sets.New[string]()
+	all, err := c.Informers.Apiextensions().V1().CustomResourceDefinitions().Lister().List(labels.Everything())
+	if err != nil {
+		return versions // the lister of a cache has no errors
+	}
+	for _, d := range all {
+		if d.Spec.Group == group && apihelpers.IsCRDConditionTrue(d, apiextensionsv1.Established) {
+			versions.Insert(servedVersionsOf(d)...)
+		}
+	}
+	return versions
 }
 
 // established lists the definitions whose resources are served, in the order of their names.
@@ -175,12 +195,7 @@ func groupOf(o any) string {
 func (l *groupLister) refresh(group string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	versions := sets.New[string]()
-	for _, d := range l.resources.established() {
-		if d.Spec.Group == group {
-			versions.Insert(servedVersionsOf(d)...)
-		}
-	}
+	versions := l.resources.versionsOf(group)
 	g, served := l.builtin[group]
 	if other, ok := l.others[group]; ok {
 		g, served = other, true

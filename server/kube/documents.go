@@ -2,12 +2,14 @@ package kube
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -48,6 +50,9 @@ func (d *documents) read(stored runtime.Object) (runtime.Object, error) {
 func (d *documents) write(o runtime.Object) (runtime.Object, error) {
 	if d == nil {
 		return o, nil
+	}
+	if d, ok := o.(*apiextensions.CustomResourceDefinition); ok && d.Status.Conditions == nil {
+		d.Status.Conditions = []apiextensions.CustomResourceDefinitionCondition{} // on null, `kubectl wait` gives up at once
 	}
 	var made documentWriter
 	if err := d.codec.Encode(o, &made); err != nil {
@@ -114,6 +119,19 @@ func (d *documents) result(o, stored runtime.Object, revision uint64) (runtime.O
 		return withRevision(o, revision), nil
 	}
 	return d.read(withRevision(stored, revision))
+}
+
+// storedSlot is where the context of a creation has place for what was stored.
+type storedSlot struct{}
+
+// tell shows whoever asked in the context what was stored of the object.
+func (d *documents) tell(ctx context.Context, stored runtime.Object) {
+	if d == nil {
+		return
+	}
+	if slot, ok := ctx.Value(storedSlot{}).(**api.Document); ok {
+		*slot, _ = stored.(*api.Document)
+	}
 }
 
 // sameDocument says whether to store next in the place of stored would change nothing. An object that is stored in another version

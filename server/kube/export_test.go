@@ -1,6 +1,10 @@
 package kube
 
 import (
+	"reflect"
+	"sync/atomic"
+	"unsafe"
+
 	"github.com/emicklei/go-restful/v3"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -85,4 +89,28 @@ func (o Owners) Library(k *api.Kind, obj runtime.Object, manager string) (runtim
 func (s *Server) WebhookWay() (webhook.ServiceResolver, webhook.AuthenticationInfoResolverWrapper) {
 	way := webhookWay{s}
 	return way, way.wrap
+}
+
+// IdleDefinitions makes n the number of definitions that are kept ready though nobody uses their resources.
+func (s *Server) IdleDefinitions(n int) { s.custom.handlers.idleMax = n }
+
+// ReadyDefinitions counts the definitions that are taken to be ready, and those that the library's handler is ready for.
+func (s *Server) ReadyDefinitions() (taken, kept int) {
+	c := s.custom.handlers
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	storages := reflect.ValueOf(c.handler).Elem().FieldByName("customStorage")
+	all := (*atomic.Value)(unsafe.Pointer(storages.UnsafeAddr())).Load()
+	return len(c.ready), reflect.ValueOf(all).Len()
+}
+
+// SwaggerParts counts what is kept of definitions for the document of version 2, its bytes, and how often such a part was built.
+func (s *Server) SwaggerParts() (parts, size, builds int) {
+	s.openAPI.building[1].Lock()
+	defer s.openAPI.building[1].Unlock()
+	c := &s.openAPI.swagger
+	for _, p := range c.by {
+		size += len(p.json[0].bytes) + len(p.json[1].bytes)
+	}
+	return len(c.by), size, c.builds
 }

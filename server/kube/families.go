@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -85,6 +86,16 @@ func (a *allocator) familyFaults(s *corev1.Service, spec *field.Path) (errs fiel
 	return errs
 }
 
+// dnsFault refuses the address at which nodes answer for the cluster's DNS: whoever had it could be asked for every name. The service that stands for
+// DNS elsewhere may have it, since programs look for one there.
+func (a *allocator) dnsFault(s *corev1.Service, ip string, path *field.Path) field.ErrorList {
+	addr, err := netip.ParseAddr(ip)
+	if err != nil || !a.isDNS(addr) || s.Namespace+"/"+s.Name == dnsService {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(path, []string{ip}, fmt.Sprintf("failed to allocate IP %s: the nodes answer there for the cluster's DNS; only service %s may have it", ip, dnsService))}
+}
+
 // addressFaults reports addresses that the service has not had before and cannot have.
 func (a *allocator) addressFaults(s, old *corev1.Service, u inUse, path *field.Path) (errs field.ErrorList) {
 	if s.Spec.ClusterIP == "" {
@@ -93,6 +104,7 @@ func (a *allocator) addressFaults(s, old *corev1.Service, u inUse, path *field.P
 	for _, ip := range s.Spec.ClusterIPs {
 		if old == nil || !slices.Contains(old.Spec.ClusterIPs, ip) {
 			errs = append(errs, a.addressFault(ip, u, path)...)
+			errs = append(errs, a.dnsFault(s, ip, path)...)
 		}
 	}
 	return errs

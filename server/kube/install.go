@@ -109,7 +109,7 @@ func (s *Server) mainStorage(k *api.Kind, store *registry.Store, out served) res
 	r := resource{store, k}
 	switch k.GroupResource() {
 	case namespacesResource:
-		n := newNamespaces(r)
+		n := newNamespaces(r, s.aggregation.Any)
 		out["namespaces/finalize"] = newFinalize(store, k)
 		return n
 	case nodesResource:

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"cmp"
+	"runtime"
 	"time"
 )
 
@@ -29,8 +30,15 @@ const (
 	defaultAccountPause = 20 * time.Millisecond
 	// allocationAttemptsMax bounds the retries when two servers gave out the same address or port.
 	allocationAttemptsMax = 8
+	// customKeep is how long it stays ready to serve the resources of a definition that nobody asks for, and customIdleMax how many such
+	// definitions there may be: to be ready for one takes some 200 KB.
+	customKeep    = 5 * time.Minute
+	customIdleMax = 64
 	// openAPIKeep is how long a built OpenAPI document stays after its last use.
 	openAPIKeep = 2 * time.Minute
+	// openAPIAhead is how long definitions must not have changed before their documents are built ahead, openAPIPace apart from one another.
+	openAPIAhead = time.Second
+	openAPIPace  = 10 * time.Millisecond
 	// countedRemainderMax is up to how many objects a list counts what is left after a page.
 	countedRemainderMax = 100000
 	// schemaDepthMax is how deep the schema of a custom resource may be: those that people write have less than 30 levels, and the time to
@@ -44,6 +52,14 @@ const (
 	// how many are.
 	certCacheAge = time.Minute
 	certCacheMax = 4096
+	// flowsPerProcessor is how many requests priority and fairness lets in at a time, all levels together, for each processor: Kubernetes' 600
+	// on two. Most of them wait for raft, which is fast when many do, or for one of the seats of seats.go.
+	flowsPerProcessor = 300
+	// usualObject is how many bytes an object is taken to have when the work of a list is estimated.
+	usualObject = 2 << 10
+	// seatPatience is how long a seat is left to a request that waits for its client while others wait for a seat, and seatTime to any.
+	seatPatience = 5 * time.Millisecond
+	seatTime     = 500 * time.Millisecond
 	// shutdownGrace is how long Run waits for running requests when it ends.
 	shutdownGrace = 2 * time.Second
 )
@@ -53,6 +69,8 @@ const (
 type Limits struct {
 	Requests        int           // at once, that are not long-running
 	RequestsPerUser int           // of them
+	Flows           int           // at once, that priority and fairness lets in, all levels together
+	Seats           int           // of these and of those that are exempt there, that use a processor at a time
 	Request         time.Duration // for such a request, from its head to the end of its answer
 	Conversion      time.Duration // for a webhook's answer that converts a custom resource
 
@@ -75,6 +93,8 @@ const (
 func (l Limits) withDefaults() Limits {
 	l.Requests = cmp.Or(l.Requests, defaultRequests)
 	l.RequestsPerUser = cmp.Or(l.RequestsPerUser, defaultRequestsPerUser)
+	l.Seats = cmp.Or(l.Seats, runtime.GOMAXPROCS(0))
+	l.Flows = cmp.Or(l.Flows, flowsPerProcessor*runtime.GOMAXPROCS(0))
 	l.Request = cmp.Or(l.Request, defaultRequest)
 	l.Conversion = cmp.Or(l.Conversion, defaultConversion)
 	l.Streams = cmp.Or(l.Streams, defaultStreams)

@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -40,16 +41,18 @@ type noCollection interface {
 type namespaces struct {
 	noCollection
 	store *registry.Store
+	// extended says whether other API servers may have objects in namespaces.
+	extended func() bool
 }
 
 var _ rest.GracefulDeleter = namespaces{}
 
-func newNamespaces(r resource) namespaces {
+func newNamespaces(r resource, extended func() bool) namespaces {
 	r.Store.ShouldDeleteDuringUpdate = func(ctx context.Context, key string, obj, existing runtime.Object) bool {
 		n, ok := obj.(*corev1.Namespace)
 		return ok && len(n.Spec.Finalizers) == 0 && registry.ShouldDeleteDuringUpdate(ctx, key, obj, existing)
 	}
-	return namespaces{r, r.Store}
+	return namespaces{r, r.Store, extended}
 }
 
 // Delete marks the namespace while finalizers remain, and removes it when there are none.
@@ -95,6 +98,9 @@ func (n namespaces) mark(ctx context.Context, name string, validate rest.Validat
 		if ns.DeletionTimestamp == nil {
 			now := metav1.NewTime(time.Now().Truncate(time.Second))
 			ns.DeletionTimestamp = &now
+			if n.extended() && len(ns.Spec.Finalizers) > 0 && !slices.Contains(ns.Spec.Finalizers, api.AggregatedFinalizer) {
+				ns.Spec.Finalizers = append(ns.Spec.Finalizers, api.AggregatedFinalizer)
+			}
 		}
 		ns.Status.Phase = corev1.NamespaceTerminating
 		return ns, nil

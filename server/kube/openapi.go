@@ -2,7 +2,7 @@ package kube
 
 import (
 	"bytes"
-	"compress/gzip"
+	"compress/flate"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -29,11 +29,9 @@ import (
 	apiopenapi "k8s.io/apiserver/pkg/endpoints/openapi"
 	"k8s.io/apiserver/pkg/server"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/kube-openapi/pkg/builder"
 	"k8s.io/kube-openapi/pkg/builder3"
 	"k8s.io/kube-openapi/pkg/common"
 	"k8s.io/kube-openapi/pkg/common/restfuladapter"
-	"k8s.io/kube-openapi/pkg/handler"
 	"k8s.io/kube-openapi/pkg/handler3"
 	"k8s.io/kube-openapi/pkg/spec3"
 
@@ -59,6 +57,9 @@ type openAPI struct {
 	built map[string]*document // by path and media type
 
 	building [2]sync.Mutex // held while a document of version 3, of version 2 is built
+	base     *swaggerBase  // of what is not custom; kept by building[1]
+	swagger  customSwagger
+	ahead    *time.Timer // runs out some time after a change
 
 	partsMu sync.Mutex
 	fixed   map[string]openAPIPart // of the handlers, which stay
@@ -75,23 +76,34 @@ type openAPIPart struct {
 type openAPIParts struct {
 	changes uint64 // that they are of
 	by      map[string]openAPIPart
-	hash    string // of all together
-	index   []byte // JSON
+	hash    string          // of all together
+	index   []byte          // JSON
+	fixed   string          // hash of what is not custom
+	others  map[string]bool // the paths that services have
 	custom  []*apiextensionsv1.CustomResourceDefinition
 }
 
 // document is an encoded OpenAPI document.
 type document struct {
-	hash    string
-	gzipped []byte
-	forget  *time.Timer
+	hash   string
+	text   *gzipped
+	forget *time.Timer
 }
 
 func (s *Server) installOpenAPI() error {
 	o := s.openAPI
-	count := func(any) { o.changes.Add(1) }
+	o.ahead = time.AfterFunc(openAPIAhead, o.buildAhead)
+	o.ahead.Stop()
+	count := func(any) {
+		o.changes.Add(1)
+		o.ahead.Reset(openAPIAhead)
+	}
 	if _, err := s.custom.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: count, DeleteFunc: count,
-		UpdateFunc: func(_, now any) { count(now) }}); err != nil {
+		UpdateFunc: func(was, now any) {
+			if accessor(was.(runtime.Object)).GetResourceVersion() != accessor(now.(runtime.Object)).GetResourceVersion() { // not just told again
+				count(now)
+			}
+		}}); err != nil {
 		return err
 	}
 	mux := s.generic.Handler.NonGoRestfulMux
@@ -142,6 +154,14 @@ func (o *openAPI) fixedParts() map[string]openAPIPart {
 
 func hashOf(h hash.Hash) string { return strings.ToUpper(hex.EncodeToString(h.Sum(nil))) }
 
+func hashOfParts(by map[string]openAPIPart) string {
+	h := sha256.New()
+	for _, path := range slices.Sorted(maps.Keys(by)) {
+		fmt.Fprintln(h, path, by[path].hash)
+	}
+	return hashOf(h)
+}
+
 // current makes the parts anew if a definition has changed.
 func (o *openAPI) current() (*openAPIParts, error) {
 	o.partsMu.Lock()
@@ -153,18 +173,21 @@ func (o *openAPI) current() (*openAPIParts, error) {
 	if o.fixed == nil {
 		o.fixed = o.fixedParts()
 	}
-	p := &openAPIParts{changes: changes, by: maps.Clone(o.fixed), custom: o.server.custom.established()}
+	p := &openAPIParts{changes: changes, by: maps.Clone(o.fixed), others: map[string]bool{}, custom: o.server.custom.established()}
+	others := o.server.aggregation.Parts()
+	for _, part := range others {
+		p.by[part.Path], p.others[part.Path] = openAPIPart{part.Hash, part.V3}, true
+	}
+	p.fixed = hashOfParts(p.by)
 	maps.Copy(p.by, customParts(p.custom))
-	for _, part := range o.server.aggregation.Parts() {
+	for _, part := range others {
 		p.by[part.Path] = openAPIPart{part.Hash, part.V3}
 	}
-	all := sha256.New()
+	p.hash = hashOfParts(p.by)
 	index := handler3.OpenAPIV3Discovery{Paths: map[string]handler3.OpenAPIV3DiscoveryGroupVersion{}}
 	for _, path := range slices.Sorted(maps.Keys(p.by)) {
 		index.Paths[path] = handler3.OpenAPIV3DiscoveryGroupVersion{ServerRelativeURL: hashedURL(path, p.by[path].hash)}
-		fmt.Fprintln(all, path, p.by[path].hash)
 	}
-	p.hash = hashOf(all)
 	var err error
 	p.index, err = json.Marshal(index)
 	o.parts = p
@@ -221,12 +244,20 @@ func (o *openAPI) serveV3(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, hashedURL(group, part.hash), http.StatusMovedPermanently)
 		return
 	}
-	o.serve(w, r, group, part.hash, "v3", handler3.ToV3ProtoBinary, func() ([]byte, error) {
+	o.serve(w, r, group, part.hash, "v3", func(proto bool) ([]deflated, error) {
 		doc, err := part.v3()
 		if err != nil {
 			return nil, err
 		}
-		return json.Marshal(doc)
+		text, err := json.Marshal(doc)
+		if err == nil && proto {
+			text, err = handler3.ToV3ProtoBinary(text)
+		}
+		if err != nil {
+			return nil, err
+		}
+		whole, err := deflate(text)
+		return []deflated{whole}, err
 	})
 }
 
@@ -236,38 +267,11 @@ func (o *openAPI) serveV2(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	o.serve(w, r, "", all.hash, "v2", handler.ToProtoBinary, func() ([]byte, error) { return o.wholeV2(all.custom) })
-}
-
-// wholeV2 is one document of everything.
-func (o *openAPI) wholeV2(custom []*apiextensionsv1.CustomResourceDefinition) ([]byte, error) {
-	var m swaggerMerger
-	for services, types := range o.handlers {
-		cfg := server.DefaultOpenAPIConfig(types.of, apiopenapi.NewDefinitionNamer(types.scheme))
-		cfg.Info.Title, cfg.Info.Version = "Kubernetes", "v"+o.server.config.Version
-		doc, err := builder.BuildOpenAPISpecFromRoutes(restfuladapter.AdaptWebServices(services), cfg)
-		if err != nil {
-			return nil, err
-		}
-		if err := m.add(doc); err != nil {
-			return nil, err
-		}
-	}
-	for _, d := range custom {
-		if err := m.addCustom(d); err != nil {
-			return nil, err
-		}
-	}
-	for _, doc := range o.server.aggregation.V2() {
-		if err := m.add(doc); err != nil {
-			return nil, err
-		}
-	}
-	return m.document()
+	o.serve(w, r, "", all.hash, "v2", func(proto bool) ([]deflated, error) { return o.wholeV2(all, proto) })
 }
 
 // serve answers in the first media type that the client accepts.
-func (o *openAPI) serve(w http.ResponseWriter, r *http.Request, group, hash, version string, toProto func([]byte) ([]byte, error), build func() ([]byte, error)) {
+func (o *openAPI) serve(w http.ResponseWriter, r *http.Request, group, hash, version string, build func(proto bool) ([]deflated, error)) {
 	media := negotiate(r.Header.Get("Accept"), version)
 	if media == "" {
 		http.Error(w, "the OpenAPI documents are application/json or the gnostic protobuf", http.StatusNotAcceptable)
@@ -279,13 +283,7 @@ func (o *openAPI) serve(w http.ResponseWriter, r *http.Request, group, hash, ver
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	doc, err := o.document(version+"/"+group+" "+media, hash, func() ([]byte, error) {
-		b, err := build()
-		if err == nil && media != "application/json" {
-			b, err = toProto(b)
-		}
-		return b, err
-	})
+	doc, err := o.document(version+"/"+group+" "+media, hash, func() ([]deflated, error) { return build(media != "application/json") })
 	if err != nil {
 		o.server.config.Logger.Error("building an OpenAPI document", "group", group, "error", err)
 		http.Error(w, "building the OpenAPI document: "+err.Error(), http.StatusInternalServerError)
@@ -317,9 +315,9 @@ func negotiate(accept, version string) string {
 
 // document gives the compressed document of a name, building it if it is not there or of another hash. One of each version is built
 // at a time, which bounds the memory; those that are there need not wait for it.
-func (o *openAPI) document(name, hash string, build func() ([]byte, error)) ([]byte, error) {
-	if b := o.known(name, hash); b != nil {
-		return b, nil
+func (o *openAPI) document(name, hash string, build func() ([]deflated, error)) (*gzipped, error) {
+	if known := o.known(name, hash); known != nil {
+		return known, nil
 	}
 	building := &o.building[0]
 	if strings.HasPrefix(name, "v2") {
@@ -327,27 +325,20 @@ func (o *openAPI) document(name, hash string, build func() ([]byte, error)) ([]b
 	}
 	building.Lock()
 	defer building.Unlock()
-	if b := o.known(name, hash); b != nil {
-		return b, nil
+	if known := o.known(name, hash); known != nil {
+		return known, nil
 	}
-	plain, err := build()
+	parts, err := build()
 	if err != nil {
 		return nil, err
 	}
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	if _, err := z.Write(plain); err != nil {
-		return nil, err
-	}
-	if err := z.Close(); err != nil {
-		return nil, err
-	}
-	o.remember(name, &document{hash: hash, gzipped: b.Bytes()})
-	return b.Bytes(), nil
+	text := gzipOf(parts)
+	o.remember(name, &document{hash: hash, text: text})
+	return text, nil
 }
 
 // known is the document of a name if it is of that hash, else nil.
-func (o *openAPI) known(name, hash string) []byte {
+func (o *openAPI) known(name, hash string) *gzipped {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	d := o.built[name]
@@ -355,7 +346,7 @@ func (o *openAPI) known(name, hash string) []byte {
 		return nil
 	}
 	d.forget.Reset(openAPIKeep)
-	return d.gzipped
+	return d.text
 }
 
 func (o *openAPI) remember(name string, d *document) {
@@ -374,17 +365,16 @@ func (o *openAPI) remember(name string, d *document) {
 	o.built[name] = d
 }
 
-func writeGzipped(w http.ResponseWriter, r *http.Request, gzipped []byte) {
+func writeGzipped(w http.ResponseWriter, r *http.Request, text *gzipped) {
 	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 		w.Header().Set("Content-Encoding", "gzip")
-		w.Header().Set("Content-Length", strconv.Itoa(len(gzipped)))
-		_, _ = w.Write(gzipped) // a client that went away is not our failure
+		w.Header().Set("Content-Length", strconv.Itoa(text.length))
+		_, _ = text.WriteTo(w) // a client that went away is not our failure
 		return
 	}
-	z, err := gzip.NewReader(bytes.NewReader(gzipped))
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
+	for _, p := range text.parts {
+		if _, err := io.Copy(w, flate.NewReader(p.reader())); err != nil {
+			return
+		}
 	}
-	_, _ = io.Copy(w, z)
 }

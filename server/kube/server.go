@@ -29,23 +29,25 @@ import (
 
 // Server serves the Kubernetes API.
 type Server struct {
-	config        Config
-	generic       *server.GenericAPIServer
-	accounts      *Accounts   // nil without tokens
-	guard         *rbac.Guard // nil without a policy
-	creations     creations   // made by install
-	authenticator authenticator.Request
-	admission     chain
-	types         lazyTypes     // made by install
-	stopped       chan struct{} // closed when Run ends
-	pods, nodes   *registry.Store
-	custom        *customResources
-	ownDynamic    func() (dynamic.Interface, error) // reads through the server's own handlers
-	aggregation   aggregation
-	listed        *groupLister
-	builtinGroups map[string]metav1.APIGroup // made by install
-	openAPI       *openAPI
-	self          *loopback // for requests of its own
+	config          Config
+	generic         *server.GenericAPIServer
+	accounts        *Accounts   // nil without tokens
+	guard           *rbac.Guard // nil without a policy
+	creations       creations   // made by install
+	authenticator   authenticator.Request
+	admission       chain
+	types           lazyTypes     // made by install
+	stopped         chan struct{} // closed when Run ends
+	pods, nodes     *registry.Store
+	custom          *customResources
+	customCreations *customCreations
+	ownDynamic      func() (dynamic.Interface, error) // reads through the server's own handlers
+	aggregation     aggregation
+	listed          *groupLister
+	builtinGroups   map[string]metav1.APIGroup // made by install
+	openAPI         *openAPI
+	self            *loopback // for requests of its own
+	flows           flows
 }
 
 // New makes a server. It serves at once through Handler; Run serves HTTPS.
@@ -53,8 +55,9 @@ func New(c Config) (*Server, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
+	c.Store = seatedStore{c.Store}
 	s := &Server{config: c, stopped: make(chan struct{}), builtinGroups: map[string]metav1.APIGroup{}}
-	s.openAPI = &openAPI{server: s, built: map[string]*document{}}
+	s.openAPI = &openAPI{server: s, built: map[string]*document{}, swagger: customSwagger{by: map[customVersion]*customPart{}}}
 	s.newAggregation()
 	if c.Tokens != nil {
 		s.accounts = &Accounts{Store: c.Store, Issuer: c.Tokens, Now: time.Now}
@@ -68,6 +71,9 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	s.self = &loopback{}
+	if err := s.newFlows(); err != nil {
+		return nil, err
+	}
 	s.ownDynamic = sync.OnceValues(func() (dynamic.Interface, error) { return newOwnDynamic(s.self) })
 	nowhere := failing(cfg.Serializer, func(*http.Request) error {
 		return apierrors.NewGenericServerResponse(http.StatusNotFound, "", schema.GroupResource{}, "", "", 0, false)
@@ -76,8 +82,11 @@ func New(c Config) (*Server, error) {
 	if s.custom, err = newCustomResources(*cfg, restOptions{c.Store, c.Limits.SlowReader}, s.self.config(), webhookWay{s}, nowhere); err != nil {
 		return nil, err
 	}
+	if err := s.newCustomCreations(); err != nil {
+		return nil, fmt.Errorf("making the plain way of custom resources: %w", err)
+	}
 	cfg.ReadyzChecks = append(cfg.ReadyzChecks, s.custom.HealthzChecks()...)
-	generic, err := cfg.Complete(nil).New("peapod", withoutHealth{shallowBodies{s.custom.GenericAPIServer}})
+	generic, err := cfg.Complete(nil).New("peapod", withoutHealth{shallowBodies{s.custom.handlers}})
 	if err != nil {
 		return nil, fmt.Errorf("making the API server: %w", err)
 	}
@@ -94,6 +103,7 @@ func New(c Config) (*Server, error) {
 		return nil, fmt.Errorf("following the groups of custom resources: %w", err)
 	}
 	s.installTokenDiscovery()
+	s.flows.control.Install(generic.Handler.NonGoRestfulMux)
 	if c.Metrics != nil {
 		generic.Handler.NonGoRestfulMux.Handle("/metrics", c.Metrics)
 	}
@@ -156,6 +166,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	s.generic.RunPostStartHooks(ctx)
 	var following sync.WaitGroup
 	defer following.Wait() // after cancel
+	following.Go(func() { s.flows.run(ctx) })
 	following.Go(func() { s.followServices(ctx) })
 	following.Go(func() { s.refreshServices(ctx) })
 	hs := &http.Server{

@@ -29,7 +29,7 @@ import (
 
 // harness is a server on a loopback listener and an administrator's client.
 type harness struct {
-	*testing.T
+	testing.TB
 	store  *kubetest.Store
 	server *kube.Server
 	ca     *authority
@@ -41,9 +41,9 @@ type harness struct {
 	addr    string
 }
 
-func start(t *testing.T, change ...func(*kube.Config)) *harness {
+func start(t testing.TB, change ...func(*kube.Config)) *harness {
 	t.Helper()
-	h := &harness{T: t, store: kubetest.New(), ca: newAuthority(t)}
+	h := &harness{TB: t, store: kubetest.New(), ca: newAuthority(t)}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -93,8 +93,8 @@ func (h *harness) hangUp() {
 
 // user is the client configuration of somebody with a certificate of the cluster's authority.
 func (h *harness) user(name pkix.Name) *rest.Config {
-	c := h.ca.issue(h.T, name, x509.ExtKeyUsageClientAuth)
-	certPEM, keyPEM := encode(h.T, c)
+	c := h.ca.issue(h.TB, name, x509.ExtKeyUsageClientAuth)
+	certPEM, keyPEM := encode(h.TB, c)
 	config := &rest.Config{Host: "https://" + h.addr, QPS: -1, TLSClientConfig: rest.TLSClientConfig{
 		CAData: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: h.ca.cert.Raw}), CertData: certPEM, KeyData: keyPEM}}
 	h.configs = append(h.configs, config)
@@ -121,7 +121,7 @@ type authority struct {
 	pool *x509.CertPool
 }
 
-func newAuthority(t *testing.T) *authority {
+func newAuthority(t testing.TB) *authority {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +141,7 @@ func newAuthority(t *testing.T) *authority {
 	return a
 }
 
-func (a *authority) issue(t *testing.T, name pkix.Name, usage x509.ExtKeyUsage, hosts ...string) tls.Certificate {
+func (a *authority) issue(t testing.TB, name pkix.Name, usage x509.ExtKeyUsage, hosts ...string) tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -155,7 +155,7 @@ func (a *authority) issue(t *testing.T, name pkix.Name, usage x509.ExtKeyUsage, 
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-func encode(t *testing.T, c tls.Certificate) (cert, key []byte) {
+func encode(t testing.TB, c tls.Certificate) (cert, key []byte) {
 	der, err := x509.MarshalECPrivateKey(c.PrivateKey.(*ecdsa.PrivateKey))
 	if err != nil {
 		t.Fatal(err)

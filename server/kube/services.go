@@ -133,16 +133,20 @@ func (a *allocator) address(s *corev1.Service, f corev1.IPFamily, u inUse) strin
 	switch name := s.Namespace + "/" + s.Name; {
 	case name == "default/kubernetes" && f == corev1.IPv4Protocol:
 		return addressAt(a.cidr, 1).String()
-	case name == "kube-system/kube-dns" && f == corev1.IPv4Protocol:
+	case name == dnsService && f == corev1.IPv4Protocol:
 		return a.dnsAddress.String()
-	case name == "kube-system/kube-dns" && a.cidr6.IsValid():
+	case name == dnsService && a.cidr6.IsValid():
 		return addressAt(a.cidr6, dnsPlace).String()
 	}
 	return a.free(f, u)
 }
 
-// dnsPlace is that of the cluster's DNS in the network of services.
-const dnsPlace = 10
+const (
+	// dnsPlace is that of the cluster's DNS in the network of services.
+	dnsPlace = 10
+	// dnsService is the one that has its address elsewhere.
+	dnsService = "kube-system/kube-dns"
+)
 
 // isDNS says whether an address is kept for the cluster's DNS.
 func (a *allocator) isDNS(ip netip.Addr) bool {

@@ -101,6 +101,7 @@ func (s *objectStorage) wait(ctx context.Context, want uint64) error {
 	if want <= s.store.Revision() {
 		return nil
 	}
+	idle(ctx)
 	waiting, cancel := context.WithTimeout(ctx, futureRevisionWait)
 	defer cancel()
 	if s.store.WaitRevision(waiting, want) != nil {
@@ -166,6 +167,7 @@ func (s *objectStorage) Create(ctx context.Context, key string, obj, out runtime
 		if out == nil {
 			return nil
 		}
+		s.documents.tell(ctx, stored)
 		o, err := s.documents.result(obj, stored, r.Revision)
 		if err == nil {
 			assign(out, o)

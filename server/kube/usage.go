@@ -64,6 +64,7 @@ func podUsagePath(namespace string) string { return "/usage?namespace=" + namesp
 
 // askNode reads one answer of a node's agent.
 func askNode(ctx context.Context, nodes NodeTransport, node, path string, into message) error {
+	idle(ctx)
 	ctx, cancel := context.WithTimeout(ctx, usagePatience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://node"+path, nil)

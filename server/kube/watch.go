@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/apiserver/pkg/storage"
+	"k8s.io/apiserver/pkg/util/flowcontrol"
 
 	"github.com/peapod-sh/peapod/api"
 )
@@ -116,6 +117,8 @@ func (w *watcher) run() {
 	if w.initial != nil && !w.sendInitial() {
 		return
 	}
+	flowcontrol.WatchInitialized(w.ctx)
+	idle(w.ctx)
 	for w.to.flush() && w.step() {
 	}
 	w.to.flush()
