@@ -35,6 +35,7 @@ type FSM struct {
 	// Guarded by mu.
 	revision uint64 // of the last change; grows by one a change, never goes back
 	index    uint64 // of the last applied log entry that had ops
+	passed   uint64 // of the last log entry, if it was later and had none
 	floor    uint64 // the revision since which every change went through the rings
 	tables   map[schema.GroupResource]*table
 	podIndex podIndex
@@ -78,7 +79,8 @@ func (f *FSM) Apply(index uint64, entry []byte) []ops.Result {
 // ApplyOps applies ops that are already decoded. It takes over their objects.
 func (f *FSM) ApplyOps(index uint64, list []ops.Op) []ops.Result {
 	if len(list) == 0 {
-		return nil // it says nothing, and nobody needs to wait for it
+		f.Pass(index)
+		return nil
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -89,6 +91,14 @@ func (f *FSM) ApplyOps(index uint64, list []ops.Op) []ops.Result {
 	f.index = max(f.index, index)
 	f.wake()
 	return out
+}
+
+// Pass takes note of a log entry that has nothing to say to the state.
+func (f *FSM) Pass(index uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.passed = index
+	f.wakeWaiters()
 }
 
 func (f *FSM) applyOp(op ops.Op) ops.Result {
@@ -161,10 +171,14 @@ func (f *FSM) policedLocked() bool {
 
 // wake ends an applied batch: waiters for the index and the tails go on.
 func (f *FSM) wake() {
-	close(f.applied)
-	f.applied = make(chan struct{})
+	f.wakeWaiters()
 	f.tails.signal()
 	f.notify.signal()
+}
+
+func (f *FSM) wakeWaiters() {
+	close(f.applied)
+	f.applied = make(chan struct{})
 }
 
 func (f *FSM) table(gr schema.GroupResource) *table {

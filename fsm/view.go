@@ -162,6 +162,12 @@ func (f *FSM) WaitIndex(ctx context.Context, index uint64) error {
 	return f.wait(ctx, func() bool { return f.index >= index })
 }
 
+// WaitPassed waits until no log entry up to index can have anything to say any more. On a server that does not lead this may take as long as
+// the log is quiet, if the entry has no ops.
+func (f *FSM) WaitPassed(ctx context.Context, index uint64) error {
+	return f.wait(ctx, func() bool { return max(f.index, f.passed) >= index })
+}
+
 // WaitRevision waits until the state has come to a revision.
 func (f *FSM) WaitRevision(ctx context.Context, revision uint64) error {
 	return f.wait(ctx, func() bool { return f.revision >= revision })
@@ -226,16 +232,14 @@ func (v *View) Objects(yield func(*api.Change) bool) {
 // Pods yields the records of all pods, in order of namespace and name.
 func (v *View) Pods(yield func(*api.PodRecord) bool) { v.Table(Pods).Pods(yield) }
 
-// Counts is how many objects there are besides pods, and how many pods by namespace.
-func (v *View) Counts() (objects int, pods map[string]int) {
+// Counts is how many objects there are besides pods, and how many pods.
+func (v *View) Counts() (objects, pods int) {
 	for gr, t := range v.tables {
-		if gr != Pods {
+		if gr == Pods {
+			pods = t.Len()
+		} else {
 			objects += t.Len()
 		}
-	}
-	pods = map[string]int{}
-	for p := range v.Pods {
-		pods[p.Namespace()]++
 	}
 	return objects, pods
 }

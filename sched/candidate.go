@@ -52,8 +52,8 @@ func (h *hunt) try(i int32) candidate {
 // lesser are the residents that matter less and have not been thought away for another pod of the group.
 func (h *hunt) lesser(i int32) (out []victim) {
 	for _, r := range h.Residents(h.t.names[i]) {
-		p, known := h.t.pods[r.UID]
-		if _, away := h.away[r.UID]; known && !away && p.slot == i && p.class.priority < h.c.priority {
+		p := h.t.whereIs(&r)
+		if _, away := h.away[r.UID]; p.kind != nil && !away && p.slot == i && p.class.priority < h.c.priority {
 			out = append(out, victim{Resident: r, placed: p})
 		}
 	}

@@ -25,5 +25,7 @@
 //
 // Rebalance plans which pods would be better elsewhere: it takes them out of the table and has them placed again.
 //
+// Whoever has something of his own for each pod keeps its Place there (keep.go): then the table has no index of pods, and looks up none.
+//
 // It must not know: stores, controllers, clocks, or who asks.
 package sched

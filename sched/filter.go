@@ -1,7 +1,6 @@
 package sched
 
 import (
-	"fmt"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -91,8 +90,4 @@ func (t *Table) shortages(i int32, c *class) (causes []string, final bool) {
 		lacks(x.name, t.extendedFree(x.name, i), t.extendedOf(t.extAlloc, x.name, i), x.amount)
 	}
 	return causes, final
-}
-
-func untoleratedCause(t *corev1.Taint) string {
-	return fmt.Sprintf("node(s) had untolerated taint {%s: %s}", t.Key, t.Value)
 }

@@ -51,7 +51,7 @@ func TestReasonsInKubernetesWords(t *testing.T) {
 	table.SetNode(testNode("a", "1"))
 	table.SetNode(testNode("b", "1"))
 	d := table.Place(Group{Template: testTemplate(t, "2", nil), UIDs: uids(1)})
-	if want := "0/5 nodes are available: 2 Insufficient cpu, 3 node(s) had untolerated taint {k: v}."; d.Reason != want || d.Placed != 0 {
+	if want := "0/5 nodes are available: 2 Insufficient cpu, 3 node(s) had untolerated taint(s)."; d.Reason != want || d.Placed != 0 {
 		t.Fatalf("%q, not %q", d.Reason, want)
 	}
 	if got := NewTable(1, "").Place(Group{Template: testTemplate(t, "2", nil), UIDs: uids(1)}).Reason; got != "no nodes available to schedule pods" {

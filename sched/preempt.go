@@ -18,9 +18,10 @@ type Preemption struct {
 // Resident is a pod on a node, as a possible victim.
 type Resident struct {
 	UID     types.UID
-	Started int64 // seconds since 1970
-	Leaving bool  // it goes anyway
-	Budgets []int // that it counts for: indices into Allowed
+	At      *Place // if it is kept
+	Started int64  // seconds since 1970
+	Leaving bool   // it goes anyway
+	Budgets []int  // that it counts for: indices into Allowed
 }
 
 // Nomination is what makes room for one pod: it may go to the node when the victims have gone. There are none where only pods have to go

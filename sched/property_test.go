@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/peapod-sh/peapod/api"
+	"github.com/peapod-sh/peapod/api/podstatus"
 )
 
 func drawNode(t *rapid.T, name string) *corev1.Node {
@@ -112,7 +113,7 @@ func drawPod(t *rapid.T) *corev1.Pod {
 	return p
 }
 
-// TestPlaceIsTheReference compares whatever may happen with the scan of everything for every pod. Invariant 39.
+// TestPlaceIsTheReference compares whatever may happen with the scan of everything for every pod. Invariant 39. Invariant 204.
 func TestPlaceIsTheReference(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		packs := rapid.IntRange(0, 3).Draw(t, "packs") == 0
@@ -132,8 +133,27 @@ func TestPlaceIsTheReference(t *testing.T) {
 			}
 			templates = append(templates, pt)
 		}
-		count := 0
+		count, made, kept := 0, map[types.UID]*api.PodTemplate{}, map[types.UID]*Place{}
+		remove := func(uid types.UID) {
+			if at := kept[uid]; at != nil {
+				table.RemoveKept(at)
+			}
+			table.RemovePod(uid)
+		}
 		t.Repeat(map[string]func(*rapid.T){
+			"keep": func(t *rapid.T) {
+				if len(ref.pods) > 0 {
+					p, at := rapid.SampledFrom(ref.pods).Draw(t, "pod"), &Place{}
+					if kept[p.uid] != nil {
+						return
+					}
+					kept[p.uid] = at
+					table.Keep(at, p.uid)
+					if table.NodeOfKept(at) != p.node || table.NodeOf(p.uid) != "" || table.AddKept(at, p.node, made[p.uid], podstatus.Status{}) {
+						t.Fatalf("pod %s is kept on %q and %q, not on %s", p.uid, table.NodeOfKept(at), table.NodeOf(p.uid), p.node)
+					}
+				}
+			},
 			"place": func(t *rapid.T) {
 				pt := rapid.SampledFrom(templates).Draw(t, "template")
 				var all []types.UID
@@ -143,6 +163,7 @@ func TestPlaceIsTheReference(t *testing.T) {
 				}
 				d := table.Place(Group{Template: pt, UIDs: all})
 				for i, uid := range all {
+					made[uid] = pt
 					if want := ref.place(uid, pt.Pod); d.Nodes[i] != want {
 						t.Fatalf("pod %d of %d goes to %q, not %q; %s", i, len(all), d.Nodes[i], want, d.Reason)
 					}
@@ -151,14 +172,18 @@ func TestPlaceIsTheReference(t *testing.T) {
 			"remove": func(t *rapid.T) {
 				if len(ref.pods) > 0 {
 					i := rapid.IntRange(0, len(ref.pods)-1).Draw(t, "pod")
-					table.RemovePod(ref.pods[i].uid)
+					remove(ref.pods[i].uid)
 					ref.pods = slices.Delete(ref.pods, i, i+1)
 				}
 			},
 			"leave": func(t *rapid.T) {
 				if len(ref.pods) > 0 {
 					i := rapid.IntRange(0, len(ref.pods)-1).Draw(t, "pod")
-					table.Leaving(ref.pods[i].uid)
+					if at := kept[ref.pods[i].uid]; at != nil {
+						table.LeavingKept(at)
+					} else {
+						table.Leaving(ref.pods[i].uid)
+					}
 					ref.pods[i].leaving = true
 				}
 			},
@@ -173,7 +198,7 @@ func TestPlaceIsTheReference(t *testing.T) {
 			},
 		})
 		for _, p := range ref.pods {
-			table.RemovePod(p.uid)
+			remove(p.uid)
 		}
 		checkEmpty(t, table)
 	})

@@ -26,7 +26,7 @@ func TestPlaceOnOneNode(t *testing.T) {
 		{free, "b", ""},
 		{own, "b", "0/3 nodes are available: 1 Insufficient cpu, " + others + "."},
 		{testTemplate(t, "1m", func(p *corev1.Pod) { api.PinTo(&p.Spec, "b") }), "b", ""},
-		{own, "tainted", "0/3 nodes are available: 1 node(s) had untolerated taint {k: v}, " + others + "."},
+		{own, "tainted", "0/3 nodes are available: 1 node(s) had untolerated taint(s), " + others + "."},
 		{testTemplate(t, "1m", func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{"name": "a"} }), "b", "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector."},
 		{own, "gone", "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector."},
 	} {

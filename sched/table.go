@@ -31,7 +31,7 @@ type Table struct {
 	// extended resources have a column each.
 	extAlloc, extUsed map[string][]int64
 
-	pods       map[types.UID]placed
+	pods       map[types.UID]placed // but for those whose Place somebody else keeps
 	kinds      map[*class]*kind
 	owned      map[types.UID][]*kind // by owner
 	labelled   map[label]map[*kind]struct{}
@@ -83,9 +83,6 @@ func NewTable(seed uint64, strategy Strategy) *Table {
 	return t
 }
 
-// Expect makes room for so many pods in a table that has none yet.
-func (t *Table) Expect(pods int) { t.pods = make(map[types.UID]placed, pods) }
-
 // Nodes is how many nodes there are.
 func (t *Table) Nodes() int { return t.present }
 
@@ -134,47 +131,31 @@ func (t *Table) describe(i int32, n *corev1.Node) {
 // AddPod accounts the pod on the node, as its status says what it takes there. Again for the same node it does nothing, unless the pod
 // takes another amount by now; for another it moves the pod. It reports whether the pod takes less than before.
 func (t *Table) AddPod(uid types.UID, node string, template *api.PodTemplate, status podstatus.Status) (freed bool) {
-	c := t.sized(template, status)
-	if old, ok := t.pods[uid]; ok {
-		if t.names[old.slot] == node && old.class == c {
-			t.pods[uid] = old // whose key are now the bytes that the caller keeps, not those of the plan
-			return false
-		}
-		t.RemovePod(uid)
-		freed = c.lessThan(old.class)
+	at := t.pods[uid]
+	freed, moved := t.settle(&at, node, template, status)
+	if moved {
+		t.pods[uid] = at
 	}
-	t.take(t.slot(node), uid, t.kindOf(c))
 	return freed
 }
 
 // Leaving notes that a pod is being deleted: it takes its room to its end, but is not there to spread from. It
 // reports whether that is new.
 func (t *Table) Leaving(uid types.UID) (changed bool) {
-	p, ok := t.pods[uid]
-	if !ok || p.leaving {
+	at, ok := t.pods[uid]
+	if !ok || !t.leave(&at) {
 		return false
 	}
-	p.leaving = true
-	t.pods[uid] = p
-	p.kind.leaving.add(p.slot, 1)
-	for _, h := range p.shares {
-		if h.id.role == living {
-			h.on.add(p.slot, -h.weight)
-		}
-	}
+	t.pods[uid] = at
 	return true
 }
 
 // RemovePod gives back what the pod took; an unknown pod is no error.
 func (t *Table) RemovePod(uid types.UID) {
-	p, ok := t.pods[uid]
-	if !ok {
-		return
+	if at, ok := t.pods[uid]; ok {
+		delete(t.pods, uid)
+		t.vacate(at)
 	}
-	delete(t.pods, uid)
-	t.account(p.slot, p.kind, -1, p.leaving)
-	t.release(p.slot)
-	t.endIfEmpty(p.kind)
 }
 
 // NodeOf tells where the table has the pod; "" if it does not know it.
@@ -188,6 +169,42 @@ func (t *Table) NodeOf(uid types.UID) string {
 func (t *Table) take(i int32, uid types.UID, k *kind) {
 	t.pods[uid] = placed{slot: i, kind: k}
 	t.account(i, k, 1, false)
+}
+
+// settle brings what is accounted for a pod up to date, and says whether anything has changed, and whether the pod takes less.
+func (t *Table) settle(at *placed, node string, template *api.PodTemplate, status podstatus.Status) (freed, moved bool) {
+	c := t.sized(template, status)
+	if at.kind != nil {
+		if at.class == c && t.names[at.slot] == node {
+			return false, false
+		}
+		freed = c.lessThan(at.class)
+		t.vacate(*at)
+	}
+	k := t.kindOf(c)
+	*at = placed{slot: t.slot(node), kind: k}
+	t.account(at.slot, k, 1, false)
+	return freed, true
+}
+
+func (t *Table) leave(at *placed) (changed bool) {
+	if at.leaving {
+		return false
+	}
+	at.leaving = true
+	at.kind.leaving.add(at.slot, 1)
+	for _, h := range at.shares {
+		if h.id.role == living {
+			h.on.add(at.slot, -h.weight)
+		}
+	}
+	return true
+}
+
+func (t *Table) vacate(at placed) {
+	t.account(at.slot, at.kind, -1, at.leaving)
+	t.release(at.slot)
+	t.endIfEmpty(at.kind)
 }
 
 // account adds (n 1) or takes away (n -1) what a pod of the kind uses and counts for in slot i.

@@ -14,7 +14,7 @@ const (
 	least = 40 // of a quiet heap
 	step  = 25
 	// busy is how soon after the last a collection must come to be one of many, and quiet how late to be one of few.
-	busy  = time.Second
+	busy  = 5 * time.Second
 	quiet = 10 * time.Second
 )
 

@@ -18,7 +18,8 @@ func TestPercent(t *testing.T) {
 		{60 << 20, 100 << 20, time.Millisecond, 100},
 		{200 << 20, 100 << 20, time.Millisecond, 100},
 		{1 << 20, 100 << 20, time.Millisecond, 400},
-		{20 << 20, 100 << 20, 2 * time.Second, 100},
+		{20 << 20, 100 << 20, 4 * time.Second, 400},
+		{20 << 20, 100 << 20, 6 * time.Second, 100},
 		{0, 100 << 20, time.Millisecond, 100},
 		{200 << 20, 100 << 20, 10 * time.Second, 100},
 		{200 << 20, 100 << 20, 11 * time.Second, 40},
@@ -26,6 +27,14 @@ func TestPercent(t *testing.T) {
 	} {
 		if got := percent(c.live, c.floor, c.since); got != c.want {
 			t.Errorf("%d MB live, a floor of %d MB, %v since the last: %d, want %d", c.live>>20, c.floor>>20, c.since, got, c.want)
+		}
+	}
+}
+
+func TestFloor(t *testing.T) {
+	for memory, want := range map[uint64]uint64{0: 192 << 20, 2 << 30: 192 << 20, 8 << 30: 256 << 20, 24 << 30: 512 << 20} {
+		if got := Floor(memory); got != want {
+			t.Errorf("of %d MB the heap may have %d, want %d", memory>>20, got>>20, want>>20)
 		}
 	}
 }

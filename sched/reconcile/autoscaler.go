@@ -148,7 +148,7 @@ func (e *Engine) podsOf(ns, selector string) []*pod {
 		return nil
 	}
 	var out []*pod
-	for _, p := range sp.pods {
+	for p := range sp.pods.all() {
 		if s.Matches(labels.Set(p.rec.Labels())) {
 			out = append(out, p)
 		}

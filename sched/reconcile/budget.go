@@ -52,7 +52,7 @@ func (e *Engine) noticedBudget(o *object, ns, name string) {
 		return
 	}
 	b := &budget{selector: selector, members: map[*pod]bool{}, owners: map[types.UID]*ownedMembers{}}
-	for _, p := range e.space(ns).pods {
+	for p := range e.space(ns).pods.all() {
 		if selector.Matches(labels.Set(p.rec.Labels())) {
 			b.join(p)
 			b.set(p, e.healthy(p))

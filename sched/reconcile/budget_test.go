@@ -225,7 +225,7 @@ func announce(t *rapid.T, w *world, announced map[types.UID]*api.PodRecord) {
 func checkBudget(t *rapid.T, w *world) {
 	b := w.e.budgets["default"]["b"]
 	members, healthy := 0, 0
-	for _, p := range w.e.space("default").pods {
+	for p := range w.e.space("default").pods.all() {
 		if p.rec.Labels()["app"] == "web" {
 			members++
 			if w.e.healthy(p) {

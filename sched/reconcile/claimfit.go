@@ -140,7 +140,7 @@ func (e *Engine) takenByOther(c *corev1.PersistentVolumeClaim, p *pod, k types.N
 func (e *Engine) usersNodes(p *pod, k types.NamespacedName) map[string]bool {
 	nodes := map[string]bool{}
 	for uid, other := range e.users[k] {
-		if node := e.table.NodeOf(uid); uid != p.rec.UID && node != "" && !other.rec.Terminal() {
+		if node := e.roomOn(other); uid != p.rec.UID && node != "" && !other.rec.Terminal() {
 			nodes[node] = true
 		}
 	}

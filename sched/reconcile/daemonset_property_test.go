@@ -236,7 +236,7 @@ func checkSums(t *rapid.T, w *world) {
 			if p.Controller() == nil {
 				continue
 			}
-			b := d.berths[berthOf(w.e.podsByUID[p.UID])]
+			b := d.berths[berthOf(w.e.podsByUID.get(string(p.UID)))]
 			if b == nil || !slices.ContainsFunc(b.pods, func(q *pod) bool { return q.rec.UID == p.UID }) {
 				t.Fatalf("pod %s is not known on its node", p.Name)
 			}

@@ -277,6 +277,7 @@ func (r *rollout) write() {
 		case m.o == nil:
 			r.e.put(ReplicaSets, m.rs, 0)
 			r.e.noteTold(key{area: areaReplicaSet, ns: m.rs.Namespace, name: m.rs.Name})
+			r.e.noteTold(r.key())
 		case m.changed():
 			r.e.put(ReplicaSets, m.rs, m.o.rev)
 		}
@@ -285,13 +286,21 @@ func (r *rollout) write() {
 	if !decided && equality.Semantic.DeepEqual(&r.old.Status, &r.d.Status) {
 		return
 	}
-	if r.e.hold(key{area: areaDeployment, ns: r.d.Namespace, name: r.d.Name}, decided || r.complete() && *r.d.Status.TerminatingReplicas == 0) {
+	if r.e.hold(r.key(), decided && !r.beginning() || r.complete() && *r.d.Status.TerminatingReplicas == 0) {
 		return
 	}
 	if len(r.d.Annotations) == 0 {
 		r.d.Annotations = r.old.Annotations
 	}
 	r.e.put(Deployments, r.d, r.o.rev)
+}
+
+func (r *rollout) key() key { return key{area: areaDeployment, ns: r.d.Namespace, name: r.d.Name} }
+
+// beginning says whether a deployment that has never reported is about to get its first pods: a moment later its first status says how
+// many there are too, instead of a second one.
+func (r *rollout) beginning() bool {
+	return r.old.Status.ObservedGeneration == 0 && r.current != nil && activeOf(r.current) < specOf(r.current)
 }
 
 // decided says whether more has changed than what is counted: then it is for somebody who waits for it, and is written at once.

@@ -34,7 +34,7 @@ func (r *rollout) condition(t appsv1.DeploymentConditionType) *appsv1.Deployment
 }
 
 // setCondition replaces a condition whose status or reason is another one; its transition time
-// stays while the status does.
+// stays while the status does. What has changed last stands last, as kubectl's users know it.
 func (r *rollout) setCondition(t appsv1.DeploymentConditionType, s corev1.ConditionStatus, reason, message string) {
 	old := r.condition(t)
 	if old != nil && old.Status == s && old.Reason == reason {
@@ -46,15 +46,11 @@ func (r *rollout) setCondition(t appsv1.DeploymentConditionType, s corev1.Condit
 func (r *rollout) replaceCondition(t appsv1.DeploymentConditionType, s corev1.ConditionStatus, reason, message string) {
 	now := metav1.NewTime(r.e.now.Truncate(time.Second))
 	c := appsv1.DeploymentCondition{Type: t, Status: s, Reason: reason, Message: message, LastUpdateTime: now, LastTransitionTime: now}
-	old := r.condition(t)
-	if old == nil {
-		r.d.Status.Conditions = append(r.d.Status.Conditions, c)
-		return
-	}
-	if old.Status == s {
+	if old := r.condition(t); old != nil && old.Status == s {
 		c.LastTransitionTime = old.LastTransitionTime
 	}
-	*old = c
+	others := slices.DeleteFunc(slices.Clone(r.d.Status.Conditions), func(c appsv1.DeploymentCondition) bool { return c.Type == t })
+	r.d.Status.Conditions = append(others, c)
 }
 
 // notePause keeps the deadline's clock still while the deployment is paused.

@@ -15,7 +15,7 @@ import (
 
 // recorder gathers the events of a step. An object keeps a bounded number of Event objects a
 // reason: their names are made of the reason and a slot that the message chooses, so the same
-// thing said again counts up and a new thing takes an older one's place.
+// thing said again counts up. Of few slots a new thing takes one that is free, and only then the one that was used longest ago.
 type recorder struct {
 	order []ref
 	said  map[ref]*corev1.Event
@@ -46,7 +46,7 @@ func (e *Engine) say(about corev1.ObjectReference, kind, reason, component, mess
 	if e.terminating(ns) {
 		return
 	}
-	r := ref{Events, ns, eventName(&about, reason, message)}
+	r := e.eventRef(ns, &about, reason, message)
 	if said := e.recorder.said[r]; said != nil && said.Message == message {
 		return
 	}
@@ -76,16 +76,41 @@ func (e *Engine) newEvent(r ref, message string) *corev1.Event {
 	return ev
 }
 
-// eventName keeps the names of one object and reason to a few.
-func eventName(about *corev1.ObjectReference, reason, message string) string {
+// eventRef is where an object's event of a reason and message is kept.
+func (e *Engine) eventRef(ns string, about *corev1.ObjectReference, reason, message string) ref {
 	h := fnv.New64a()
 	h.Write([]byte(message))
-	slots := uint64(eventSlots)
-	if reason == "SuccessfulCreate" || reason == "SuccessfulDelete" {
-		slots = podEventSlots
+	first := h.Sum64()
+	if reason != "SuccessfulCreate" && reason != "SuccessfulDelete" {
+		return ref{Events, ns, eventName(about, reason, first%eventSlots)}
 	}
-	slot := h.Sum64() % slots
-	h.Reset()
+	oldest, last := ref{}, metav1.Time{}
+	for i := range uint64(podEventSlots) {
+		r := ref{Events, ns, eventName(about, reason, (first+i)%podEventSlots)}
+		old := e.keptEvent(r)
+		if old == nil || old.Message == message {
+			return r
+		}
+		if i == 0 || old.LastTimestamp.Before(&last) {
+			oldest, last = r, old.LastTimestamp
+		}
+	}
+	return oldest
+}
+
+// keptEvent is the event of a name as it is, or will be after this step; nil if there is none.
+func (e *Engine) keptEvent(r ref) *corev1.Event {
+	if said := e.recorder.said[r]; said != nil {
+		return said
+	}
+	if o := e.objects[r]; o != nil {
+		return o.obj.(*corev1.Event)
+	}
+	return nil
+}
+
+func eventName(about *corev1.ObjectReference, reason string, slot uint64) string {
+	h := fnv.New64a()
 	fmt.Fprintf(h, "%s/%s/%s/%d", about.Kind, about.UID, reason, slot)
 	return fmt.Sprintf("%s.%016x", about.Name, h.Sum64())
 }

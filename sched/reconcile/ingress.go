@@ -23,57 +23,73 @@ var (
 
 // ingressing is what the engine knows for the ingresses that nodes serve: where those nodes are, and what it has said of each ingress.
 type ingressing struct {
-	gates     map[string]string                         // addresses by node
+	gates     map[string][]string                       // addresses by node, the first family's first
 	addresses []networkingv1.IngressLoadBalancerIngress // of the gates; nil if they have changed
 	complaint map[ref]string
 }
 
 func newIngressing() ingressing {
-	return ingressing{gates: map[string]string{}, complaint: map[ref]string{}}
+	return ingressing{gates: map[string][]string{}, complaint: map[ref]string{}}
 }
 
 // noticedGate keeps the addresses at which ingresses are served; all ingresses say them.
 func (e *Engine) noticedGate(node string, n *corev1.Node) {
-	address := ""
+	var addresses []string
 	if n != nil {
-		address = gateOf(n)
+		addresses = gateOf(n)
 	}
-	if e.gates[node] == address {
+	if slices.Equal(e.gates[node], addresses) {
 		return
 	}
-	if e.gates[node] = address; address == "" {
+	if e.gates[node] = addresses; len(addresses) == 0 {
 		delete(e.gates, node)
 	}
 	e.addresses = nil
 	e.markIngresses()
 }
 
-// gateAddresses are in order, each once.
+// gateAddresses are in order, each once: of all nodes the first family's, then the other's, so that who reads one reads the same as ever.
 func (e *Engine) gateAddresses() []networkingv1.IngressLoadBalancerIngress {
 	if e.addresses == nil {
-		all := slices.Compact(slices.Sorted(maps.Values(e.gates)))
-		for _, a := range all[:min(len(all), ingressAddressesMax)] {
+		gates := slices.SortedFunc(maps.Values(e.gates), slices.Compare)
+		gates = gates[:min(len(gates), ingressAddressesMax)]
+		var all []string
+		for i := range gateFamilies {
+			for _, g := range gates {
+				if i < len(g) && !slices.Contains(all, g[i]) {
+					all = append(all, g[i])
+				}
+			}
+		}
+		for _, a := range all {
 			e.addresses = append(e.addresses, networkingv1.IngressLoadBalancerIngress{IP: a})
 		}
 	}
 	return slices.Clone(e.addresses)
 }
 
-// gateOf is the address at which a node serves ingresses, "" if it does not do so now.
-func gateOf(n *corev1.Node) string {
+const gateFamilies = 2
+
+// gateOf are the addresses at which a node serves ingresses, at most one of each family; none if it does not do so now. Where it says addresses
+// for those outside, these are what clients need.
+func gateOf(n *corev1.Node) (out []string) {
 	c := nodeCondition(n, corev1.NodeReady)
 	_, left := n.Labels[corev1.LabelNodeExcludeBalancers]
 	if n.Annotations[api.NodeIngressAnnotation] != "true" || c == nil || c.Status != corev1.ConditionTrue || left {
-		return ""
+		return nil
 	}
 	for _, t := range []corev1.NodeAddressType{corev1.NodeExternalIP, corev1.NodeInternalIP} {
 		for _, a := range n.Status.Addresses {
-			if a.Type == t {
-				return a.Address
+			same := func(other string) bool { return strings.Contains(other, ":") == strings.Contains(a.Address, ":") }
+			if a.Type == t && !slices.ContainsFunc(out, same) {
+				out = append(out, a.Address)
 			}
 		}
+		if len(out) > 0 {
+			return out
+		}
 	}
-	return ""
+	return nil
 }
 
 // markIngresses looks at all of them.

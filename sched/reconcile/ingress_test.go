@@ -15,9 +15,12 @@ import (
 )
 
 func (w *world) addGate(name, ip string, ready corev1.ConditionStatus) {
+	w.addGateAt(name, ready, corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: ip})
+}
+
+func (w *world) addGateAt(name string, ready corev1.ConditionStatus, at ...corev1.NodeAddress) {
 	w.put(Nodes, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{api.NodeIngressAnnotation: "true"}},
-		Status: corev1.NodeStatus{Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: ip}},
-			Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: ready}}}})
+		Status: corev1.NodeStatus{Addresses: at, Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: ready}}}})
 	w.settle()
 }
 
@@ -81,6 +84,25 @@ func TestIngressSaysWhereItIsReached(t *testing.T) {
 	w.settle()
 	if got := w.ingressAt("web"); got != "" {
 		t.Errorf("without nodes it is at %q", got)
+	}
+}
+
+// A client of either family finds its addresses; who is told of addresses for those outside needs no others.
+func TestIngressSaysAddressesOfBothFamilies(t *testing.T) {
+	w := standardWorld(t, 1, 1)
+	w.addIngressClass("ours", api.IngressController)
+	w.addIngress("web", "ours", "a", "")
+	internal := func(a string) corev1.NodeAddress { return corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: a} }
+	external := func(a string) corev1.NodeAddress { return corev1.NodeAddress{Type: corev1.NodeExternalIP, Address: a} }
+	w.addGateAt("g2", corev1.ConditionTrue, internal("192.0.2.2"), internal("2001:db8::2"), internal("192.0.2.22"))
+	w.addGateAt("g1", corev1.ConditionTrue, internal("192.0.2.1"))
+	w.addGateAt("g3", corev1.ConditionTrue, internal("192.0.2.3"), external("198.51.100.3"), external("2001:db8:e::3"), internal("2001:db8::3"))
+	if got, want := w.ingressAt("web"), "192.0.2.1 192.0.2.2 198.51.100.3 2001:db8::2 2001:db8:e::3"; got != want {
+		t.Errorf("it is at %q, want %q", got, want)
+	}
+	w.addGateAt("g2", corev1.ConditionTrue, internal("192.0.2.2")) // its second address is gone
+	if got, want := w.ingressAt("web"), "192.0.2.1 192.0.2.2 198.51.100.3 2001:db8:e::3"; got != want {
+		t.Errorf("without one of its second addresses it is at %q, want %q", got, want)
 	}
 }
 

@@ -50,8 +50,8 @@ func (e *Engine) takeStock(q *corev1.ResourceQuota) inventory {
 		}
 	}
 	if t.counts[Pods] {
-		for name := range s.pods {
-			t.changes(ref{Pods, q.Namespace, name})
+		for p := range s.pods.all() {
+			t.changes(ref{Pods, q.Namespace, p.name()})
 		}
 	}
 	e.catchUp(&t, q)

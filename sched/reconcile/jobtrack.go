@@ -29,7 +29,7 @@ func withTracking(finalizers []string) []string {
 
 // untracked says whether the pod is gone, or has lost the finalizer.
 func (m *model) untracked(uid types.UID) bool {
-	p := m.podsByUID[uid]
+	p := m.podsByUID.get(string(uid))
 	return p == nil || !tracks(p)
 }
 

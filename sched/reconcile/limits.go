@@ -17,7 +17,7 @@ const (
 	// eventSlots is how many different messages of one reason an object keeps. Of those about its single pods, of which it may have
 	// thousands, podEventSlots are enough.
 	eventSlots    = 1024
-	podEventSlots = 8
+	podEventSlots = 16
 
 	// loadedAtOnce is how many pods are taken in between two looks at who waits for the processor.
 	loadedAtOnce = 32
@@ -31,7 +31,7 @@ const (
 	retryDelayMin = 20 * time.Millisecond
 	retryDelayMax = 5 * time.Second
 
-	// ingressAddressesMax is how many addresses an ingress says; more help nobody, and each would be one in every ingress.
+	// ingressAddressesMax is how many nodes' addresses an ingress says; more help nobody, and each would be one in every ingress.
 	ingressAddressesMax = 32
 
 	// strayNodeGrace is how long a pod may name a node that was never seen.

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/peapod-sh/peapod/api"
+	"github.com/peapod-sh/peapod/sched"
 )
 
 // ref names an object of any kind.
@@ -72,8 +73,8 @@ type pod struct {
 	doom doom
 	// counted is the pod's share of its controller's flock.
 	counted tally
-	// told is the last reason written into condition PodScheduled.
-	told string
+	// at is what the scheduler's table knows of it since it is bound.
+	at sched.Place
 	// seats are the pod's places in herds.
 	seats [seats]int32
 }
@@ -94,7 +95,7 @@ func (p *pod) deleting() bool { return p.rec.Deleting() || p.doom != stays }
 // space is a namespace's content; the one without a name has the objects of kinds that have no namespace.
 type space struct {
 	objects map[schema.GroupResource]map[string]*object
-	pods    map[string]*pod    // by name
+	pods    *roll              // by name
 	orphans map[types.UID]*pod // active pods without a controller
 	loose   map[string]*object // ReplicaSets without a controller, by name
 }
@@ -103,7 +104,7 @@ type space struct {
 type model struct {
 	objects   map[ref]*object
 	byUID     map[types.UID]ref // objects; pods are in podsByUID
-	podsByUID map[types.UID]*pod
+	podsByUID *roll
 	kindsSeen map[schema.GroupKind]bool
 	// definedKinds are those that definitions make.
 	definedKinds map[schema.GroupKind]*definedKind
@@ -122,7 +123,7 @@ type model struct {
 
 func newModel() model {
 	return model{
-		objects: map[ref]*object{}, byUID: map[types.UID]ref{}, podsByUID: map[types.UID]*pod{}, kindsSeen: map[schema.GroupKind]bool{}, definedKinds: map[schema.GroupKind]*definedKind{},
+		objects: map[ref]*object{}, byUID: map[types.UID]ref{}, podsByUID: newRoll(uidOf), kindsSeen: map[schema.GroupKind]bool{}, definedKinds: map[schema.GroupKind]*definedKind{},
 		dependents: map[types.UID]map[ref]struct{}{},
 		flocks:     map[types.UID]*flock{}, spaces: map[string]*space{},
 		onNode: map[string]*herd{}, services: map[types.NamespacedName]*service{},
@@ -133,7 +134,7 @@ func newModel() model {
 func (m *model) space(ns string) *space {
 	s := m.spaces[ns]
 	if s == nil {
-		s = &space{objects: map[schema.GroupResource]map[string]*object{}, pods: map[string]*pod{}, orphans: map[types.UID]*pod{}, loose: map[string]*object{}}
+		s = &space{objects: map[schema.GroupResource]map[string]*object{}, pods: newRoll((*pod).name), orphans: map[types.UID]*pod{}, loose: map[string]*object{}}
 		m.spaces[ns] = s
 	}
 	return s
@@ -173,14 +174,14 @@ func podsByName(pods iter.Seq[*pod]) []*pod {
 // pod finds an observed pod; nil if there is none.
 func (m *model) pod(ns, name string) *pod {
 	if s := m.spaces[ns]; s != nil {
-		return s.pods[name]
+		return s.pods.get(name)
 	}
 	return nil
 }
 
 // exists finds the object or pod with the UID.
 func (m *model) exists(uid types.UID) (ref, bool) {
-	if p := m.podsByUID[uid]; p != nil {
+	if p := m.podsByUID.get(string(uid)); p != nil {
 		return ref{Pods, p.ns(), p.name()}, true
 	}
 	r, there := m.byUID[uid]

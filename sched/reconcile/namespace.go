@@ -34,8 +34,8 @@ func (e *Engine) syncNamespace(k key) {
 	}
 	c := n.DeepCopy()
 	c.Status.Phase = corev1.NamespaceTerminating
-	if len(left.objects) > 0 { // else this step's deletions are the last
-		e.setNamespaceConditions(&c.Status, left)
+	if len(left.Objects) > 0 { // else this step's deletions are the last
+		e.setNamespaceConditions(c, left)
 	}
 	if !equality.Semantic.DeepEqual(c.Status, n.Status) {
 		e.put(Namespaces, c, o.rev)
@@ -74,14 +74,14 @@ func (e *Engine) furnish(ns string) {
 
 // emptyNamespace deletes the content: pods first, everything else once they are gone. It reports
 // whether there is nothing, and what will not be gone by these deletions alone.
-func (e *Engine) emptyNamespace(ns string) (empty bool, left remains) {
+func (e *Engine) emptyNamespace(ns string) (empty bool, left Remains) {
 	left = newRemains()
 	s := e.spaces[ns]
 	if s == nil {
 		return true, left
 	}
-	if len(s.pods) > 0 {
-		for _, p := range podsByName(maps.Values(s.pods)) {
+	if s.pods.n > 0 {
+		for _, p := range podsByName(s.pods.all()) {
 			e.doomPod(p, -1)
 			if held := p.rec.Template.Pod.Finalizers; p.doom != gone || len(held) > 0 {
 				left.add(Pods, held)
@@ -108,8 +108,11 @@ func compareResources(a, b schema.GroupResource) int { return compareRefs(ref{gr
 // nobody else holds it.
 func (e *Engine) finishNamespace(o *object, n *corev1.Namespace) {
 	c := n.DeepCopy()
+	own := slices.Contains(n.Spec.Finalizers, corev1.FinalizerKubernetes)
 	c.Spec.Finalizers = slices.DeleteFunc(c.Spec.Finalizers, func(f corev1.FinalizerName) bool { return f == corev1.FinalizerKubernetes })
-	e.setNamespaceConditions(&c.Status, newRemains())
+	if own { // else whoever holds it says why
+		e.setNamespaceConditions(c, newRemains())
+	}
 	switch {
 	case len(c.Spec.Finalizers) == 0 && len(c.Finalizers) == 0:
 		delete(e.spaces, o.name)

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,34 +11,62 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/peapod-sh/peapod/api"
 )
 
-// remains is what a namespace waits for: how many objects of each kind, and how many that each finalizer holds.
-type remains struct {
-	objects    map[schema.GroupResource]int
-	finalizers map[string]int
+// Remains is what a namespace waits for.
+type Remains struct {
+	Objects    map[schema.GroupResource]int // how many there are
+	Finalizers map[string]int               // how many objects each holds
+	// Unknown says of groups and versions why their resources are not known.
+	Unknown map[schema.GroupVersion]error
+	// Faults are why objects could not be deleted. Those that the cluster has itself can do no more than wait.
+	Faults []error
 }
 
-func newRemains() remains {
-	return remains{map[schema.GroupResource]int{}, map[string]int{}}
+func newRemains() Remains {
+	return Remains{Objects: map[schema.GroupResource]int{}, Finalizers: map[string]int{}}
 }
 
-func (r remains) add(gr schema.GroupResource, finalizers []string) {
-	r.objects[gr]++
+func (r Remains) add(gr schema.GroupResource, finalizers []string) {
+	r.Objects[gr]++
 	for _, f := range finalizers {
-		r.finalizers[f]++
+		r.Finalizers[f]++
 	}
 }
 
-// conditions are those that a namespace has while it goes. Discovery and the parsing of versions cannot fail here, nor can the
-// deletion of an object do more than wait; people and tools look for all of them.
-func (r remains) conditions() []corev1.NamespaceCondition {
+// Failures are the conditions about what goes wrong while a namespace goes. Its own resources cannot fail to be found, nor the deletion of
+// their objects do more than wait; those of API servers that the cluster leads to can (server/emptying.go).
+func (r Remains) Failures() []corev1.NamespaceCondition {
+	found := corev1.NamespaceCondition{Type: corev1.NamespaceDeletionDiscoveryFailure, Status: corev1.ConditionFalse,
+		Reason: "ResourcesDiscovered", Message: "All resources successfully discovered"}
+	if len(r.Unknown) > 0 {
+		found.Status, found.Reason = corev1.ConditionTrue, "DiscoveryFailed"
+		var words []string
+		for gv, err := range r.Unknown {
+			words = append(words, fmt.Sprintf("%s: %v", gv, err))
+		}
+		slices.Sort(words)
+		found.Message = fmt.Sprintf("Discovery failed for some groups, %d failing: unable to retrieve the complete list of server APIs: %s", len(words), strings.Join(words, ", "))
+	}
+	deleted := corev1.NamespaceCondition{Type: corev1.NamespaceDeletionContentFailure, Status: corev1.ConditionFalse,
+		Reason: "ContentDeleted", Message: "All content successfully deleted, may be waiting on finalization"}
+	if len(r.Faults) > 0 {
+		deleted.Status, deleted.Reason = corev1.ConditionTrue, "ContentDeletionFailed"
+		deleted.Message = fmt.Sprintf("Failed to delete all resource types, %d remaining: %v", len(r.Faults), errors.Join(r.Faults...))
+	}
+	return []corev1.NamespaceCondition{found, deleted}
+}
+
+// Content are the conditions about what is still there. People and tools look for these and the others.
+func (r Remains) Content() []corev1.NamespaceCondition {
 	remaining := corev1.NamespaceCondition{Type: corev1.NamespaceContentRemaining, Status: corev1.ConditionFalse,
 		Reason: "ContentRemoved", Message: "All content successfully removed"}
-	if len(r.objects) > 0 {
+	if len(r.Objects) > 0 {
 		remaining.Status, remaining.Reason = corev1.ConditionTrue, "SomeResourcesRemain"
 		var words []string
-		for gr, n := range r.objects {
+		for gr, n := range r.Objects {
 			words = append(words, fmt.Sprintf("%s.%s has %d resource instances", gr.Resource, gr.Group, n))
 		}
 		slices.Sort(words)
@@ -45,30 +74,36 @@ func (r remains) conditions() []corev1.NamespaceCondition {
 	}
 	held := corev1.NamespaceCondition{Type: corev1.NamespaceFinalizersRemaining, Status: corev1.ConditionFalse,
 		Reason: "ContentHasNoFinalizers", Message: "All content-preserving finalizers finished"}
-	if len(r.finalizers) > 0 {
+	if len(r.Finalizers) > 0 {
 		held.Status, held.Reason = corev1.ConditionTrue, "SomeFinalizersRemain"
 		var words []string
-		for _, f := range slices.Sorted(maps.Keys(r.finalizers)) {
-			words = append(words, fmt.Sprintf("%s in %d resource instances", f, r.finalizers[f]))
+		for _, f := range slices.Sorted(maps.Keys(r.Finalizers)) {
+			words = append(words, fmt.Sprintf("%s in %d resource instances", f, r.Finalizers[f]))
 		}
 		held.Message = "Some content in the namespace has finalizers remaining: " + strings.Join(words, ", ")
 	}
-	return []corev1.NamespaceCondition{
-		{Type: corev1.NamespaceDeletionDiscoveryFailure, Status: corev1.ConditionFalse,
-			Reason: "ResourcesDiscovered", Message: "All resources successfully discovered"},
-		{Type: corev1.NamespaceDeletionGVParsingFailure, Status: corev1.ConditionFalse,
-			Reason: "ParsedGroupVersions", Message: "All legacy kube types successfully parsed"},
-		{Type: corev1.NamespaceDeletionContentFailure, Status: corev1.ConditionFalse,
-			Reason: "ContentDeleted", Message: "All content successfully deleted, may be waiting on finalization"},
-		remaining, held,
-	}
+	return []corev1.NamespaceCondition{remaining, held}
 }
 
-// setNamespaceConditions brings a terminating namespace's status up to date. A condition's time is that of its last change of status.
-func (e *Engine) setNamespaceConditions(s *corev1.NamespaceStatus, r remains) {
-	s.Phase = corev1.NamespaceTerminating
-	for _, c := range r.conditions() {
-		c.LastTransitionTime = metav1.NewTime(e.now.Truncate(time.Second))
+// setNamespaceConditions brings a terminating namespace's status up to date. What other API servers failed in stays: who asks them says
+// when it is over.
+func (e *Engine) setNamespaceConditions(n *corev1.Namespace, r Remains) {
+	n.Status.Phase = corev1.NamespaceTerminating
+	failures := r.Failures()
+	if slices.Contains(n.Spec.Finalizers, api.AggregatedFinalizer) {
+		failures = slices.DeleteFunc(failures, func(c corev1.NamespaceCondition) bool {
+			return slices.ContainsFunc(n.Status.Conditions, func(old corev1.NamespaceCondition) bool { return old.Type == c.Type })
+		})
+	}
+	parsed := corev1.NamespaceCondition{Type: corev1.NamespaceDeletionGVParsingFailure, Status: corev1.ConditionFalse,
+		Reason: "ParsedGroupVersions", Message: "All legacy kube types successfully parsed"}
+	SetNamespaceConditions(&n.Status, e.now, slices.Concat(failures, []corev1.NamespaceCondition{parsed}, r.Content())...)
+}
+
+// SetNamespaceConditions puts conditions into the place of those of their types. A condition's time is that of its last change of status.
+func SetNamespaceConditions(s *corev1.NamespaceStatus, now time.Time, list ...corev1.NamespaceCondition) {
+	for _, c := range list {
+		c.LastTransitionTime = metav1.NewTime(now.Truncate(time.Second))
 		i := slices.IndexFunc(s.Conditions, func(old corev1.NamespaceCondition) bool { return old.Type == c.Type })
 		if i < 0 {
 			s.Conditions = append(s.Conditions, c)

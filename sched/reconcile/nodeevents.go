@@ -8,6 +8,9 @@ type turn struct {
 	status    corev1.ConditionStatus
 }
 
+// schedulable is no condition that nodes have, but a turn that they take: new pods may be placed on them, or may not.
+const schedulable corev1.NodeConditionType = "Schedulable"
+
 // turnReasons are the words for a condition that is true, and for one that is false, as people know them from kubelets.
 var turnReasons = map[turn]string{
 	{corev1.NodeMemoryPressure, corev1.ConditionTrue}:  "NodeHasInsufficientMemory",
@@ -18,6 +21,8 @@ var turnReasons = map[turn]string{
 	{corev1.NodePIDPressure, corev1.ConditionFalse}:    "NodeHasSufficientPID",
 	{corev1.NodeReady, corev1.ConditionTrue}:           "NodeReady",
 	{corev1.NodeReady, corev1.ConditionFalse}:          "NodeNotReady",
+	{schedulable, corev1.ConditionTrue}:                "NodeSchedulable",
+	{schedulable, corev1.ConditionFalse}:               "NodeNotSchedulable",
 }
 
 // noteConditions notes what a node says anew of itself; of one that has no addresses yet, since it has just come, all that it says. A
@@ -40,8 +45,14 @@ func (e *Engine) noteConditions(old *object, n *corev1.Node) {
 			e.turned[n.Name] = append(e.turned[n.Name], turn{c.Type, c.Status})
 		}
 	}
-	if old == nil {
+	switch {
+	case old == nil:
 		e.turned[n.Name] = append(e.turned[n.Name], turn{})
+	case old.obj.(*corev1.Node).Spec.Unschedulable == n.Spec.Unschedulable:
+	case n.Spec.Unschedulable:
+		e.turned[n.Name] = append(e.turned[n.Name], turn{schedulable, corev1.ConditionFalse})
+	default:
+		e.turned[n.Name] = append(e.turned[n.Name], turn{schedulable, corev1.ConditionTrue})
 	}
 }
 

@@ -50,6 +50,18 @@ func TestNodesHaveEvents(t *testing.T) {
 	}
 }
 
+// What kubectl cordon and uncordon do is seen in the node's events.
+func TestCordonsHaveEvents(t *testing.T) {
+	w := standardWorld(t, 1, 1)
+	for _, cordoned := range []bool{true, true, false} {
+		w.change(Nodes, "", "n1", func(o runtime.Object) { o.(*corev1.Node).Spec.Unschedulable = cordoned })
+		w.settle()
+	}
+	if got := w.wordsOf("n1"); got["kubelet NodeNotSchedulable"] != 1 || got["kubelet NodeSchedulable"] != 1 {
+		t.Fatalf("%v", got)
+	}
+}
+
 // A new leader is shown every node, also those for which there was no block of addresses, and has nothing to tell of them.
 func TestNewLeaderSaysNothingOfOldNodes(t *testing.T) {
 	for _, cluster := range []string{"10.42.0.0/16", "10.42.0.0/23"} {

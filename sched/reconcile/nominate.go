@@ -60,7 +60,7 @@ func (e *Engine) preempt(pods []*pod, fit sched.Fit, d *disruptions) ([]sched.No
 func (e *Engine) nominate(p *pod, n sched.Nomination, withEvents bool) {
 	e.nominated[p.rec.UID] = n.Node
 	for _, uid := range n.Victims {
-		v := e.podsByUID[uid]
+		v := e.podsByUID.get(string(uid))
 		e.condemn(v)
 		if withEvents {
 			e.podEvent(v.ns(), v.name(), uid, corev1.EventTypeNormal, "Preempted", fmt.Sprintf("Preempted by pod %s on node %s", p.rec.UID, n.Node))
@@ -97,7 +97,7 @@ func (e *Engine) condemnLater(p *pod) {
 // condemnAgain writes such statuses anew.
 func (e *Engine) condemnAgain() {
 	for _, p := range e.pending.unsaid {
-		if e.podsByUID[p.rec.UID] == p && !p.rec.Terminal() {
+		if e.podsByUID.get(string(p.rec.UID)) == p && !p.rec.Terminal() {
 			e.condemn(p)
 		}
 	}
@@ -137,7 +137,7 @@ func (e *Engine) forgetNomination(p *pod) { delete(e.nominated, p.rec.UID) }
 func (e *Engine) liftNominations() []*pod {
 	out := make([]*pod, 0, len(e.nominated))
 	for uid, node := range e.nominated {
-		if p := e.podsByUID[uid]; p != nil && e.object(Nodes, "", node) != nil {
+		if p := e.podsByUID.get(string(uid)); p != nil && e.object(Nodes, "", node) != nil {
 			out = append(out, p)
 		} else {
 			e.table.RemovePod(uid)
@@ -176,7 +176,7 @@ func (e *Engine) residents(node string, d *disruptions) []sched.Resident {
 	out := make([]sched.Resident, 0, len(on))
 	for _, p := range on {
 		if !p.rec.Terminal() {
-			out = append(out, sched.Resident{UID: p.rec.UID, Started: p.rec.Created, Leaving: p.deleting(), Budgets: d.of(p)})
+			out = append(out, sched.Resident{UID: p.rec.UID, At: &p.at, Started: p.rec.Created, Leaving: p.deleting(), Budgets: d.of(p)})
 		}
 	}
 	return out

@@ -2,7 +2,7 @@ package reconcile
 
 import (
 	"fmt"
-	"maps"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +10,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/peapod-sh/peapod/api/ops"
 )
 
 const testPause = 100 * time.Millisecond
@@ -84,6 +86,39 @@ func TestDecisionsDoNotWait(t *testing.T) {
 	}
 }
 
+// TestFirstStatusHasThePods: what a new Deployment says first is how many pods it has, and without pods it speaks after the pause.
+// Invariant 156.
+func TestFirstStatusHasThePods(t *testing.T) {
+	w := pacedWorld(t)
+	var said []appsv1.DeploymentStatus
+	w.check = func(list []ops.Op) {
+		for _, op := range list {
+			if o, is := op.(*ops.Put); is && o.Resource == Deployments {
+				said = append(said, o.Object.(*appsv1.Deployment).Status)
+			}
+		}
+	}
+	w.put(Deployments, testDeployment("web", 10))
+	w.settle()
+	if len(said) != 1 || said[0].Replicas != 10 || said[0].ObservedGeneration != 1 {
+		t.Fatalf("it said %+v", said)
+	}
+	said = nil
+	d := testDeployment("accountless", 2)
+	d.Spec.Template.Spec.ServiceAccountName = "missing"
+	w.e.cfg.PreparePod = func(*corev1.Pod, *corev1.ServiceAccount, Facts) error { return nil }
+	w.put(Deployments, d)
+	w.settle()
+	if len(said) != 0 {
+		t.Fatalf("it did not wait: %+v", said)
+	}
+	w.now = w.now.Add(testPause)
+	w.settle()
+	if len(said) != 1 || said[0].ObservedGeneration != 1 || said[0].UnavailableReplicas != 2 || len(said[0].Conditions) < 2 {
+		t.Fatalf("without its account it says %+v", said)
+	}
+}
+
 // TestManyPodsHaveFewEvents: single pods are spoken of until there were many, and again after a quiet time.
 func TestManyPodsHaveFewEvents(t *testing.T) {
 	w := standardWorld(t, 1, 30)
@@ -104,8 +139,17 @@ func TestManyPodsHaveFewEvents(t *testing.T) {
 	}
 	deploy(0, podEventsBurst/4+100)
 	single := count("Scheduled", "")
-	if many := count("SuccessfulCreate", "Created 2 pods"); single != podEventsBurst/2 || many != 100 {
-		t.Fatalf("%d pods are spoken of, %d ReplicaSets say how many they made", single, many)
+	if many, scaled := count("SuccessfulCreate", "Created 2 pods"), count("ScalingReplicaSet", ""); single != podEventsBurst/2 || many != 0 || scaled != podEventsBurst/4+100 {
+		t.Fatalf("%d pods are spoken of, %d ReplicaSets say how many they made, %d Deployments", single, many, scaled)
+	}
+	for _, k := range podNames(w) {
+		if n, _ := strconv.Atoi(strings.TrimPrefix(w.pods[k].Labels()["app"], "web")); n < 30 {
+			w.putRecord(w.pods[k], nil)
+		}
+	}
+	w.settle()
+	if many := count("SuccessfulCreate", "Created 2 pods"); many != 30 {
+		t.Fatalf("30 ReplicaSets have lost their pods, %d say how many they made anew", many)
 	}
 	w.now = w.now.Add(time.Second)
 	deploy(1000, 30)
@@ -115,7 +159,7 @@ func TestManyPodsHaveFewEvents(t *testing.T) {
 }
 
 func podNames(w *world) (out []types.NamespacedName) {
-	for _, p := range podsByName(maps.Values(w.e.spaces["default"].pods)) {
+	for _, p := range podsByName(w.e.spaces["default"].pods.all()) {
 		out = append(out, types.NamespacedName{Namespace: "default", Name: p.name()})
 	}
 	return out

@@ -45,9 +45,14 @@ func (e *Engine) setRecord(p *pod, rec *api.PodRecord) {
 
 // indexPod adds the pod to every index and marks everyone it concerns.
 func (e *Engine) indexPod(p *pod) {
+	e.podsByUID.put(p)
+	e.space(p.ns()).pods.put(p)
+	e.indexRest(p)
+}
+
+// indexRest adds the pod to every index but those by UID and by name.
+func (e *Engine) indexRest(p *pod) {
 	rec := p.rec
-	e.podsByUID[rec.UID] = p
-	e.space(p.ns()).pods[rec.Name] = p
 	e.indexOwners(p)
 	if rec.Node != "" {
 		on := e.onNode[rec.Node]
@@ -72,7 +77,11 @@ func (e *Engine) indexPod(p *pod) {
 
 func (e *Engine) indexOwners(p *pod) {
 	for seat, uid := range p.owners {
-		e.flock(uid).pods.add(p, seat)
+		f := e.flock(uid)
+		f.pods.add(p, seat)
+		if f.known {
+			continue
+		}
 		if _, there := e.exists(uid); !there {
 			e.markItem(ref{Pods, p.ns(), p.name()})
 		}
@@ -95,11 +104,11 @@ func (e *Engine) unindexPod(p *pod) {
 			}
 		}
 	}
-	delete(e.podsByUID, p.rec.UID)
+	e.podsByUID.drop(string(p.rec.UID))
 	delete(e.ended, p.rec.UID)
 	delete(e.sentenced, p.rec.UID)
 	s := e.space(p.ns())
-	delete(s.pods, p.name())
+	s.pods.drop(p.name())
 	delete(s.orphans, p.rec.UID)
 	if on := e.onNode[p.rec.Node]; on != nil {
 		on.drop(p, seatNode)
@@ -115,11 +124,9 @@ func (e *Engine) unindexPod(p *pod) {
 
 // podGone gives back what the pod took.
 func (e *Engine) podGone(p *pod) {
-	if e.table.NodeOf(p.rec.UID) != "" {
-		e.table.RemovePod(p.rec.UID)
-		e.roomFreed = true
-	}
+	e.freeRoom(p)
 	e.leaveGang(p)
+	delete(e.pending.told, p.rec.UID)
 	delete(e.nominated, p.rec.UID)
 	delete(e.condemned, p.rec.UID)
 	e.ownerGone(p.rec.UID)
@@ -158,10 +165,12 @@ func (e *Engine) changePod(p *pod, rec *api.PodRecord) {
 func (e *Engine) accountPod(p *pod) {
 	e.countInGang(p)
 	if p.rec.Node != "" && !p.rec.Terminal() {
-		if e.table.AddPod(p.rec.UID, p.rec.Node, p.rec.Template, p.rec.Status) {
+		delete(e.pending.told, p.rec.UID)
+		e.table.Keep(&p.at, p.rec.UID)
+		if e.table.AddKept(&p.at, p.rec.Node, p.rec.Template, p.rec.Status) {
 			e.roomFreed = true
 		}
-		if p.rec.Deleting() && e.table.Leaving(p.rec.UID) {
+		if p.rec.Deleting() && e.table.LeavingKept(&p.at) {
 			e.neighboursChanged()
 		}
 		return
@@ -169,7 +178,20 @@ func (e *Engine) accountPod(p *pod) {
 	if e.nominated[p.rec.UID] != "" && p.rec.Node == "" && !p.deleting() && !p.rec.Terminal() {
 		return // its room is kept
 	}
-	if e.table.NodeOf(p.rec.UID) != "" {
+	e.freeRoom(p)
+}
+
+// roomOn is the node on which the scheduler's table has room for the pod: since it is bound, or because that was decided. "" is nowhere.
+func (e *Engine) roomOn(p *pod) string {
+	if node := e.table.NodeOfKept(&p.at); node != "" {
+		return node
+	}
+	return e.table.NodeOf(p.rec.UID)
+}
+
+func (e *Engine) freeRoom(p *pod) {
+	if e.roomOn(p) != "" {
+		e.table.RemoveKept(&p.at)
 		e.table.RemovePod(p.rec.UID)
 		e.roomFreed = true
 	}

@@ -118,3 +118,30 @@ func TestQuotasNeverGiveMoreThanThereIs(t *testing.T) {
 		}
 	})
 }
+
+// TestQuotasCountCustomResources: those that were there before the quota, that come and that go, in its namespace.
+func TestQuotasCountCustomResources(t *testing.T) {
+	w := newWorld(t, 1)
+	w.put(Namespaces, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "default"}, Spec: corev1.NamespaceSpec{Finalizers: []corev1.FinalizerName{corev1.FinalizerKubernetes}}})
+	w.put(Definitions, widgetDefinition())
+	elsewhere := testWidget("elsewhere")
+	elsewhere.Namespace = "other"
+	w.put(widgets, testWidget("a"))
+	w.put(widgets, testWidget("b"))
+	w.put(widgets, elsewhere)
+	const name = "count/widgets.shop.example"
+	w.put(Quotas, &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "q", UID: "q"}, Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{name: resource.MustParse("9")}}})
+	want := func(when string, n int64) {
+		t.Helper()
+		w.settle()
+		used := w.objects[ref{Quotas, "default", "q"}].obj.(*corev1.ResourceQuota).Status.Used[name]
+		if used.Value() != n {
+			t.Errorf("%s: %d are used instead of %d", when, used.Value(), n)
+		}
+	}
+	want("those that were there", 2)
+	w.put(widgets, testWidget("c"))
+	want("one more", 3)
+	w.deleteObject(&ops.Delete{Resource: widgets, Namespace: "default", Name: "a", Expect: ops.Any})
+	want("one less", 2)
+}

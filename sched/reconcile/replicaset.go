@@ -243,14 +243,16 @@ func (e *Engine) admit(w workload, p *corev1.Pod) (why string, ok bool) {
 	return e.ask(w, p)
 }
 
-// saidCreated writes the events of a batch: two a pod for few, one in all for many.
+// saidCreated writes the events of a batch: two a pod for few, one in all for many, and none in a burst where a Deployment has said so much.
 func (e *Engine) saidCreated(w workload, made []madePod) {
 	if e.asked[w.ref] {
 		return // see Answered
 	}
 	single := e.mayTell(len(made), 2)
 	if !single && len(made) != 1 {
-		e.event(w.obj, w.gvk, corev1.EventTypeNormal, "SuccessfulCreate", w.component, fmt.Sprintf("Created %d pods", len(made)))
+		if len(made) > eventsPerStepMax || !firstPods(w, len(made)) {
+			e.event(w.obj, w.gvk, corev1.EventTypeNormal, "SuccessfulCreate", w.component, fmt.Sprintf("Created %d pods", len(made)))
+		}
 		return
 	}
 	for _, p := range made {
@@ -260,6 +262,12 @@ func (e *Engine) saidCreated(w workload, made []madePod) {
 				fmt.Sprintf("Successfully assigned %s/%s to %s", w.ns, p.name, p.node))
 		}
 	}
+}
+
+// firstPods says whether n pods are all of a ReplicaSet that its Deployment has just made, of which an event of the Deployment tells.
+func firstPods(w workload, n int) bool {
+	rs, is := w.obj.(*appsv1.ReplicaSet)
+	return is && rs.Status.ObservedGeneration == 0 && int(replicas(rs.Spec.Replicas)) == n && metav1.GetControllerOfNoCopy(rs) != nil
 }
 
 // deleteSurplus deletes the n pods that are missed least.

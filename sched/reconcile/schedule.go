@@ -20,12 +20,13 @@ import (
 // been refused and are tried again when room appears.
 type pendingPods struct {
 	fresh, waiting map[types.UID]*pod
-	unsaid         []*pod // condemned, but their status does not say so
-	wishful        bool   // one that waits cares where other pods are
+	told           map[types.UID]string // the last reason written into condition PodScheduled of those that have no node
+	unsaid         []*pod               // condemned, but their status does not say so
+	wishful        bool                 // one that waits cares where other pods are
 }
 
 func newPendingPods() pendingPods {
-	return pendingPods{fresh: map[types.UID]*pod{}, waiting: map[types.UID]*pod{}}
+	return pendingPods{fresh: map[types.UID]*pod{}, waiting: map[types.UID]*pod{}, told: map[types.UID]string{}}
 }
 
 func (q *pendingPods) drop(uid types.UID) {
@@ -204,13 +205,13 @@ func (e *Engine) bindPlaced(p *pod, node string, withEvent bool) {
 // tellUnschedulable writes the reason, and the node that the pod waits for, into the pod's status, if that says anything else.
 func (e *Engine) tellUnschedulable(p *pod, reason string, withEvent bool) {
 	node := e.nominated[p.rec.UID]
-	if p.told == reason+node {
+	if e.pending.told[p.rec.UID] == reason+node {
 		return
 	}
 	s := p.rec.DecodeStatus()
 	c := podCondition(&s, corev1.PodScheduled)
 	same := c != nil && c.Status == corev1.ConditionFalse && c.Message == reason
-	p.told = reason + node
+	e.pending.told[p.rec.UID] = reason + node
 	if same && s.NominatedNodeName == node {
 		return
 	}
@@ -270,7 +271,7 @@ func (e *Engine) failedStatus(row *ops.StatusRow) {
 		return
 	}
 	e.condemnLater(p)
-	p.told = ""
+	delete(e.pending.told, p.rec.UID)
 	e.pending.drop(row.UID)
 	e.pendingChanged(p)
 	if p.rec.Node != "" {

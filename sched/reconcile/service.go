@@ -61,7 +61,7 @@ func (e *Engine) noticedService(o *object, ns, name string) {
 		}
 	}
 	if s.selector != nil {
-		for _, p := range e.space(ns).pods {
+		for p := range e.space(ns).pods.all() {
 			if s.selector.Matches(labels.Set(p.rec.Labels())) {
 				s.members[p.rec.UID] = p
 			}

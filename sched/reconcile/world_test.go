@@ -43,7 +43,8 @@ type world struct {
 	check func([]ops.Op)
 	// lose, if set, says of an op that it does not apply, for no reason that the engine could know.
 	lose     func(ops.Op) bool
-	stepping bool // what is applied is the engine's
+	sick     func(*api.PodRecord) bool // if set, says which pods never become ready
+	stepping bool                      // what is applied is the engine's
 	trace    []string
 }
 
@@ -119,6 +120,9 @@ func (w *world) putRecord(old, rec *api.PodRecord) {
 		some = old
 	} else {
 		rec.Revision = w.rev
+		if old != nil && old.UID == rec.UID && old.Node != "" && rec.Node != "" && old.Node != rec.Node {
+			w.t.Fatalf("pod %s is bound to %q after %s", rec.Name, rec.Node, old.Node)
+		}
 	}
 	k := types.NamespacedName{Namespace: some.Namespace(), Name: some.Name}
 	if rec == nil {
@@ -316,7 +320,7 @@ func (w *world) work() (did bool) {
 		case rec.Deleting():
 			w.putRecord(rec, nil)
 			did = true
-		case !rec.Status.Ready() && !rec.Terminal():
+		case !rec.Status.Ready() && !rec.Terminal() && (w.sick == nil || !w.sick(rec)):
 			w.start(rec)
 			did = true
 		}
