@@ -195,6 +195,9 @@ func families(text string) (four, six netip.Prefix, err error) {
 			return four, six, err
 		}
 	}
+	if !both && four.Addr().Is6() {
+		return four, six, fmt.Errorf("%s is a network of IPv6 alone, which clusters cannot have yet: name one of IPv4 before it, as in 10.1.0.0/16,%s", four, four)
+	}
 	if !four.Addr().Is4() || both && !six.Addr().Is6() {
 		return four, six, fmt.Errorf("%q must be a network of IPv4, and perhaps behind a comma one of IPv6", text)
 	}

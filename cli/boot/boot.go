@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/klog/v2"
 
+	"github.com/peapod-sh/peapod/agent"
 	"github.com/peapod-sh/peapod/agent/node"
 	"github.com/peapod-sh/peapod/agent/pressure"
 	"github.com/peapod-sh/peapod/internal/gcpace"
@@ -78,9 +79,6 @@ func Run(ctx context.Context, o Options, logs io.Writer) error {
 
 const leaveTimeout = 200 * time.Millisecond
 
-// serverHeapFloor is how far the heap of a busy server may grow before garbage is collected more often than need be.
-const serverHeapFloor = 192 << 20
-
 // lockData makes sure that the data directory can be used, and by this process only.
 func (p *process) lockData() error {
 	if err := os.MkdirAll(p.o.DataDir, 0o700); err != nil {
@@ -125,7 +123,7 @@ func (p *process) startServer(ctx context.Context, g *errgroup.Group) error {
 		return err
 	}
 	g.Go(func() error {
-		defer gcpace.Start(serverHeapFloor)()
+		defer gcpace.Start(gcpace.Floor(uint64(agent.Memory())))()
 		return p.server.Run(ctx)
 	})
 	g.Go(func() error { return p.welcome(ctx) })

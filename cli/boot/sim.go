@@ -12,8 +12,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/peapod-sh/peapod/agent"
 	"github.com/peapod-sh/peapod/agent/node"
 	"github.com/peapod-sh/peapod/internal/adminsock"
+	"github.com/peapod-sh/peapod/internal/gcpace"
 	"github.com/peapod-sh/peapod/internal/version"
 	"github.com/peapod-sh/peapod/rpc/pki"
 	"github.com/peapod-sh/peapod/rpc/wire"
@@ -46,6 +48,7 @@ func (p *process) runSim(ctx context.Context) error {
 		Address: netip.MustParseAddr(p.o.Bind), PodsMax: p.o.SimPods, Servers: passport.Servers, Version: version.Version, Logger: p.log.Named("sim")}}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return f.serveAdmin(ctx, filepath.Join(p.o.DataDir, "sim", adminsock.Name)) })
+	defer gcpace.Start(gcpace.Floor(uint64(agent.Memory())))()
 	defer f.done.Wait()
 	f.live(ctx, 0, f.groups())
 	return g.Wait()

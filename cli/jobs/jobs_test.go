@@ -74,9 +74,11 @@ func TestRunWithoutJob(t *testing.T) {
 	if _, err := execute(t, "run", "-detach", file); err == nil || !strings.Contains(err.Error(), "peapod apply") {
 		t.Error(err)
 	}
+	// A plan needs no job, but a cluster.
+	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
 	_, err := execute(t, "plan", file)
 	var exit *Exit
-	if !errors.As(err, &exit) || exit.ExitCode() != 255 {
+	if !errors.As(err, &exit) || exit.ExitCode() != 255 || strings.Contains(err.Error(), "job block") {
 		t.Error(err)
 	}
 }

@@ -20,10 +20,11 @@ func planCommand(o *options) *cobra.Command {
 		Short: "Show what running a job file would change",
 		Long: `Asks the server what applying the file would change, without changing anything, and shows it field by field. Then it plays
 what the controllers and the scheduler would do, and shows which pods would end, where new ones would start, which would fit nowhere and
-why, and whose pods would make room.
+why, and whose pods would make room. A file of objects alone, as kubectl applies them, is planned as by server-side apply.
 
 The exit code is 0 if nothing would change, 1 if something would, and 255 for an error.`,
-		Example: `  peapod job plan web.hcl -var who=peapod`,
+		Example: `  peapod job plan web.hcl -var who=peapod
+  peapod job plan deployment.yaml`,
 	}
 	o.addVars(c.Flags())
 	return command(c, cobra.ExactArgs(1), func(c *cobra.Command, args []string) error {
@@ -42,7 +43,7 @@ The exit code is 0 if nothing would change, 1 if something would, and 255 for an
 
 // plan prints the changes, and what would become of the pods, and counts the objects that have any.
 func (o *options) plan(c *cobra.Command, file string) (changed int, err error) {
-	spec, err := o.loadJobs(c, file)
+	spec, err := o.load(c, file)
 	if err != nil {
 		return 0, err
 	}
