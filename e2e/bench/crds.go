@@ -18,6 +18,7 @@ const (
 	definitionsPerGroup = 10
 	customRounds        = 3   // pairs of a run with ConfigMaps and one with custom resources
 	documentReads       = 300 // of each document of discovery and OpenAPI
+	definitionsChanged  = 50
 	aggregatedType      = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 	definitionsPath     = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 )
@@ -42,7 +43,7 @@ func benchCRDs(ctx context.Context, l *rig.Lab, t *table) error {
 			return err
 		}
 	}
-	return benchDefinitions(ctx, l, leader, conns[0], t)
+	return benchDefinitions(ctx, l, leader, t)
 }
 
 // profileWrite keeps a profile of the leader while the writers write. It is a run of its own, since profiling costs something.
@@ -156,7 +157,7 @@ func define(w *writer, group, resource string, n int) error {
 	}
 }
 
-func benchDefinitions(ctx context.Context, l *rig.Lab, leader string, w *writer, t *table) error {
+func benchDefinitions(ctx context.Context, l *rig.Lab, leader string, t *table) error {
 	before, err := settledUsages(ctx, l)
 	if err != nil {
 		return err
@@ -172,15 +173,48 @@ func benchDefinitions(ctx context.Context, l *rig.Lab, leader string, w *writer,
 	t.below("1,000 custom resource definitions: growth of the leader's RSS", after[leader].rss-before[leader].rss, 150, "MB")
 	t.told("  of its RssAnon; a follower's RSS, RssAnon", fmt.Sprintf("%.0f MB; %.0f MB, %.0f MB",
 		after[leader].anon-before[leader].anon, after[f].rss-before[f].rss, after[f].anon-before[f].anon))
-	for _, d := range []struct{ what, path, accept string }{
-		{"discovery of everything", "/apis", aggregatedType},
-		{"the index of OpenAPI v3", "/openapi/v3", jsonType},
-		{"a group's OpenAPI v3", "/openapi/v3/apis/g7.bench.example/v1", jsonType},
-		{"OpenAPI v2 of everything", "/openapi/v2", jsonType},
-	} {
-		if err := readDocument(w, t, d.what, d.path, d.accept); err != nil {
+	w, err := newWriter(ctx, l, leader) // a server ends connections that were idle for 90 s, and those of before were
+	if err != nil {
+		return err
+	}
+	defer w.conn.Close()
+	w.encoding = "gzip" // as client-go asks for documents
+	for _, d := range documents {
+		if err := readDocument(w, t, d); err != nil {
 			return err
 		}
+	}
+	return readChanged(w, t)
+}
+
+// document is one of those that describe the API.
+type document struct{ what, path, accept string }
+
+var documents = []document{
+	{"discovery of everything", "/apis", aggregatedType},
+	{"discovery of a group version", "/apis/g7.bench.example/v1", jsonType},
+	{"the index of OpenAPI v3", "/openapi/v3", jsonType},
+	{"a group's OpenAPI v3", "/openapi/v3/apis/g7.bench.example/v1", jsonType},
+	{"OpenAPI v2 of everything", "/openapi/v2", jsonType},
+}
+
+// readChanged reads each document once after each of a row of definitions that were made.
+func readChanged(w *writer, t *table) error {
+	took := make([][]time.Duration, len(documents))
+	for i := range definitionsChanged {
+		if err := define(w, "g7.bench.example", "late", i); err != nil {
+			return err
+		}
+		for j, d := range documents {
+			began := time.Now()
+			if _, err := w.get(d.path, d.accept); err != nil {
+				return err
+			}
+			took[j] = append(took[j], time.Since(began))
+		}
+	}
+	for j, d := range documents {
+		t.below("  "+d.what+" right after a definition was made, p99", quantile(took[j], 0.99), 100, "ms")
 	}
 	return nil
 }
@@ -205,27 +239,23 @@ func defineMany(ctx context.Context, l *rig.Lab, server string) error {
 	return g.Wait()
 }
 
-// readDocument reads one again and again. The first reading, for which it is built, is told apart.
-func readDocument(w *writer, t *table, what, path, accept string) error {
+// readDocument reads one again and again. The first reading, for which it may have to be built, is told apart.
+func readDocument(w *writer, t *table, d document) error {
 	began := time.Now()
-	size, err := w.get(path, accept)
+	size, err := w.get(d.path, d.accept)
 	if err != nil {
 		return err
 	}
 	first := time.Since(began)
-	n := documentReads
-	if size > 1<<20 {
-		n = 20 // on the way back it is decompressed, as the client asks for no compression
-	}
-	took := make([]time.Duration, n)
+	took := make([]time.Duration, documentReads)
 	for i := range took {
 		began := time.Now()
-		if _, err := w.get(path, accept); err != nil {
+		if _, err := w.get(d.path, d.accept); err != nil {
 			return err
 		}
 		took[i] = time.Since(began)
 	}
-	t.below("  "+what+", p99", quantile(took, 0.99), 100, "ms")
+	t.below("  "+d.what+", p99", quantile(took, 0.99), 100, "ms")
 	t.told("    the first time; size", fmt.Sprintf("%.0f ms; %.1f MB", milliseconds(first), float64(size)/1e6))
 	return nil
 }

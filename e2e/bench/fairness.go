@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/peapod-sh/peapod/e2e/bench/rig"
@@ -21,11 +22,10 @@ import (
 const (
 	floodClients = 512 // half of them list, a quarter writes, a quarter watches
 	floodObjects = 200 // that each list has
-	quietFor     = 10 * time.Second
-	quietPause   = 20 * time.Millisecond
 )
 
-// benchFairness asks how a client that reads and writes now and then is served, alone and beside another user's clients, who list, write and watch as fast as they are let.
+// benchFairness asks how a client that reads and writes now and then is served, alone and beside another user's clients, who list, write and
+// watch as fast as they are let. It is an ordinary user; the other one is so too, or is of system:masters, whom no flow schema limits.
 func benchFairness(ctx context.Context, l *rig.Lab, t *table) error {
 	leader, c, err := l.LeaderClient(ctx)
 	if err != nil {
@@ -39,74 +39,76 @@ func benchFairness(ctx context.Context, l *rig.Lab, t *table) error {
 	if _, err := c.CoreV1().ConfigMaps("default").Create(ctx, configMap("read"), metav1.CreateOptions{}); err != nil {
 		return err
 	}
-	alone, err := quietClient(ctx, l, leader, "alone")
+	people := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "people"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
+		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "people"}}}
+	if _, err := c.RbacV1().ClusterRoleBindings().Create(ctx, people, metav1.CreateOptions{}); err != nil {
+		return err
+	}
+	alone, err := askQuietly(ctx, l, leader, "alone")
 	if err != nil {
 		return err
 	}
-	f, err := newFlood(ctx, l, leader)
+	for _, group := range []string{"people", "system:masters"} {
+		if err := besideFlood(ctx, l, t, leader, group, alone); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// besideFlood has the other user be one of a group.
+func besideFlood(ctx context.Context, l *rig.Lab, t *table, leader, group string, alone quiet) error {
+	f, err := newFlood(ctx, l, leader, group)
 	if err != nil {
 		return err
 	}
-	beside, err := quietClient(ctx, l, leader, "beside")
+	began := time.Now()
+	beside, err := askQuietly(ctx, l, leader, "beside-"+f.group)
+	seconds := time.Since(began).Seconds()
+	writes, watches, lists := each(&f.writes, seconds), each(&f.watches, seconds), each(&f.lists, seconds)
 	if ended := f.end(); err != nil || ended != nil {
 		return errors.Join(err, ended)
 	}
-	what := fmt.Sprintf("a quiet client's p99 beside %d clients of another user, to its p99 alone: ", floodClients)
+	what := fmt.Sprintf("a quiet client's p99 beside %d clients of another user, of %s, to its p99 alone: ", floodClients, group)
 	for _, kind := range []struct {
 		name          string
 		alone, beside []time.Duration
-	}{{"reads", alone.reads, beside.reads}, {"writes", alone.writes, beside.writes}} {
+	}{{"reads", alone.Reads, beside.Reads}, {"writes", alone.Writes, beside.Writes}} {
 		a, b := quantile(kind.alone, 0.99), quantile(kind.beside, 0.99)
 		t.told(what+kind.name, fmt.Sprintf("%.1f : 1", b/a))
 		t.told("  alone and beside, p50", fmt.Sprintf("%.1f and %.1f ms", quantile(kind.alone, 0.5), quantile(kind.beside, 0.5)))
 		t.told("  alone and beside, p99", fmt.Sprintf("%.1f and %.1f ms", a, b))
 	}
-	t.told("  requests of the others meanwhile, answered and told to wait", fmt.Sprintf("%d and %d", f.answered.Load(), f.refused.Load()))
+	t.told("  of the others meanwhile: lists, writes, watches; told to wait", fmt.Sprintf("%s, %s, %s; %s /s", lists, writes, watches, each(&f.refused, seconds)))
 	return nil
 }
 
-type quiet struct{ reads, writes []time.Duration }
-
-// quietClient reads one object and creates another one by turns.
-func quietClient(ctx context.Context, l *rig.Lab, server, name string) (out quiet, err error) {
-	w, err := newWriter(ctx, l, server)
-	if err != nil {
-		return out, err
-	}
-	defer w.conn.Close()
-	for end, i := time.Now().Add(quietFor), 0; time.Now().Before(end) && ctx.Err() == nil; i++ {
-		began := time.Now()
-		if _, err := w.get(readPath, protobufType); err != nil {
-			return out, err
-		}
-		out.reads = append(out.reads, time.Since(began))
-		time.Sleep(quietPause)
-		began = time.Now()
-		if err := w.create(smallMap(fmt.Sprint("quiet-", name, "-", i))); err != nil {
-			return out, err
-		}
-		out.writes = append(out.writes, time.Since(began))
-		time.Sleep(quietPause)
-	}
-	return out, ctx.Err()
+func each(n *atomic.Int64, seconds float64) string {
+	return fmt.Sprintf("%.0f", float64(n.Load())/seconds)
 }
 
 // flood are the other user's clients.
 type flood struct {
-	answered, refused atomic.Int64
+	lists, writes, watches atomic.Int64 // that were answered
+	refused                atomic.Int64
+	group                  string // without what names cannot have
 
 	stop    context.CancelFunc
 	clients []*writer
 	working *errgroup.Group
 }
 
-func newFlood(ctx context.Context, l *rig.Lab, server string) (*flood, error) {
-	config, err := floodConfig(ctx, l, server)
+func newFlood(ctx context.Context, l *rig.Lab, server, group string) (*flood, error) {
+	kubeconfig, err := userKubeconfig(ctx, l, server, "flood", group)
+	if err != nil {
+		return nil, err
+	}
+	config, err := clientcmd.RESTConfigFromKubeConfig(kubeconfig)
 	if err != nil {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(ctx)
-	f := &flood{stop: stop}
+	f := &flood{stop: stop, group: strings.TrimPrefix(group, "system:")}
 	f.working, ctx = errgroup.WithContext(ctx)
 	for i := range floodClients {
 		w, err := newWriterAs(ctx, config)
@@ -119,9 +121,9 @@ func newFlood(ctx context.Context, l *rig.Lab, server string) (*flood, error) {
 	return f, nil
 }
 
-// floodConfig are the credentials of another user, who may do everything.
-func floodConfig(ctx context.Context, l *rig.Lab, server string) (*rest.Config, error) {
-	b, err := l.Admin(ctx, server, "server", http.MethodGet, "/kubeconfig?user=flood&groups=system:masters&life=1h")
+// userKubeconfig has the credentials of a user of one group.
+func userKubeconfig(ctx context.Context, l *rig.Lab, server, name, group string) ([]byte, error) {
+	b, err := l.Admin(ctx, server, "server", http.MethodGet, fmt.Sprintf("/kubeconfig?user=%s&groups=%s&life=1h", name, group))
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +131,7 @@ func floodConfig(ctx context.Context, l *rig.Lab, server string) (*rest.Config, 
 	if err := json.Unmarshal(b, &text); err != nil {
 		return nil, fmt.Errorf("reading a kubeconfig: %w", err)
 	}
-	return clientcmd.RESTConfigFromKubeConfig([]byte(text))
+	return []byte(text), nil
 }
 
 // work asks without a pause until ctx ends; only who is told to wait does.
@@ -138,7 +140,7 @@ func (f *flood) work(ctx context.Context, w *writer, n int) error {
 		err := f.ask(w, n, i)
 		switch {
 		case err == nil:
-			f.answered.Add(1)
+			f.kind(n).Add(1)
 		case errors.Is(err, errTooMany):
 			f.refused.Add(1)
 			select {
@@ -152,11 +154,22 @@ func (f *flood) work(ctx context.Context, w *writer, n int) error {
 	return nil
 }
 
-func (f *flood) ask(w *writer, n, i int) error {
+// kind is what the client of a number does.
+func (f *flood) kind(n int) *atomic.Int64 {
 	switch n % 4 {
 	case 0:
-		return w.create(smallMap(fmt.Sprintf("flood-%d-%d", n, i)))
+		return &f.writes
 	case 1:
+		return &f.watches
+	}
+	return &f.lists
+}
+
+func (f *flood) ask(w *writer, n, i int) error {
+	switch f.kind(n) {
+	case &f.writes:
+		return w.create(smallMap(fmt.Sprintf("flood-%s-%d-%d", f.group, n, i)))
+	case &f.watches:
 		r, err := w.ask("GET", "/api/v1/namespaces/kube-public/configmaps?watch=true&timeoutSeconds=2", jsonType, nil)
 		if err != nil {
 			return err

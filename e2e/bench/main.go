@@ -33,7 +33,8 @@ var (
 	shots            = flag.Int("leaders", 10, "how often the leader is killed")
 	writing          = flag.Duration("writing", writingDefault, "how long the writers write")
 	pods             = flag.Int("pods", 100_000, "how many pods memory is measured with, besides 10,000")
-	profiles         = flag.String("profiles", "", "a directory for the processor profiles of the rows api, crds, admission and small")
+	profiles         = flag.String("profiles", "", "a directory for the processor profiles of the rows api, crds, admission, small, rates and scale, and of the row million's new leader, with the heaps of its servers")
+	quietName        = flag.String("quiet", "", "be the quiet client of the row fairness, which has a process of its own, with the kubeconfig of standard input")
 	keep             = flag.Bool("keep", false, "leave the lab, to be looked at")
 )
 
@@ -74,7 +75,11 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx); err != nil {
+	do := run
+	if *quietName != "" {
+		do = func(ctx context.Context) error { return beQuiet(ctx, *quietName, os.Stdin, os.Stdout) }
+	}
+	if err := do(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}

@@ -134,10 +134,18 @@ func benchMillion(ctx context.Context, l *rig.Lab, t *table) error {
 		cpu += u[name].cpuSeconds - before[name].cpuSeconds
 	}
 	t.told("  processor time of servers and simulated nodes for a pod", fmt.Sprintf("%.0f us", 1e6*cpu/float64(w.pods)))
+	if err := saveHeaps(ctx, l); err != nil {
+		return err
+	}
 	if _, err := l.Command(ctx, "kill", leader); err != nil {
 		return err
 	}
 	began := time.Now()
+	profiled, err := profileAll(ctx, l, "million")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = profiled() }() // of the leader that is dead there is none
 	next, err := l.Leader(ctx, leader)
 	if err != nil {
 		return err
@@ -170,7 +178,15 @@ func (w *crowd) untilPlaced(ctx context.Context, d *appsv1.Deployment) error {
 
 // tellRates adds Deployments and says how fast their pods were committed and reported Running.
 func (w *crowd) tellRates(ctx context.Context, l *rig.Lab, t *table, deployments, replicas int, commitTarget, runTarget float64) error {
-	before, err := usages(l)
+	leader, err := l.Leader(ctx)
+	if err != nil {
+		return err
+	}
+	profiling, err := profileAll(ctx, l, fmt.Sprintf("%ds", replicas))
+	if err != nil {
+		return err
+	}
+	before, err := spent(l, leader)
 	if err != nil {
 		return err
 	}
@@ -180,11 +196,11 @@ func (w *crowd) tellRates(ctx context.Context, l *rig.Lab, t *table, deployments
 	if err != nil {
 		return err
 	}
-	after, err := usages(l)
+	after, err := spent(l, leader)
 	if err != nil {
 		return err
 	}
-	if err := w.allPlaced(ctx); err != nil {
+	if err := errors.Join(w.allPlaced(ctx), profiling()); err != nil {
 		return err
 	}
 	pods := float64(deployments * replicas)
@@ -195,11 +211,7 @@ func (w *crowd) tellRates(ctx context.Context, l *rig.Lab, t *table, deployments
 		t.told("  reported Running", fmt.Sprintf("%.0f pods/s", pods/running.Seconds()))
 	}
 	t.below(fmt.Sprintf("  p99 of %d reads meanwhile (p50 %.1f ms)", len(latencies), quantile(latencies, 0.5)), quantile(latencies, 0.99), 50, "ms")
-	cpu := 0.0
-	for name := range after {
-		cpu += after[name].cpuSeconds - before[name].cpuSeconds
-	}
-	t.told("  processor time of servers and simulated nodes for a pod", fmt.Sprintf("%.0f us", 1e6*cpu/pods))
+	t.told("  processor time for a pod: "+rolesInOrder, after.since(before).each(1e6/pods, "%.1f")+" us")
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -34,35 +35,62 @@ func benchSmall(ctx context.Context, l *rig.Lab, t *table) error {
 	if _, _, err := w.add(ctx, smallWarmUp, smallReplicas); err != nil {
 		return err
 	}
-	profiling, err := profileAll(ctx, l)
+	profiling, err := profileAll(ctx, l, "small")
 	if err != nil {
 		return err
 	}
-	before, err := usages(l)
+	before, err := spent(l, leader)
 	if err != nil {
 		return err
 	}
-	self := ownSeconds()
 	committed, running, err := w.add(ctx, *smallDeployments, smallReplicas)
 	if err != nil {
 		return err
 	}
-	after, err := usages(l)
+	after, err := spent(l, leader)
 	if err != nil {
 		return err
 	}
 	pods := float64(*smallDeployments * smallReplicas)
 	t.told(fmt.Sprintf("%d Deployments of %d on %d simulated nodes: committed; Running", *smallDeployments, smallReplicas, *smallNodes),
 		fmt.Sprintf("%.0f/s; %.0f/s", pods/committed.Seconds(), pods/running.Seconds()))
-	costs := map[string]float64{"client": ownSeconds() - self}
-	for name := range after {
-		costs[roleOf(name, leader)] += after[name].cpuSeconds - before[name].cpuSeconds
-	}
-	sum := costs["leader"] + costs["followers"] + costs["simulated nodes"] + costs["client"]
-	each := func(role string) float64 { return 1e3 * costs[role] / float64(*smallDeployments) }
-	t.told("  processor time for a Deployment: leader, followers, simulated nodes, client; all",
-		fmt.Sprintf("%.2f, %.2f, %.2f, %.2f; %.2f ms", each("leader"), each("followers"), each("simulated nodes"), each("client"), 1e3*sum/float64(*smallDeployments)))
+	t.told("  processor time for a Deployment: "+rolesInOrder, after.since(before).each(1e3/float64(*smallDeployments), "%.2f")+" ms")
 	return errors.Join(w.allPlaced(ctx), profiling())
+}
+
+// roles is the processor time in seconds of each role.
+type roles map[string]float64
+
+// rolesInOrder is what each tells.
+const rolesInOrder = "leader, followers, simulated nodes, client; all"
+
+// spent is what everybody has used by now.
+func spent(l *rig.Lab, leader string) (roles, error) {
+	u, err := usages(l)
+	out := roles{"client": ownSeconds()}
+	for name := range u {
+		out[roleOf(name, leader)] += u[name].cpuSeconds
+	}
+	return out, err
+}
+
+func (r roles) since(before roles) roles {
+	out := roles{}
+	for role := range r {
+		out[role] = r[role] - before[role]
+	}
+	return out
+}
+
+// each is the roles' times and their sum, times a factor.
+func (r roles) each(factor float64, format string) string {
+	var parts []string
+	sum := 0.0
+	for _, role := range []string{"leader", "followers", "simulated nodes", "client"} {
+		parts = append(parts, fmt.Sprintf(format, r[role]*factor))
+		sum += r[role]
+	}
+	return strings.Join(parts, ", ") + "; " + fmt.Sprintf(format, sum*factor)
 }
 
 func roleOf(name, leader string) string {
@@ -86,8 +114,8 @@ func ownSeconds() float64 {
 
 const profileSeconds = 8
 
-// profileAll takes processor profiles of everybody if they are wanted; what it returns waits for them.
-func profileAll(ctx context.Context, l *rig.Lab) (wait func() error, err error) {
+// profileAll takes profiles of everybody's processor time and allocations during a row if they are wanted; what it returns waits for them.
+func profileAll(ctx context.Context, l *rig.Lab, row string) (wait func() error, err error) {
 	if *profiles == "" {
 		return func() error { return nil }, nil
 	}
@@ -95,16 +123,32 @@ func profileAll(ctx context.Context, l *rig.Lab) (wait func() error, err error) 
 	if err != nil {
 		return nil, err
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	var g errgroup.Group // one that has ended leaves the others theirs
 	for _, n := range nodes {
 		role := "server"
 		if !n.Server() {
 			role = "sim"
 		}
-		g.Go(func() error {
-			b, err := l.Admin(ctx, n.Name, role, http.MethodGet, fmt.Sprintf("/debug/pprof/profile?seconds=%d", profileSeconds))
-			return errors.Join(err, os.WriteFile(filepath.Join(*profiles, n.Name+".pprof"), b, 0o600))
-		})
+		for _, kind := range []string{"profile", "allocs"} {
+			g.Go(func() error {
+				b, err := l.Admin(ctx, n.Name, role, http.MethodGet, fmt.Sprintf("/debug/pprof/%s?seconds=%d", kind, profileSeconds))
+				return errors.Join(err, os.WriteFile(filepath.Join(*profiles, row+"-"+n.Name+"."+kind+".pprof"), b, 0o600))
+			})
+		}
 	}
 	return g.Wait, nil
+}
+
+// saveHeaps writes what is on the servers' heaps after a collection, if profiles are wanted.
+func saveHeaps(ctx context.Context, l *rig.Lab) error {
+	if *profiles == "" {
+		return nil
+	}
+	for _, name := range l.Servers() {
+		b, err := l.Admin(ctx, name, "server", http.MethodGet, "/debug/pprof/heap?gc=1")
+		if err := errors.Join(err, os.WriteFile(filepath.Join(*profiles, name+".heap.pprof"), b, 0o600)); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -39,6 +39,8 @@ type writer struct {
 	host   string
 	body   runtime.Encoder
 	events *bufio.Reader // of a watch
+	// encoding is that of answers which the client accepts, if any; it does not decode them.
+	encoding string
 }
 
 func newWriter(ctx context.Context, l *rig.Lab, server string) (*writer, error) {
@@ -95,11 +97,15 @@ func (w *writer) get(path, mediaType string) (int64, error) {
 	return io.Copy(io.Discard, r.Body)
 }
 
-// ask sends a request and reads the head of its answer. It does not accept compression.
+// ask sends a request and reads the head of its answer.
 func (w *writer) ask(method, path, mediaType string, body []byte) (*http.Response, error) {
 	var request bytes.Buffer
-	fmt.Fprintf(&request, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench\r\nContent-Type: %s\r\nAccept: %s\r\nContent-Length: %d\r\n\r\n",
+	fmt.Fprintf(&request, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench\r\nContent-Type: %s\r\nAccept: %s\r\nContent-Length: %d\r\n",
 		method, path, w.host, mediaType, mediaType, len(body))
+	if w.encoding != "" {
+		fmt.Fprintf(&request, "Accept-Encoding: %s\r\n", w.encoding)
+	}
+	request.WriteString("\r\n")
 	request.Write(body)
 	if _, err := w.conn.Write(request.Bytes()); err != nil {
 		return nil, err

@@ -3,7 +3,6 @@ package clienttest
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -69,28 +68,10 @@ func (c tool) must(t *testing.T, args ...string) string {
 	return r.Out
 }
 
-func succeeded(r kit.Result) error {
-	if r.Code != 0 {
-		return fmt.Errorf("exit code %d: %s", r.Code, r.Err)
-	}
-	return nil
-}
-
-// become waits until a command's output is one.
-func become(t *testing.T, k kit.Kubectl, want string, args ...string) {
-	t.Helper()
-	kit.Eventually(t, limit, strings.Join(args, " ")+" becomes "+want, func() error {
-		if got := k.Try(args...); got.Code != 0 || strings.TrimSpace(got.Out) != want {
-			return fmt.Errorf("it is %q %s", got.Out, got.Err)
-		}
-		return nil
-	})
-}
-
 // rolledOut waits until all pods of a deployment are as it says.
 func rolledOut(t *testing.T, k kit.Kubectl, name string) {
 	t.Helper()
 	kit.Eventually(t, limit, name+" is rolled out", func() error {
-		return succeeded(k.Try("rollout", "status", "deployment/"+name, "--timeout=30s"))
+		return k.Try("rollout", "status", "deployment/"+name, "--timeout=30s").Failure()
 	})
 }

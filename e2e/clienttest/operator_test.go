@@ -28,7 +28,7 @@ func TestOperator(t *testing.T) {
 		`admission webhook "rules.operators.example" denied the request: a site has at most 3 replicas, not 4`)
 	kit.WantMatch(t, k.In(site("wide", "replicas: 3")).Try("create", "-f", "-").Err, `Warning: 3 replicas are many`)
 	k.Must(t, "delete", "site", "wide", "--timeout=50s")
-	become(t, k, "welcome 1", "get", "site", "home", "-o", "jsonpath={.status.page} {.status.ready}")
+	k.Becomes(t, limit, "welcome 1", "get", "site", "home", "-o", "jsonpath={.status.page} {.status.ready}")
 	kit.WantMatch(t, k.Must(t, "get", "sites"), `NAME +PAGE +READY`, `home +welcome +1`)
 	kit.Eventually(t, limit, "the operator's events", func() error {
 		return kit.Matches(k.Must(t, "events", "--for", "site/home"), `Normal +Furnished +Site/home +the deployment was created`)
@@ -36,7 +36,7 @@ func TestOperator(t *testing.T) {
 	loseLeader(t, k)
 	k.Must(t, "delete", "site", "home", "--timeout=50s")
 	k.Want(t, "second", "get", "configmap", "home-farewell", "-o", "jsonpath={.data.page}")
-	become(t, k, "", "get", "deployment", "home", "--ignore-not-found", "-o", "name")
+	k.Becomes(t, limit, "", "get", "deployment", "home", "--ignore-not-found", "-o", "name")
 }
 
 // loseLeader kills the pod that leads: the other one acts on what comes then.
@@ -48,9 +48,9 @@ func loseLeader(t *testing.T, k kit.Kubectl) {
 	}
 	k.Must(t, "delete", "pod", first, "--force", "--grace-period=0")
 	kit.Eventually(t, limit, "a webhook that answers", func() error {
-		return succeeded(k.Try("patch", "site", "home", "--type=merge", "-p", `{"spec":{"page":"second"}}`))
+		return k.Try("patch", "site", "home", "--type=merge", "-p", `{"spec":{"page":"second"}}`).Failure()
 	})
-	become(t, k, "second 1", "get", "site", "home", "-o", "jsonpath={.status.page} {.status.ready}")
+	k.Becomes(t, limit, "second 1", "get", "site", "home", "-o", "jsonpath={.status.page} {.status.ready}")
 	if second := k.Must(t, "get", "site", "home", "-o", "jsonpath={.status.by}"); second == first {
 		t.Errorf("%s still acts", first)
 	}

@@ -58,30 +58,12 @@ func define(t *testing.T, k kit.Kubectl, group string) {
 	k.Must(t, "wait", "--for=condition=Established", "crd/widgets."+group, "--timeout=60s")
 }
 
-func succeeded(r kit.Result) error {
-	if r.Code != 0 {
-		return fmt.Errorf("exit code %d: %s", r.Code, r.Err)
-	}
-	return nil
-}
-
-// become waits until a command's output is one.
-func become(t *testing.T, k kit.Kubectl, want string, args ...string) {
-	t.Helper()
-	kit.Eventually(t, limit, strings.Join(args, " ")+" becomes "+want, func() error {
-		if got := k.Try(args...); got.Code != 0 || strings.TrimSpace(got.Out) != want {
-			return fmt.Errorf("it is %q %s", got.Out, got.Err)
-		}
-		return nil
-	})
-}
-
 func TestKubectlUsesCustomResources(t *testing.T) {
 	const group = "use.example"
 	_, k := space(t)
 	define(t, k, group)
 	kit.Eventually(t, limit, "the kind is known", func() error {
-		return succeeded(k.In(widget(group, "one", "color: blue, replicas: 2")).Try("apply", "-f", "-"))
+		return k.In(widget(group, "one", "color: blue, replicas: 2")).Try("apply", "-f", "-").Failure()
 	})
 	kit.WantMatch(t, k.Must(t, "get", "widgets."+group), `NAME +SIZE`, `one +3`)
 	kit.WantMatch(t, k.Must(t, "explain", "widgets."+group+".spec"), `color\s+<string>`, `What one sees`)
@@ -107,20 +89,20 @@ func TestCustomResourcesGoWithOwnersAndNamespaces(t *testing.T) {
 	const group = "owned.example"
 	_, k := space(t)
 	define(t, k, group)
-	kit.Eventually(t, limit, "the kind is known", func() error { return succeeded(k.In(widget(group, "top", "")).Try("apply", "-f", "-")) })
+	kit.Eventually(t, limit, "the kind is known", func() error { return k.In(widget(group, "top", "")).Try("apply", "-f", "-").Failure() })
 	uid := k.Must(t, "get", "widgets."+group, "top", "-o", "jsonpath={.metadata.uid}")
 	owner := fmt.Sprintf("ownerReferences: [{apiVersion: %s/v1, kind: Widget, name: top, uid: %s}]", group, uid)
 	k.In(strings.Replace(widget(group, "below", ""), "name: below", "name: below, "+owner, 1)).Must(t, "apply", "-f", "-")
 	k.In("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: below, "+owner+"}\n").Must(t, "apply", "-f", "-")
 	k.Must(t, "delete", "widgets."+group, "top")
-	become(t, k, "", "get", "widgets."+group, "-o", "name")
-	become(t, k, "", "get", "configmap", "below", "-o", "name", "--ignore-not-found")
+	k.Becomes(t, limit, "", "get", "widgets."+group, "-o", "name")
+	k.Becomes(t, limit, "", "get", "configmap", "below", "-o", "name", "--ignore-not-found")
 	k.Must(t, "create", "namespace", "crd-space")
 	in := k
 	in.Namespace = "crd-space"
 	in.In(widget(group, "inside", "")).Must(t, "apply", "-f", "-")
 	k.Must(t, "delete", "namespace", "crd-space", "--timeout=60s")
-	become(t, k, "", "get", "widgets."+group, "-A", "-o", "name")
+	k.Becomes(t, limit, "", "get", "widgets."+group, "-A", "-o", "name")
 }
 
 // TestCustomResourcesOnEveryServer: a kind made through one server is served by all, and by all of them after they were all dead.
@@ -131,13 +113,13 @@ func TestCustomResourcesOnEveryServer(t *testing.T) {
 	for i, server := range []string{"server1", "server2", "server3"} {
 		name := fmt.Sprintf("w%d", i)
 		kit.Eventually(t, limit, server+" serves the kind", func() error {
-			return succeeded(k.In(widget(group, name, "")).Try("--context", server, "apply", "-f", "-"))
+			return k.In(widget(group, name, "")).Try("--context", server, "apply", "-f", "-").Failure()
 		})
 	}
 	l.Do(t, "kill", "server1", "server2", "server3")
 	l.Do(t, "restart", "server1", "server2", "server3")
 	for _, server := range []string{"server1", "server2", "server3"} {
-		become(t, k, "w0 w1 w2", "--context", server, "get", "widgets."+group, "-o", "jsonpath={.items[*].metadata.name}")
+		k.Becomes(t, limit, "w0 w1 w2", "--context", server, "get", "widgets."+group, "-o", "jsonpath={.items[*].metadata.name}")
 	}
 	k.Must(t, "label", "widgets."+group, "w0", "alive=yes")
 }

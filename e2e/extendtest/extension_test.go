@@ -121,11 +121,11 @@ spec: {group: shop.example, version: v1, groupPriorityMinimum: 2000, versionPrio
 `
 	k.In(strings.Replace(apiService, "CERT", "", 1)).Must(t, "apply", "-f", "-")
 	t.Cleanup(func() { k.Try("delete", "apiservice", "v1.shop.example") })
-	become(t, k, "False ServiceNotFound", "get", "apiservice", "v1.shop.example", "-o", `jsonpath={.status.conditions[0].status} {.status.conditions[0].reason}`)
+	k.Becomes(t, limit, "False ServiceNotFound", "get", "apiservice", "v1.shop.example", "-o", `jsonpath={.status.conditions[0].status} {.status.conditions[0].reason}`)
 	kit.WantMatch(t, k.Fail(t, "get", "--raw", "/apis/shop.example/v1"), `not available: ServiceNotFound`)
 	bundle := extension(t, l, k)
 	k.Must(t, "rollout", "status", "deployment/shop", "--timeout=90s")
-	become(t, k, "FailedDiscoveryCheck", "get", "apiservice", "v1.shop.example", "-o", `jsonpath={.status.conditions[0].reason}`)
+	k.Becomes(t, limit, "FailedDiscoveryCheck", "get", "apiservice", "v1.shop.example", "-o", `jsonpath={.status.conditions[0].reason}`)
 	k.In(strings.Replace(apiService, "CERT", bundle, 1)).Must(t, "apply", "-f", "-")
 	k.Must(t, "wait", "--for=condition=Available", "apiservice/v1.shop.example", "--timeout=60s")
 	t.Run("Resources", func(t *testing.T) { useOrders(t, l, k) })
@@ -141,7 +141,7 @@ func order(name, spec string) string {
 
 // useOrders does with the resources of the extension server what people do with those of the cluster.
 func useOrders(t *testing.T, l *kit.Lab, k kit.Kubectl) {
-	kit.Eventually(t, limit, "the kind is known", func() error { return succeeded(k.In(order("tea", "item: tea, count: 2")).Try("create", "-f", "-")) })
+	kit.Eventually(t, limit, "the kind is known", func() error { return k.In(order("tea", "item: tea, count: 2")).Try("create", "-f", "-").Failure() })
 	kit.WantMatch(t, k.Must(t, "get", "apiservices"), `^v1.shop.example +`+k.Namespace+`/shop +True `, `^v1.apps +Local +True `)
 	kit.WantMatch(t, k.Must(t, "api-resources", "--api-group=shop.example"), `^orders +shop.example/v1 +true +Order$`)
 	kit.WantMatch(t, k.Must(t, "get", "--raw", "/apis"), `"name":"shop.example"`)
@@ -154,7 +154,7 @@ func useOrders(t *testing.T, l *kit.Lab, k kit.Kubectl) {
 	go func() { watched <- k.Try("wait", "order/tea", "--for=jsonpath={.spec.count}=4", "--timeout=60s") }()
 	socket := watchBySocket(t, l.Config(t, "server2"), k.Namespace)
 	k.Must(t, "patch", "order", "tea", "--type=merge", "-p", `{"spec":{"count":4}}`)
-	if err := succeeded(<-watched); err != nil {
+	if err := (<-watched).Failure(); err != nil {
 		t.Error(err)
 	}
 	if err := socket.SetDeadline(time.Now().Add(limit)); err != nil {

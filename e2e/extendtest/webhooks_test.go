@@ -15,7 +15,7 @@ func orderAsOthers(t *testing.T, k kit.Kubectl) {
 	k.Must(t, "create", "role", "buyer", "--verb=get,list,create", "--resource=orders.shop.example")
 	k.Must(t, "create", "rolebinding", "buyers", "--role=buyer", "--group=buyers")
 	kit.Eventually(t, limit, "jane may order", func() error { // the other server remembers refusals for a moment
-		return succeeded(k.In(order("coffee", "item: coffee")).Try(ask("create", "-f", "-")...))
+		return k.In(order("coffee", "item: coffee")).Try(ask("create", "-f", "-")...).Failure()
 	})
 	k.Want(t, `jane ["buyers","system:authenticated"]`, "get", "order", "coffee", "-o", "jsonpath={.spec.by} {.spec.of}")
 	kit.WantMatch(t, k.Fail(t, ask("delete", "order", "coffee")...), `User "jane" cannot delete resource "orders"`)
@@ -50,7 +50,7 @@ spec:
 	k.In(crd("true", "false")).Must(t, "apply", "-f", "-")
 	t.Cleanup(func() { k.Try("delete", "crd", "walls."+group, "--wait=false") })
 	kit.Eventually(t, limit, "the kind is known", func() error {
-		return succeeded(k.In("apiVersion: "+group+"/v1\nkind: Wall\nmetadata: {name: north}\nspec: {color: white}\n").Try("apply", "-f", "-"))
+		return k.In("apiVersion: "+group+"/v1\nkind: Wall\nmetadata: {name: north}\nspec: {color: white}\n").Try("apply", "-f", "-").Failure()
 	})
 	kit.Eventually(t, limit, "its second version is known", func() error {
 		if r := k.Try("get", "walls.v2."+group, "north", "-o", "jsonpath={.spec.paint.color}"); r.Out != "white" {
@@ -59,12 +59,12 @@ spec:
 		return nil
 	})
 	k.In("apiVersion: "+group+"/v2\nkind: Wall\nmetadata: {name: south}\nspec: {paint: {color: red}}\n").Must(t, "apply", "-f", "-")
-	become(t, k, "white red", "get", "walls.v1."+group, "-o", "jsonpath={.items[*].spec.color}")
+	k.Becomes(t, limit, "white red", "get", "walls.v1."+group, "-o", "jsonpath={.items[*].spec.color}")
 	k.In(crd("false", "true")).Must(t, "apply", "-f", "-")
 	k.In("apiVersion: storagemigration.k8s.io/v1\nkind: StorageVersionMigration\nmetadata: {name: walls}\nspec: {resource: {group: "+group+", resource: walls}}\n").Must(t, "create", "-f", "-")
 	k.Must(t, "wait", "--for=condition=Succeeded", "storageversionmigration/walls", "--timeout=60s")
-	become(t, k, `["v2"]`, "get", "crd", "walls."+group, "-o", "jsonpath={.status.storedVersions}")
-	become(t, k, "white red", "get", "walls.v2."+group, "-o", "jsonpath={.items[*].spec.paint.color}")
+	k.Becomes(t, limit, `["v2"]`, "get", "crd", "walls."+group, "-o", "jsonpath={.status.storedVersions}")
+	k.Becomes(t, limit, "white red", "get", "walls.v2."+group, "-o", "jsonpath={.items[*].spec.paint.color}")
 	k.Must(t, "delete", "storageversionmigration", "walls")
 }
 
@@ -106,7 +106,7 @@ webhooks:
 // loseExtension: without its pod the group answers 503, and the rest of the API as ever.
 func loseExtension(t *testing.T, k kit.Kubectl) {
 	k.Must(t, "scale", "deployment", "shop", "--replicas=0")
-	become(t, k, "False MissingEndpoints", "get", "apiservice", "v1.shop.example", "-o", `jsonpath={.status.conditions[0].status} {.status.conditions[0].reason}`)
+	k.Becomes(t, limit, "False MissingEndpoints", "get", "apiservice", "v1.shop.example", "-o", `jsonpath={.status.conditions[0].status} {.status.conditions[0].reason}`)
 	kit.Eventually(t, limit, "the group is refused", func() error {
 		if r := k.Try("get", "--raw", "/apis/shop.example/v1/orders"); !strings.Contains(r.Err, "not available: MissingEndpoints") {
 			return fmt.Errorf("got %+v", r)

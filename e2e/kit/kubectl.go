@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -19,6 +20,14 @@ const commandTimeout = 60 * time.Second
 type Result struct {
 	Out, Err string // standard output and standard error
 	Code     int    // exit code; -1 if a signal or the time limit ended it
+}
+
+// Failure is nil if the command ended well.
+func (r Result) Failure() error {
+	if r.Code != 0 {
+		return fmt.Errorf("exit code %d: %s", r.Code, r.Err)
+	}
+	return nil
 }
 
 // Kubectl runs kubectl as users do, in one namespace.
@@ -124,4 +133,15 @@ func (k Kubectl) Want(t testing.TB, want string, args ...string) {
 	if got := strings.TrimSpace(k.Must(t, args...)); got != strings.TrimSpace(want) {
 		t.Errorf("kubectl %s:\ngot  %s\nwant %s", strings.Join(args, " "), got, want)
 	}
+}
+
+// Becomes waits until a command's output is one, but for space at the ends.
+func (k Kubectl) Becomes(t testing.TB, limit time.Duration, want string, args ...string) {
+	t.Helper()
+	Eventually(t, limit, strings.Join(args, " ")+" becomes "+want, func() error {
+		if got := k.Try(args...); got.Code != 0 || strings.TrimSpace(got.Out) != want {
+			return fmt.Errorf("it is %q %s", got.Out, got.Err)
+		}
+		return nil
+	})
 }

@@ -30,7 +30,7 @@ spec: {ipFamilies: [IPv6], selector: {app: web}, ports: [{port: 80, targetPort: 
 `
 
 // TestDualStack: nodes and pods have addresses of both families, and services are reached by each: by name, by address, by node port and at a
-// load balancer's address, across nodes. DNS is asked by each, and network policies hold for each.
+// load balancer's address, across nodes. DNS is asked by each, and network policies hold for each. Clients' own addresses are kept by IPv6, and what a node announces moves when it dies.
 func TestDualStack(t *testing.T) {
 	l, k := up(t, "nettestdual", 2, "--dual-stack")
 	nodes := map[string]string{}
@@ -65,6 +65,8 @@ func TestDualStack(t *testing.T) {
 	reaches("http://"+vips[0], "10.42.")
 	reaches("http://["+vips[1]+"]", "[fd00:42:")
 	reaches("http://six", "[fd00:42:")
+	k.Must(t, "annotate", "svc", "six", "peapod.sh/keep-source=true")
+	reaches("http://six", "["+k.Must(t, "get", "pods", "-l", "app=asker", "-o", "jsonpath={.items[0].status.podIPs[1].ip}")+"]:")
 	for _, p := range pods {
 		if len(p.Status.PodIPs) != 2 {
 			t.Fatalf("%s has %v", p.Name, p.Status.PodIPs)
@@ -103,6 +105,12 @@ func TestDualStack(t *testing.T) {
 	answers("asker")
 	k.In(strings.ReplaceAll(block, "ADDRESS", pods[0].Status.PodIPs[1].IP)).Must(t, "apply", "-f", "-")
 	answers(pods[0].Name)
+	k.Must(t, "delete", "networkpolicies", "--all")
+	l.Do(t, "kill", k.Must(t, "get", "svc", "both", "-o", `jsonpath={.metadata.annotations.peapod\.sh/load-balancer-node}`))
+	kit.Eventually(t, limit, "another node announces the address of IPv6", func() error {
+		out, err := outside("http://[" + six + "::200]")
+		return errors.Join(err, kit.Matches(out, "client +"))
+	})
 }
 
 // block lets in who has an address, beside those that another policy lets in.
