@@ -114,9 +114,9 @@ func (c *conn) dialled(l *loop, events uint32) {
 	l.endDial(c)
 	c.tried = nil
 	c.to.connections.Add(1)
-	took := l.now() - c.began
-	c.to.dialled.Add(took)
-	c.stats(l).latency.observe(time.Duration(took))
+	took := time.Duration(l.now() - c.began)
+	c.to.observe(took)
+	c.stats(l).latency.observe(took)
 	fd := c.side[client].fd
 	if c.target.set.Load().header {
 		if !introduce(c.side[server].fd, fd) {

@@ -15,7 +15,7 @@ type Latency struct {
 	Sum     time.Duration
 }
 
-// latency is one loop's share of it.
+// latency is what loops count of it.
 type latency struct {
 	buckets [len(LatencyBounds) + 1]atomic.Uint64
 	sum     atomic.Int64
@@ -30,13 +30,34 @@ func (l *latency) observe(d time.Duration) {
 	l.sum.Add(int64(d))
 }
 
+// addTo adds what has been counted so far.
+func (l *latency) addTo(sum *Latency) {
+	for b := range l.buckets {
+		sum.Buckets[b] += l.buckets[b].Load()
+	}
+	sum.Sum += time.Duration(l.sum.Load())
+}
+
 func (t *target) latency() (sum Latency) {
 	for i := range t.stats {
-		l := &t.stats[i].latency
-		for b := range l.buckets {
-			sum.Buckets[b] += l.buckets[b].Load()
-		}
-		sum.Sum += time.Duration(l.sum.Load())
+		t.stats[i].latency.addTo(&sum)
+	}
+	return sum
+}
+
+// observe counts a dial. A cluster has a hundred thousand endpoints of which a node dials few, so only those that were have counters.
+func (b *backend) observe(d time.Duration) {
+	l := b.dials.Load()
+	if l == nil {
+		b.dials.CompareAndSwap(nil, new(latency))
+		l = b.dials.Load()
+	}
+	l.observe(d)
+}
+
+func (b *backend) latency() (sum Latency) {
+	if l := b.dials.Load(); l != nil {
+		l.addTo(&sum)
 	}
 	return sum
 }

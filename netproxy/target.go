@@ -18,9 +18,9 @@ type backend struct {
 	avoid  atomic.Int64 // loop clock until which it is passed over
 	gone   atomic.Bool  // takes no new traffic in any scope
 
-	connections, failures atomic.Uint64 // dials that succeeded, and sessions; dials that failed
-	bytesIn, bytesOut     atomic.Uint64 // from clients, and to them, as far as they are settled
-	dialled               atomic.Int64  // nanoseconds that the dials took which succeeded
+	connections, failures atomic.Uint64           // dials that succeeded, and sessions; dials that failed
+	bytesIn, bytesOut     atomic.Uint64           // from clients, and to them, as far as they are settled
+	dials                 atomic.Pointer[latency] // nil until one succeeds
 }
 
 func (b *backend) healthy(now int64) bool { return b.avoid.Load() <= now }

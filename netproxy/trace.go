@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
-	"time"
 )
 
 // PortTrace is what the proxy does with one port of a service, as it is in force.
@@ -19,13 +18,13 @@ type PortTrace struct {
 // BackendTrace is one endpoint of a port.
 type BackendTrace struct {
 	Address            netip.AddrPort
-	Internal, External bool          // takes new connections to virtual addresses; to node ports
-	Active             int64         // connections and sessions now, dials included
-	Connections        uint64        // dials that succeeded, and sessions
-	Failures           uint64        // dials that failed
-	BytesIn, BytesOut  uint64        // from clients and to them; of what is open, all but less than a megabyte each
-	Dialling           time.Duration // of all dials that succeeded
-	Avoided            bool          // it failed a dial lately, and others are taken while there are any
+	Internal, External bool   // takes new connections to virtual addresses; to node ports
+	Active             int64  // connections and sessions now, dials included
+	Connections        uint64 // dials that succeeded, and sessions
+	Failures           uint64 // dials that failed
+	BytesIn, BytesOut  uint64 // from clients and to them; of what is open, all but less than a megabyte each
+	Latency            Latency
+	Avoided            bool // it failed a dial lately, and others are taken while there are any
 }
 
 // Ports tells what is in force of all services, by namespace, name and port.
@@ -85,7 +84,7 @@ func (t *target) trace(now int64) []BackendTrace {
 				i = len(out)
 				out = append(out, BackendTrace{Address: b.addr, Active: b.active.Load(), Connections: b.connections.Load(),
 					Failures: b.failures.Load(), Avoided: !b.healthy(now), BytesIn: b.bytesIn.Load(), BytesOut: b.bytesOut.Load(),
-					Dialling: time.Duration(b.dialled.Load())})
+					Latency: b.latency()})
 			}
 			out[i].Internal = out[i].Internal || scope(sc).from() == internal
 			out[i].External = out[i].External || scope(sc).from() == external

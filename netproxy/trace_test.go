@@ -35,8 +35,8 @@ func TestTrace(t *testing.T) {
 		port, b = p.Trace("default", "web")[0], p.Trace("default", "web")[0].Backends[0]
 		return b.BytesIn > 0 && b.BytesIn == port.Counters.BytesIn && b.BytesOut > 0 && b.BytesOut == port.Counters.BytesOut
 	})
-	if b.Dialling <= 0 || b.Dialling != port.Latency.Sum {
-		t.Errorf("dials took %v, those of the only endpoint %v", port.Latency.Sum, b.Dialling)
+	if b.Latency != port.Latency {
+		t.Errorf("dials took %v, those of the only endpoint %v", port.Latency, b.Latency)
 	}
 	dials := uint64(0)
 	for _, n := range port.Latency.Buckets {

@@ -32,7 +32,7 @@ var (
 	endpointActive      = prometheus.NewDesc("peapod_endpoint_connections_active", "Of them, those that have not ended, and connects under way.", endpointLabels, nil)
 	endpointReceived    = prometheus.NewDesc("peapod_endpoint_received_bytes_total", "Bytes from clients; of open connections all but less than a megabyte each.", endpointLabels, nil)
 	endpointSent        = prometheus.NewDesc("peapod_endpoint_sent_bytes_total", "Bytes to clients; of open connections all but less than a megabyte each.", endpointLabels, nil)
-	endpointLatency     = prometheus.NewDesc("peapod_endpoint_connect_seconds_total", "How long all connects that succeeded took together; by peapod_endpoint_connections_total it is their mean.", endpointLabels, nil)
+	endpointLatency     = prometheus.NewDesc("peapod_endpoint_connect_seconds", "How long connects took that succeeded.", endpointLabels, nil)
 	endpointFailures    = prometheus.NewDesc("peapod_endpoint_connect_failures_total", "Connects that failed.", endpointLabels, nil)
 )
 
@@ -71,7 +71,7 @@ func (m proxyMetrics) Collect(ch chan<- prometheus.Metric) {
 		count(portRefused, t.Counters.Refused, labels)
 		count(portDisplaced, t.Counters.Displaced, labels)
 		count(portUnkept, t.Counters.Unkept, labels)
-		ch <- histogram(&t.Latency, labels)
+		ch <- histogram(portLatency, &t.Latency, labels)
 		for _, b := range t.Backends {
 			if b.Connections == 0 && b.Failures == 0 && b.Active == 0 {
 				continue
@@ -81,13 +81,13 @@ func (m proxyMetrics) Collect(ch chan<- prometheus.Metric) {
 			gauge(endpointActive, b.Active, l)
 			count(endpointReceived, b.BytesIn, l)
 			count(endpointSent, b.BytesOut, l)
-			ch <- prometheus.MustNewConstMetric(endpointLatency, prometheus.CounterValue, b.Dialling.Seconds(), l...)
+			ch <- histogram(endpointLatency, &b.Latency, l)
 			count(endpointFailures, b.Failures, l)
 		}
 	}
 }
 
-func histogram(l *netproxy.Latency, labels []string) prometheus.Metric {
+func histogram(d *prometheus.Desc, l *netproxy.Latency, labels []string) prometheus.Metric {
 	buckets, count := map[float64]uint64{}, uint64(0)
 	for i, n := range l.Buckets {
 		count += n
@@ -95,5 +95,5 @@ func histogram(l *netproxy.Latency, labels []string) prometheus.Metric {
 			buckets[netproxy.LatencyBounds[i].Seconds()] = count
 		}
 	}
-	return prometheus.MustNewConstHistogram(portLatency, count, l.Sum.Seconds(), buckets, labels...)
+	return prometheus.MustNewConstHistogram(d, count, l.Sum.Seconds(), buckets, labels...)
 }

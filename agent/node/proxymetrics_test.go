@@ -22,7 +22,7 @@ func TestHistogram(t *testing.T) {
 	l := netproxy.Latency{Sum: 3 * time.Second}
 	l.Buckets[0], l.Buckets[2], l.Buckets[len(l.Buckets)-1] = 2, 3, 1
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(one{histogram(&l, []string{"default", "web", "80", "TCP"})})
+	registry.MustRegister(one{histogram(portLatency, &l, []string{"default", "web", "80", "TCP"})})
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -65,8 +65,10 @@ func TestProxyMetricsOfWhatIsUsed(t *testing.T) {
 	name := func(n string) netproxy.TargetName {
 		return netproxy.TargetName{Namespace: "default", Name: n, Port: 80}
 	}
+	took := netproxy.Latency{Sum: 1500 * time.Millisecond}
+	took.Buckets[3], took.Buckets[5] = 2, 1
 	busy := netproxy.PortTrace{Name: name("busy"), Counters: netproxy.Counters{Connections: 3, BytesIn: 5}, Backends: []netproxy.BackendTrace{
-		{Address: at("10.0.0.1:80"), Connections: 3, BytesIn: 5, BytesOut: 7, Dialling: 1500 * time.Millisecond}, {Address: at("10.0.0.2:80")}, {Address: at("10.0.0.3:80"), Failures: 2}}}
+		{Address: at("10.0.0.1:80"), Connections: 3, BytesIn: 5, BytesOut: 7, Latency: took}, {Address: at("10.0.0.2:80")}, {Address: at("10.0.0.3:80"), Failures: 2}}}
 	idle := netproxy.PortTrace{Name: name("idle"), Backends: []netproxy.BackendTrace{{Address: at("10.0.0.1:80")}}}
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(proxyMetrics{traced{busy, idle}})
@@ -84,11 +86,14 @@ func TestProxyMetricsOfWhatIsUsed(t *testing.T) {
 				}
 			}
 			got[key] = m.GetCounter().GetValue()
+			if h := m.GetHistogram(); h != nil {
+				got[key+" count"], got[key+" sum"] = float64(h.GetSampleCount()), h.GetSampleSum()
+			}
 		}
 	}
 	for key, want := range map[string]float64{"peapod_service_connections_total busy": 3, "peapod_service_received_bytes_total busy": 5,
 		"peapod_endpoint_received_bytes_total 10.0.0.1:80 busy": 5, "peapod_endpoint_sent_bytes_total 10.0.0.1:80 busy": 7,
-		"peapod_endpoint_connect_seconds_total 10.0.0.1:80 busy": 1.5, "peapod_endpoint_connect_failures_total 10.0.0.3:80 busy": 2} {
+		"peapod_endpoint_connect_seconds 10.0.0.1:80 busy sum": 1.5, "peapod_endpoint_connect_seconds 10.0.0.1:80 busy count": 3, "peapod_endpoint_connect_failures_total 10.0.0.3:80 busy": 2} {
 		if got[key] != want {
 			t.Errorf("%s is %v, want %v", key, got[key], want)
 		}
