@@ -3,7 +3,6 @@ package kube
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 
@@ -137,9 +136,7 @@ func swaggerOf(d *apiextensionsv1.CustomResourceDefinition, version string) (own
 	if err := own.add(doc); err != nil {
 		return nil, shared, err
 	}
-	group := strings.Split(d.Spec.Group, ".")
-	slices.Reverse(group)
-	prefix := strings.Join(group, ".") + "." + version + "."
+	prefix := modelPrefix(d.Spec.Group, version)
 	shared[swaggerDefinitions], shared[swaggerParameters] = entries{}, own.fields[swaggerParameters]
 	own.fields[swaggerParameters] = nil
 	for name, text := range own.fields[swaggerDefinitions] {

@@ -68,8 +68,9 @@ type openAPI struct {
 
 // openAPIPart is one group version, or another path with handlers.
 type openAPIPart struct {
-	hash string
-	v3   func() (*spec3.OpenAPI, error)
+	hash   string
+	v3     func() (*spec3.OpenAPI, error)
+	pieces func(was *groupText) (*groupText, error) // gives the same as text, or no parts; nil if it is not of custom resources
 }
 
 // openAPIParts are all parts, by the path that they serve, "api/v1" or "apis/apps/v1".
@@ -87,6 +88,7 @@ type openAPIParts struct {
 type document struct {
 	hash   string
 	text   *gzipped
+	group  *groupText // that it was made of, nil if it was made as a whole
 	forget *time.Timer
 }
 
@@ -142,7 +144,7 @@ func (o *openAPI) fixedParts() map[string]openAPIPart {
 			for _, r := range ws.Routes() {
 				fmt.Fprintln(h, r.Method, r.Path, r.Operation)
 			}
-			out[path] = openAPIPart{hashOf(h), func() (*spec3.OpenAPI, error) {
+			out[path] = openAPIPart{hash: hashOf(h), v3: func() (*spec3.OpenAPI, error) {
 				cfg := server.DefaultOpenAPIV3Config(types.of, apiopenapi.NewDefinitionNamer(types.scheme))
 				cfg.Info.Title, cfg.Info.Version = "Kubernetes", "v"+o.server.config.Version
 				return builder3.BuildOpenAPISpecFromRoutes(restfuladapter.AdaptWebServices([]*restful.WebService{ws}), cfg)
@@ -176,12 +178,12 @@ func (o *openAPI) current() (*openAPIParts, error) {
 	p := &openAPIParts{changes: changes, by: maps.Clone(o.fixed), others: map[string]bool{}, custom: o.server.custom.established()}
 	others := o.server.aggregation.Parts()
 	for _, part := range others {
-		p.by[part.Path], p.others[part.Path] = openAPIPart{part.Hash, part.V3}, true
+		p.by[part.Path], p.others[part.Path] = openAPIPart{hash: part.Hash, v3: part.V3}, true
 	}
 	p.fixed = hashOfParts(p.by)
 	maps.Copy(p.by, customParts(p.custom))
 	for _, part := range others {
-		p.by[part.Path] = openAPIPart{part.Hash, part.V3}
+		p.by[part.Path] = openAPIPart{hash: part.Hash, v3: part.V3}
 	}
 	p.hash = hashOfParts(p.by)
 	index := handler3.OpenAPIV3Discovery{Paths: map[string]handler3.OpenAPIV3DiscoveryGroupVersion{}}
@@ -244,21 +246,33 @@ func (o *openAPI) serveV3(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, hashedURL(group, part.hash), http.StatusMovedPermanently)
 		return
 	}
-	o.serve(w, r, group, part.hash, "v3", func(proto bool) ([]deflated, error) {
-		doc, err := part.v3()
+	o.serve(w, r, group, part.hash, "v3", part.document)
+}
+
+// document is that of one part, in JSON of custom resources made of what there is of the document before.
+func (p openAPIPart) document(proto bool, was *groupText) (*document, error) {
+	if p.pieces != nil && !proto {
+		g, err := p.pieces(was)
 		if err != nil {
 			return nil, err
 		}
-		text, err := json.Marshal(doc)
-		if err == nil && proto {
-			text, err = handler3.ToV3ProtoBinary(text)
+		if g.parts != nil {
+			return &document{text: gzipOf(g.parts), group: g}, nil
 		}
-		if err != nil {
-			return nil, err
-		}
-		whole, err := deflate(text)
-		return []deflated{whole}, err
-	})
+	}
+	doc, err := p.v3()
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(doc)
+	if err == nil && proto {
+		text, err = handler3.ToV3ProtoBinary(text)
+	}
+	if err != nil {
+		return nil, err
+	}
+	whole, err := deflate(text)
+	return &document{text: gzipOf([]deflated{whole})}, err
 }
 
 func (o *openAPI) serveV2(w http.ResponseWriter, r *http.Request) {
@@ -267,11 +281,14 @@ func (o *openAPI) serveV2(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	o.serve(w, r, "", all.hash, "v2", func(proto bool) ([]deflated, error) { return o.wholeV2(all, proto) })
+	o.serve(w, r, "", all.hash, "v2", func(proto bool, _ *groupText) (*document, error) {
+		parts, err := o.wholeV2(all, proto)
+		return &document{text: gzipOf(parts)}, err
+	})
 }
 
 // serve answers in the first media type that the client accepts.
-func (o *openAPI) serve(w http.ResponseWriter, r *http.Request, group, hash, version string, build func(proto bool) ([]deflated, error)) {
+func (o *openAPI) serve(w http.ResponseWriter, r *http.Request, group, hash, version string, build func(proto bool, was *groupText) (*document, error)) {
 	media := negotiate(r.Header.Get("Accept"), version)
 	if media == "" {
 		http.Error(w, "the OpenAPI documents are application/json or the gnostic protobuf", http.StatusNotAcceptable)
@@ -283,7 +300,7 @@ func (o *openAPI) serve(w http.ResponseWriter, r *http.Request, group, hash, ver
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	doc, err := o.document(version+"/"+group+" "+media, hash, func() ([]deflated, error) { return build(media != "application/json") })
+	doc, err := o.document(version+"/"+group+" "+media, hash, func(was *groupText) (*document, error) { return build(media != "application/json", was) })
 	if err != nil {
 		o.server.config.Logger.Error("building an OpenAPI document", "group", group, "error", err)
 		http.Error(w, "building the OpenAPI document: "+err.Error(), http.StatusInternalServerError)
@@ -315,7 +332,7 @@ func negotiate(accept, version string) string {
 
 // document gives the compressed document of a name, building it if it is not there or of another hash. One of each version is built
 // at a time, which bounds the memory; those that are there need not wait for it.
-func (o *openAPI) document(name, hash string, build func() ([]deflated, error)) (*gzipped, error) {
+func (o *openAPI) document(name, hash string, build func(was *groupText) (*document, error)) (*gzipped, error) {
 	if known := o.known(name, hash); known != nil {
 		return known, nil
 	}
@@ -328,13 +345,13 @@ func (o *openAPI) document(name, hash string, build func() ([]deflated, error)) 
 	if known := o.known(name, hash); known != nil {
 		return known, nil
 	}
-	parts, err := build()
+	d, err := build(o.groupOf(name))
 	if err != nil {
 		return nil, err
 	}
-	text := gzipOf(parts)
-	o.remember(name, &document{hash: hash, text: text})
-	return text, nil
+	d.hash = hash
+	o.remember(name, d)
+	return d.text, nil
 }
 
 // known is the document of a name if it is of that hash, else nil.
@@ -347,6 +364,16 @@ func (o *openAPI) known(name, hash string) *gzipped {
 	}
 	d.forget.Reset(openAPIKeep)
 	return d.text
+}
+
+// groupOf is what the last document of a name was made of, nil if there is none.
+func (o *openAPI) groupOf(name string) *groupText {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if d := o.built[name]; d != nil {
+		return d.group
+	}
+	return nil
 }
 
 func (o *openAPI) remember(name string, d *document) {
