@@ -43,6 +43,8 @@ func (s *store) Get(gr schema.GroupResource, namespace, name string) (runtime.Ob
 
 func (s *store) Snapshot(gr schema.GroupResource) kube.Snapshot { return s.state.Table(gr) }
 
+func (s *store) Changes(gr schema.GroupResource) func() uint64 { return s.state.Changes(gr) }
+
 func (s *store) Propose(ctx context.Context, list ...ops.Op) ([]ops.Result, error) {
 	return s.proposer.Propose(ctx, list...)
 }

@@ -22,26 +22,22 @@ type hook struct {
 	service             admissionv1.ServiceReference
 }
 
-func mutatingServices(s State) (out []hook) {
-	for _, o := range s.Objects(mutatingResource, "") {
-		if c, ok := o.(*admissionv1.MutatingWebhookConfiguration); ok {
-			for i := range c.Webhooks {
-				if ref := c.Webhooks[i].ClientConfig.Service; ref != nil {
-					out = append(out, hook{c.Name, c.Webhooks[i].Name, *ref})
-				}
-			}
+// servicesOf are the webhooks of configurations that are behind services.
+func servicesOf(list []runtime.Object) (out []hook) {
+	add := func(configuration, name string, c *admissionv1.WebhookClientConfig) {
+		if c.Service != nil {
+			out = append(out, hook{configuration, name, *c.Service})
 		}
 	}
-	return out
-}
-
-func validatingServices(s State) (out []hook) {
-	for _, o := range s.Objects(validatingResource, "") {
-		if c, ok := o.(*admissionv1.ValidatingWebhookConfiguration); ok {
+	for _, o := range list {
+		switch c := o.(type) {
+		case *admissionv1.MutatingWebhookConfiguration:
 			for i := range c.Webhooks {
-				if ref := c.Webhooks[i].ClientConfig.Service; ref != nil {
-					out = append(out, hook{c.Name, c.Webhooks[i].Name, *ref})
-				}
+				add(c.Name, c.Webhooks[i].Name, &c.Webhooks[i].ClientConfig)
+			}
+		case *admissionv1.ValidatingWebhookConfiguration:
+			for i := range c.Webhooks {
+				add(c.Name, c.Webhooks[i].Name, &c.Webhooks[i].ClientConfig)
 			}
 		}
 	}

@@ -22,6 +22,8 @@ type State interface {
 	Object(gr schema.GroupResource, namespace, name string) runtime.Object
 	// Objects lists what there is in a namespace, or of a kind that has none, by name.
 	Objects(gr schema.GroupResource, namespace string) []runtime.Object
+	// Changes makes a function that says, without a lock, how often a kind's objects have changed.
+	Changes(gr schema.GroupResource) func() uint64
 }
 
 // Services reaches what is behind services.
@@ -98,10 +100,11 @@ func (h *Hooks) Admit(ctx context.Context, at admission.Attributes, o admission.
 			return err
 		}
 	}
-	if !h.mutating.configured() {
+	known := h.mutating.configured()
+	if !known.webhooks {
 		return nil
 	}
-	circular := h.circular(at, mutatingServices(h.config.State))
+	circular := h.circular(at, known.services)
 	if len(circular) == 0 {
 		return patched(ctx, h.mutating.plugin, at, o)
 	}
@@ -116,7 +119,7 @@ func (h *Hooks) Admit(ctx context.Context, at admission.Attributes, o admission.
 
 // MayChange says whether there is anything that may change objects.
 func (h *Hooks) MayChange() bool {
-	return h.mutating.configured() || len(h.policies.mutating.hooks()) > 0
+	return h.mutating.configured().webhooks || len(h.policies.mutating.hooks()) > 0
 }
 
 // patched asks the mutating webhooks. The library that applies their patches does not survive some of them, as one that replaces the whole
@@ -138,10 +141,11 @@ func (h *Hooks) Validate(ctx context.Context, at admission.Attributes, o admissi
 	if err := h.policies.validate(ctx, at, o); err != nil {
 		return err
 	}
-	if !h.validating.configured() {
+	known := h.validating.configured()
+	if !known.webhooks {
 		return nil
 	}
-	circular := h.circular(at, validatingServices(h.config.State))
+	circular := h.circular(at, known.services)
 	if len(circular) == 0 {
 		return h.validating.plugin.Validate(ctx, at, o)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -37,9 +38,11 @@ func newPolicies(c Config) *policies {
 	}
 	p.mutating.custom, p.validating.custom = c.Custom, c.Custom
 	p.mutating.state, p.mutating.policy, p.mutating.binding, p.mutating.compile = c.State, mutatingPolicyResource, mutatingBindingResource, compileMutating
+	p.mutating.changes = [2]func() uint64{c.State.Changes(mutatingPolicyResource), c.State.Changes(mutatingBindingResource)}
 	p.mutating.policyOf = func(b *admissionv1.MutatingAdmissionPolicyBinding) string { return b.Spec.PolicyName }
 	p.mutating.params = func(p *admissionv1.MutatingAdmissionPolicy) *admissionv1.ParamKind { return p.Spec.ParamKind }
 	p.validating.state, p.validating.policy, p.validating.binding, p.validating.compile = c.State, validatingPolicyResource, validatingBindingResource, compileValidating
+	p.validating.changes = [2]func() uint64{c.State.Changes(validatingPolicyResource), c.State.Changes(validatingBindingResource)}
 	p.validating.policyOf = func(b *admissionv1.ValidatingAdmissionPolicyBinding) string { return b.Spec.PolicyName }
 	p.validating.params = func(p *admissionv1.ValidatingAdmissionPolicy) *admissionv1.ParamKind { return p.Spec.ParamKind }
 	return p
@@ -85,26 +88,35 @@ type source[P, B runtime.Object, E generic.Evaluator] struct {
 	policyOf        func(B) string
 	params          func(P) *admissionv1.ParamKind
 
+	changes [2]func() uint64 // of policies, of bindings
+	known   atomic.Pointer[bound[P, B, E]]
+
 	mu       sync.Mutex
 	versions []version // of policies and bindings
 	compiled map[version]E
-	bound    []generic.PolicyHook[P, B, E]
+	hooked   []generic.PolicyHook[P, B, E]
 }
 
-// hooks are the policies that have a binding, as the local state has both.
+// bound is what the local state had.
+type bound[P, B runtime.Object, E generic.Evaluator] struct {
+	changes [2]uint64 // that it is of, or of before
+	hooks   []generic.PolicyHook[P, B, E]
+}
+
+// hooks are the policies that have a binding, as the local state has both. Every write asks, so while nothing has changed nothing is read.
 func (s *source[P, B, E]) hooks() []generic.PolicyHook[P, B, E] {
-	bindings := s.state.Objects(s.binding, "")
-	if len(bindings) == 0 {
-		return nil
+	changes := [2]uint64{s.changes[0](), s.changes[1]()} // before the objects are read
+	if known := s.known.Load(); known != nil && known.changes == changes {
+		return known.hooks
 	}
-	all := s.state.Objects(s.policy, "")
-	now := append(versionsOf(all), versionsOf(bindings)...)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !slices.Equal(now, s.versions) {
-		s.bound, s.versions = s.bind(all, bindings), now
+	all, bindings := s.state.Objects(s.policy, ""), s.state.Objects(s.binding, "")
+	if now := append(versionsOf(all), versionsOf(bindings)...); !slices.Equal(now, s.versions) {
+		s.hooked, s.versions = s.bind(all, bindings), now
 	}
-	return s.bound
+	s.known.Store(&bound[P, B, E]{changes, s.hooked})
+	return s.hooked
 }
 
 func (s *source[P, B, E]) bind(all, bindings []runtime.Object) (out []generic.PolicyHook[P, B, E]) {

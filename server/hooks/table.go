@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -48,9 +49,11 @@ func versionsOf(list []runtime.Object) []version {
 
 // table is a resource of configurations, and who wants to hear that it has changed.
 type table struct {
-	state State
-	gr    schema.GroupResource
-	leave func(runtime.Object) runtime.Object // what is read in an object's place; nil reads it as it is
+	state   State
+	gr      schema.GroupResource
+	leave   func(runtime.Object) runtime.Object // what is read in an object's place; nil reads it as it is
+	changes func() uint64
+	known   atomic.Pointer[configured]
 
 	cache.SharedIndexInformer // nil: nothing else is asked
 	indexer                   cache.Indexer
@@ -61,19 +64,33 @@ type table struct {
 }
 
 func newTable(s State, gr schema.GroupResource, leave func(runtime.Object) runtime.Object) *table {
-	return &table{state: s, gr: gr, leave: leave, indexer: cache.NewIndexer(cache.MetaNamespaceKeyFunc, nil)}
+	return &table{state: s, gr: gr, leave: leave, changes: s.Changes(gr), indexer: cache.NewIndexer(cache.MetaNamespaceKeyFunc, nil)}
 }
 
-// configured says whether there is anything, and has seen to it that the library knows what.
-func (t *table) configured() bool {
-	list := t.state.Objects(t.gr, "")
+// configured is what a table holds.
+type configured struct {
+	changes  uint64 // that it is of, or of before
+	webhooks bool   // whether there are any
+	services []hook
+}
+
+// configured is what the table holds now, and has seen to it that the library knows it. Every write asks, so while nothing has changed
+// nothing is read.
+func (t *table) configured() *configured {
+	changes := t.changes() // before the objects are read, so that what changes meanwhile is looked at again
+	if known := t.known.Load(); known != nil && known.changes == changes {
+		return known
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	list := t.state.Objects(t.gr, "")
 	if now := versionsOf(list); !slices.Equal(now, t.versions) {
 		t.replace(list)
 		t.versions = now
 	}
-	return len(list) > 0
+	known := &configured{changes: changes, webhooks: len(list) > 0, services: servicesOf(list)}
+	t.known.Store(known)
+	return known
 }
 
 func (t *table) replace(list []runtime.Object) {

@@ -27,6 +27,9 @@ type Store interface {
 	Get(gr schema.GroupResource, namespace, name string) (runtime.Object, bool)
 	// Snapshot is one resource of the local state, which no longer changes.
 	Snapshot(gr schema.GroupResource) Snapshot
+	// Changes makes a function that says, without a lock, how often a resource has changed: who made something of its objects knows by it that
+	// it is still true. The number is this server's own.
+	Changes(gr schema.GroupResource) func() uint64
 	// Propose commits ops and returns when the local state has them. It neither keeps nor changes
 	// the objects in them. An error means that it is not known whether they were committed.
 	Propose(ctx context.Context, list ...ops.Op) ([]ops.Result, error)

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -30,6 +31,7 @@ type Store struct {
 	changed chan struct{} // closed and replaced at every change
 	rev     uint64
 	tables  map[schema.GroupResource]*table
+	counts  map[schema.GroupResource]*atomic.Uint64 // of changes; they outlive Reset
 }
 
 type table struct {
@@ -44,7 +46,8 @@ var _ kube.Store = (*Store)(nil)
 
 // New makes an empty store.
 func New() *Store {
-	return &Store{Keep: 1000, changed: make(chan struct{}), rev: 1, tables: map[schema.GroupResource]*table{}}
+	return &Store{Keep: 1000, changed: make(chan struct{}), rev: 1, tables: map[schema.GroupResource]*table{},
+		counts: map[schema.GroupResource]*atomic.Uint64{}}
 }
 
 // Reset forgets everything, so that a test need not make a server for each of many states.
@@ -52,6 +55,25 @@ func (s *Store) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rev, s.tables = 1, map[schema.GroupResource]*table{}
+	for _, n := range s.counts {
+		n.Add(1)
+	}
+}
+
+// Changes implements kube.Store.
+func (s *Store) Changes(gr schema.GroupResource) func() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count(gr).Load
+}
+
+func (s *Store) count(gr schema.GroupResource) *atomic.Uint64 {
+	n := s.counts[gr]
+	if n == nil {
+		n = &atomic.Uint64{}
+		s.counts[gr] = n
+	}
+	return n
 }
 
 func (s *Store) table(gr schema.GroupResource) *table {
@@ -177,6 +199,7 @@ func (s *Store) delete(op *ops.Delete) ops.Result {
 
 func (s *Store) commit(t *table, gr schema.GroupResource, k key, old, obj runtime.Object) ops.Result {
 	s.rev++
+	s.count(gr).Add(1)
 	if obj != nil {
 		must(obj).SetResourceVersion(strconv.FormatUint(s.rev, 10))
 		t.objects[k] = obj
