@@ -41,6 +41,7 @@ func configuration(revision, service string) runtime.Object {
 		Webhooks: []admissionv1.ValidatingWebhook{{Name: "w", ClientConfig: admissionv1.WebhookClientConfig{Service: &admissionv1.ServiceReference{Name: service}}}}}
 }
 
+// Invariant 212.
 func TestTableReadsWhatHasChanged(t *testing.T) {
 	s := &counted{}
 	told := 0

@@ -42,7 +42,7 @@ func drawDefinition(t *rapid.T, plural string) *apiextensionsv1.CustomResourceDe
 	return d
 }
 
-// The document that is made of pieces, after any changes, is to the byte what the library makes of all definitions at once.
+// Invariant 211: the document that is made of pieces, after any changes, is to the byte what the library makes of all definitions at once.
 func TestGroupTextIsTheLibrarys(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var text *groupText
