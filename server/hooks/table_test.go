@@ -19,7 +19,9 @@ type counted struct {
 	during         func() // happens once, while the objects are read
 }
 
-func (c *counted) Changes(schema.GroupResource) func() uint64 { return func() uint64 { return c.changes } }
+func (c *counted) Changes(schema.GroupResource) func() uint64 {
+	return func() uint64 { return c.changes }
+}
 
 func (c *counted) Objects(schema.GroupResource, string) []runtime.Object {
 	c.reads++
