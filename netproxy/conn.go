@@ -24,7 +24,8 @@ type side struct {
 	pending []byte
 	pipe    *pipe
 	piped   int
-	full    uint8 // full buffers in a row
+	large   uint8 // large reads that no small one has made up for
+	bulk    bool  // goes by splice
 	open    bool  // fd is a live descriptor
 	ready   bool  // may have bytes to read
 	hung    bool  // an end, an error or a mark is to be read behind the bytes

@@ -43,10 +43,11 @@ const (
 	ampleShare       = 4        // this share of all descriptors may go to listeners of which every loop has one
 	bufferBytes      = 64 << 10 // the buffer that all connections of a loop share
 	pipeBytes        = 1 << 20
-	pipesPooled      = 32 // idle pipes kept by a loop
-	pipesLent        = 64 // used at once by a loop; a client that never reads holds one for as long as it stays
-	spliceAfter      = 4  // full buffers in a row before a direction goes to splice
-	pumpBudget       = 16 // reads before another connection has its turn; a splice counts spliceCost
+	pipesPooled      = 32       // idle pipes kept by a loop
+	pipesLent        = 64       // used at once by a loop; a client that never reads holds one for as long as it stays
+	spliceAfter      = 4        // large reads before a direction goes to splice
+	bulkRead         = 16 << 10 // is a large one: less is cheaper to copy than to splice
+	pumpBudget       = 16       // reads before another connection has its turn; a splice counts spliceCost
 	spliceCost       = 4
 	eventsPerWait    = 256
 	keepIdleSeconds  = 300 // clients that vanish are noticed after this and a few probes

@@ -85,7 +85,7 @@ func (c *conn) refill(l *loop, s int, budget *int) step {
 		l.returnPipe(from)
 		return halted
 	}
-	if from.full >= spliceAfter && l.lendPipe(from) {
+	if from.bulk && l.lendPipe(from) {
 		*budget -= spliceCost
 		return c.refillPipe(l, s)
 	}
@@ -98,7 +98,7 @@ func (c *conn) refillPipe(l *loop, s int) step {
 	n, e := rawSplice(from.fd, from.pipe.w, pipeBytes)
 	switch {
 	case e == syscall.EAGAIN:
-		from.ready, from.full = false, 0
+		from.ready = false
 		return onward
 	case e != 0:
 		return stepOf(e)
@@ -107,6 +107,7 @@ func (c *conn) refillPipe(l *loop, s int) step {
 		return onward
 	}
 	from.piped = n
+	from.noteSize(n)
 	c.count(l, s, n)
 	return onward
 }
@@ -164,15 +165,24 @@ func (c *conn) send(to int, b []byte, last bool) (int, syscall.Errno) {
 // noteRead learns from the size of a read. A short one emptied the socket: the read that would say so is spared,
 // unless an end is behind it, for which no further edge would come. If nothing else can be, even that is not read.
 func (from *side) noteRead(n, size int) {
+	from.noteSize(n)
 	if n == size {
-		if from.full < spliceAfter {
-			from.full++
-		}
 		return
 	}
-	from.full = 0
 	from.ready = from.hung
 	from.ended = from.last
+}
+
+// noteSize learns whether the direction carries bulk. A proxy that keeps up with the sender never finds a buffer's worth, and still
+// copies all that passes: so large reads count, full or not, and it takes as many small ones to leave splice as large ones to get there.
+func (from *side) noteSize(n int) {
+	switch {
+	case n < bulkRead && from.large > 0:
+		from.large--
+	case n >= bulkRead && from.large < spliceAfter:
+		from.large++
+	}
+	from.bulk = from.large == spliceAfter || from.bulk && from.large > 0
 }
 
 func (c *conn) count(l *loop, s, n int) {
@@ -209,7 +219,7 @@ func (l *loop) lendPipe(from *side) bool {
 		return true
 	}
 	if l.lent >= pipesLent {
-		from.full = 0
+		from.large, from.bulk = 0, false
 		return false
 	}
 	if n := len(l.pipes); n > 0 {
@@ -219,7 +229,7 @@ func (l *loop) lendPipe(from *side) bool {
 	}
 	var fds [2]int
 	if unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC) != nil {
-		from.full = 0
+		from.large, from.bulk = 0, false
 		return false
 	}
 	_, _ = unix.FcntlInt(uintptr(fds[0]), unix.F_SETPIPE_SZ, pipeBytes) // refused, it is only smaller
