@@ -32,6 +32,7 @@ type vault struct {
 	names string // file of the root key's ID
 	given bool   // the file is somebody else's: the key is not handed out
 	root  atomic.Pointer[keyring.Root]
+	plain []byte // of the entry that was opened last
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -160,8 +161,9 @@ func (v *vault) seal(entry []byte) []byte {
 	return ring.Seal(entry)
 }
 
-// open is what seal was given.
-func (v *vault) open(entry []byte) ([]byte, error) {
+// open is what seal was given. It is good until the next call, and only raft's goroutine of the state may call: an entry is as large as a
+// quarter of a megabyte, and to have fresh memory for each costs more than to decrypt it.
+func (v *vault) open(entry []byte) (plain []byte, err error) {
 	if _, sealed := keyring.Sealed(entry); !sealed {
 		return entry, nil
 	}
@@ -172,7 +174,10 @@ func (v *vault) open(entry []byte) ([]byte, error) {
 	if ring == nil {
 		return nil, keyring.ErrUnknownKey
 	}
-	return ring.Open(entry)
+	if plain, err = ring.OpenTo(v.plain[:0], entry); err == nil {
+		v.plain = plain
+	}
+	return plain, err
 }
 
 // unseal reads a snapshot, which has its own keyring with it.

@@ -295,7 +295,7 @@ func (r *reader) put() Op {
 	if r.err != nil {
 		return nil
 	}
-	obj, err := api.Decode(o.Resource, b)
+	obj, err := api.DecodeShared(o.Resource, b)
 	if err != nil {
 		r.fail("%s: %v", o.Resource, err)
 		return nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"github.com/peapod-sh/peapod/e2e/bench/rig"
 )
@@ -34,19 +36,58 @@ const (
 
 // crowd makes Deployments and follows their pods.
 type crowd struct {
-	c    kubernetes.Interface
-	made int // Deployments
-	pods int
+	c      kubernetes.Interface
+	config *rest.Config
+	made   int // Deployments
+	pods   int
 
 	tallies *tallies
+	clients []*writer // that make Deployments; each has a connection
+	opened  time.Time // when they got it
 }
 
-// newCrowd is a crowd whose Deployments are followed until it is left.
-func newCrowd(ctx context.Context, c kubernetes.Interface) *crowd {
-	return &crowd{c: c, tallies: followTallies(ctx, c)}
+// newCrowd is a crowd at a server whose Deployments are followed until it is left.
+func newCrowd(ctx context.Context, l *rig.Lab, server string) (*crowd, error) {
+	config, err := l.Config(server)
+	if err != nil {
+		return nil, err
+	}
+	c, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	w := &crowd{c: c, config: config, tallies: followTallies(ctx, config)}
+	return w, w.connect(ctx)
 }
 
-func (w *crowd) leave() { w.tallies.stop() }
+// connect opens the clients' connections, unless that was a moment ago: a server ends those that were idle for 90 s.
+func (w *crowd) connect(ctx context.Context) error {
+	if time.Since(w.opened) < time.Minute {
+		return nil
+	}
+	w.disconnect()
+	for range creators {
+		c, err := newWriterAs(ctx, w.config)
+		if err != nil {
+			return err
+		}
+		w.clients = append(w.clients, c)
+	}
+	w.opened = time.Now()
+	return nil
+}
+
+func (w *crowd) disconnect() {
+	for _, c := range w.clients {
+		c.conn.Close()
+	}
+	w.clients = nil
+}
+
+func (w *crowd) leave() {
+	w.disconnect()
+	w.tallies.stop()
+}
 
 // scaleTimeout bounds the rows about many nodes.
 const scaleTimeout = 20 * time.Minute
@@ -55,11 +96,14 @@ const scaleTimeout = 20 * time.Minute
 func benchScale(ctx context.Context, l *rig.Lab, t *table) error {
 	ctx, cancel := context.WithTimeout(ctx, scaleTimeout)
 	defer cancel()
-	leader, c, err := l.LeaderClient(ctx)
+	leader, err := l.Leader(ctx)
 	if err != nil {
 		return err
 	}
-	w := newCrowd(ctx, c)
+	w, err := newCrowd(ctx, l, leader)
+	if err != nil {
+		return err
+	}
 	defer w.leave()
 	if err := w.tellRates(ctx, l, t, scalePods/1000, 1000, 50_000, 20_000); err != nil {
 		return err
@@ -83,11 +127,14 @@ func benchScale(ctx context.Context, l *rig.Lab, t *table) error {
 func benchRates(ctx context.Context, l *rig.Lab, t *table) error {
 	ctx, cancel := context.WithTimeout(ctx, scaleTimeout)
 	defer cancel()
-	_, c, err := l.LeaderClient(ctx)
+	leader, err := l.Leader(ctx)
 	if err != nil {
 		return err
 	}
-	w := newCrowd(ctx, c)
+	w, err := newCrowd(ctx, l, leader)
+	if err != nil {
+		return err
+	}
 	defer w.leave()
 	if err := w.tellRates(ctx, l, t, scalePods/1000, 1000, 50_000, 20_000); err != nil {
 		return err
@@ -99,7 +146,7 @@ func benchRates(ctx context.Context, l *rig.Lab, t *table) error {
 func benchMillion(ctx context.Context, l *rig.Lab, t *table) error {
 	ctx, cancel := context.WithTimeout(ctx, scaleTimeout)
 	defer cancel()
-	leader, c, err := l.LeaderClient(ctx)
+	leader, err := l.Leader(ctx)
 	if err != nil {
 		return err
 	}
@@ -108,7 +155,10 @@ func benchMillion(ctx context.Context, l *rig.Lab, t *table) error {
 	if err != nil {
 		return err
 	}
-	w := newCrowd(ctx, c)
+	w, err := newCrowd(ctx, l, leader)
+	if err != nil {
+		return err
+	}
 	committed, running, err := w.add(ctx, n, 1000)
 	w.leave() // the leader that it follows is about to end
 	if err != nil {
@@ -178,6 +228,9 @@ func (w *crowd) tellRates(ctx context.Context, l *rig.Lab, t *table, deployments
 	if err != nil {
 		return err
 	}
+	if err := w.connect(ctx); err != nil {
+		return err
+	}
 	before, err := spent(l, leader)
 	if err != nil {
 		return err
@@ -209,6 +262,9 @@ func (w *crowd) tellRates(ctx context.Context, l *rig.Lab, t *table, deployments
 
 // add creates Deployments and returns when all their pods were committed, and when they were running.
 func (w *crowd) add(ctx context.Context, deployments, replicas int) (committed, running time.Duration, err error) {
+	if err := w.connect(ctx); err != nil {
+		return 0, 0, err
+	}
 	began := time.Now()
 	made := make(chan error, 1)
 	first := w.made
@@ -228,17 +284,24 @@ func (w *crowd) add(ctx context.Context, deployments, replicas int) (committed, 
 	return committed, time.Since(began), nil
 }
 
+// create makes n Deployments, each by a request of its own, the clients side by side.
 func (w *crowd) create(ctx context.Context, first, n int, replicas int32) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(creators)
-	for i := first; i < first+n; i++ {
+	var next atomic.Int64
+	for _, c := range w.clients {
 		g.Go(func() error {
-			_, err := w.c.AppsV1().Deployments("default").Create(ctx, rig.Deployment(fmt.Sprintf("crowd%d", i), replicas), metav1.CreateOptions{})
-			return err
+			for i := int(next.Add(1)) - 1; i < n && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
+				if err := c.createAt(deploymentsPath, rig.Deployment(fmt.Sprintf("crowd%d", first+i), replicas)); err != nil {
+					return err
+				}
+			}
+			return ctx.Err()
 		})
 	}
 	return g.Wait()
 }
+
+const deploymentsPath = "/apis/apps/v1/namespaces/default/deployments"
 
 // awaitPods waits until the Deployments say that they have all their pods: controllers make them with their nodes.
 func (w *crowd) awaitPods(ctx context.Context) error {
@@ -334,11 +397,14 @@ func (w *crowd) tellDeaths(ctx context.Context, l *rig.Lab, t *table, groups, al
 func benchDeaths(ctx context.Context, l *rig.Lab, t *table) error {
 	ctx, cancel := context.WithTimeout(ctx, scaleTimeout)
 	defer cancel()
-	_, c, err := l.LeaderClient(ctx)
+	leader, err := l.Leader(ctx)
 	if err != nil {
 		return err
 	}
-	w := newCrowd(ctx, c)
+	w, err := newCrowd(ctx, l, leader)
+	if err != nil {
+		return err
+	}
 	defer w.leave()
 	if _, _, err := w.add(ctx, *dyingNodes*dyingPods/1000, 1000); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
 	"strings"
 	"syscall"
 	"time"
@@ -26,11 +27,14 @@ const (
 func benchSmall(ctx context.Context, l *rig.Lab, t *table) error {
 	ctx, cancel := context.WithTimeout(ctx, scaleTimeout)
 	defer cancel()
-	leader, c, err := l.LeaderClient(ctx)
+	leader, err := l.Leader(ctx)
 	if err != nil {
 		return err
 	}
-	w := newCrowd(ctx, c)
+	w, err := newCrowd(ctx, l, leader)
+	if err != nil {
+		return err
+	}
 	defer w.leave()
 	if _, _, err := w.add(ctx, smallWarmUp, smallReplicas); err != nil {
 		return err
@@ -64,10 +68,15 @@ type roles map[string]float64
 // rolesInOrder is what each tells.
 const rolesInOrder = "leader, followers, simulated nodes, client; all"
 
+// lookingSeconds are those that this process used to find out what everybody has used; they are not the client's.
+var lookingSeconds float64
+
 // spent is what everybody has used by now.
 func spent(l *rig.Lab, leader string) (roles, error) {
+	own := ownSeconds()
 	u, err := usages(l)
-	out := roles{"client": ownSeconds()}
+	out := roles{"client": own - lookingSeconds}
+	lookingSeconds += ownSeconds() - own
 	for name := range u {
 		out[roleOf(name, leader)] += u[name].cpuSeconds
 	}
@@ -124,6 +133,7 @@ func profileAll(ctx context.Context, l *rig.Lab, row string) (wait func() error,
 		return nil, err
 	}
 	var g errgroup.Group // one that has ended leaves the others theirs
+	g.Go(func() error { return profileSelf(ctx, filepath.Join(*profiles, row+"-client.profile.pprof")) })
 	for _, n := range nodes {
 		role := "server"
 		if !n.Server() {
@@ -137,6 +147,20 @@ func profileAll(ctx context.Context, l *rig.Lab, row string) (wait func() error,
 		}
 	}
 	return g.Wait, nil
+}
+
+// profileSelf takes one of this process, the client.
+func profileSelf(ctx context.Context, path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	err = pause(ctx, profileSeconds*time.Second)
+	pprof.StopCPUProfile()
+	return errors.Join(err, f.Close())
 }
 
 // saveHeaps writes what is on the servers' heaps after a collection, if profiles are wanted.

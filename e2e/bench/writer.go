@@ -11,8 +11,10 @@ import (
 	"net/http"
 	"net/url"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -68,17 +70,22 @@ func newWriterAs(ctx context.Context, c *rest.Config) (*writer, error) {
 	}
 	raw := protobuf.NewSerializer(scheme.Scheme, scheme.Scheme)
 	return &writer{conn: conn.(*tls.Conn), in: bufio.NewReaderSize(conn, readBuffer), host: at.Host,
-		body: scheme.Codecs.EncoderForVersion(raw, corev1.SchemeGroupVersion)}, nil
+		body: scheme.Codecs.EncoderForVersion(raw, schema.GroupVersions{corev1.SchemeGroupVersion, appsv1.SchemeGroupVersion})}, nil
 }
 
 func (w *writer) create(m *corev1.ConfigMap) error { return w.createIn("default", m) }
 
 func (w *writer) createIn(namespace string, m *corev1.ConfigMap) error {
+	return w.createAt("/api/v1/namespaces/"+namespace+"/configmaps", m)
+}
+
+// createAt posts an object to the path of its kind.
+func (w *writer) createAt(path string, o runtime.Object) error {
 	var body bytes.Buffer
-	if err := w.body.Encode(m, &body); err != nil {
+	if err := w.body.Encode(o, &body); err != nil {
 		return err
 	}
-	r, err := w.ask("POST", "/api/v1/namespaces/"+namespace+"/configmaps", protobufType, body.Bytes())
+	r, err := w.ask("POST", path, protobufType, body.Bytes())
 	if err != nil {
 		return err
 	}

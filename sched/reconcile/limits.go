@@ -14,6 +14,9 @@ const (
 	eventsPerStepMax = 20
 	// podEventsBurst is how many events about single pods may be written at once after a quiet time.
 	podEventsBurst = 1000
+	// crowdedWorkloads is how many workloads say something within two pauses before a pause becomes crowdedPauses as long.
+	crowdedWorkloads = 64
+	crowdedPauses    = 5
 	// eventSlots is how many different messages of one reason an object keeps. Of those about its single pods, of which it may have
 	// thousands, podEventSlots are enough.
 	eventSlots    = 1024

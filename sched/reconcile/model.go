@@ -231,17 +231,11 @@ func (e *Engine) indexObject(old, o *object) {
 	}
 	e.learnKind(o)
 	if old != nil {
-		e.unlinkOwners(old)
 		if old.meta.GetGeneration() == o.meta.GetGeneration() {
 			o.derived = old.derived
 		}
 	}
-	for _, w := range o.meta.GetOwnerReferences() {
-		if e.dependents[w.UID] == nil {
-			e.dependents[w.UID] = map[ref]struct{}{}
-		}
-		e.dependents[w.UID][o.ref] = struct{}{}
-	}
+	e.linkOwners(old, o)
 	s := e.space(o.ns)
 	if s.objects[o.gr] == nil {
 		s.objects[o.gr] = map[string]*object{}
@@ -264,6 +258,23 @@ func (e *Engine) dropObject(o *object) {
 		if o.gr == ReplicaSets {
 			delete(s.loose, o.name)
 		}
+	}
+}
+
+// linkOwners notes whose dependent the object is. A status says nothing new of that.
+func (e *Engine) linkOwners(old, o *object) {
+	owners := o.meta.GetOwnerReferences()
+	if old != nil {
+		if slices.EqualFunc(old.meta.GetOwnerReferences(), owners, func(a, b metav1.OwnerReference) bool { return a.UID == b.UID }) {
+			return
+		}
+		e.unlinkOwners(old)
+	}
+	for i := range owners {
+		if e.dependents[owners[i].UID] == nil {
+			e.dependents[owners[i].UID] = map[ref]struct{}{}
+		}
+		e.dependents[owners[i].UID][o.ref] = struct{}{}
 	}
 }
 

@@ -20,7 +20,7 @@ func (e *Engine) hold(k key, settled bool) bool {
 		return false
 	}
 	at, written := e.pace.at(k)
-	until := at.Add(e.cfg.StatusPause)
+	until := at.Add(e.statusPause())
 	if written && !settled && e.now.Before(until) {
 		e.wake(k, until)
 		return true
@@ -29,13 +29,22 @@ func (e *Engine) hold(k key, settled bool) bool {
 	return false
 }
 
+// statusPause is longer when many workloads have said something lately: of each, one status more on the way to its last one is a write on
+// every server that tells nobody what to do.
+func (e *Engine) statusPause() time.Duration {
+	if len(e.pace.told)+len(e.pace.before) < crowdedWorkloads {
+		return e.cfg.StatusPause
+	}
+	return crowdedPauses * e.cfg.StatusPause
+}
+
 // noteTold begins the pause of a workload whose status, or which itself, is being written.
 func (e *Engine) noteTold(k key) {
 	if e.cfg.StatusPause == 0 {
 		return
 	}
 	p := &e.pace
-	if e.now.Sub(p.turned) >= e.cfg.StatusPause {
+	if e.now.Sub(p.turned) >= e.statusPause() {
 		p.told, p.before, p.turned = map[key]time.Time{}, p.told, e.now
 	}
 	p.told[k] = e.now

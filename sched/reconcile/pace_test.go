@@ -164,3 +164,37 @@ func podNames(w *world) (out []types.NamespacedName) {
 	}
 	return out
 }
+
+// TestCrowdsSayLess: where many workloads start at once, each says how many pods it has and when all run, and little between; the last
+// word waits for nothing. Invariant 156.
+func TestCrowdsSayLess(t *testing.T) {
+	w := pacedWorld(t)
+	const crowd = crowdedWorkloads
+	for i := range crowd {
+		w.put(Deployments, testDeployment(fmt.Sprintf("web%d", i), 3))
+	}
+	w.settle()
+	for i := range crowd {
+		if d := w.deployment(fmt.Sprintf("web%d", i)); d.Status.Replicas != 3 {
+			t.Fatalf("%s says of its three pods %+v", d.Name, d.Status)
+		}
+	}
+	names, writes := podNames(w), 0
+	for turn := range 3 { // one pod of each, longer apart than a pause
+		w.now = w.now.Add(testPause + time.Millisecond)
+		for i := turn; i < len(names); i += 3 {
+			w.start(w.pods[names[i]])
+		}
+		before := w.rev
+		w.settle()
+		writes += int(w.rev - before)
+	}
+	for i := range crowd {
+		if d := w.deployment(fmt.Sprintf("web%d", i)); d.Status.ReadyReplicas != 3 || d.Status.UnavailableReplicas != 0 {
+			t.Fatalf("all pods of %s are ready, and it says %+v", d.Name, d.Status)
+		}
+	}
+	if writes > 2*crowd {
+		t.Fatalf("%d writes while the pods of %d Deployments became ready", writes, crowd)
+	}
+}

@@ -163,7 +163,10 @@ func (r *Ring) Seal(entry []byte) []byte {
 }
 
 // Open decrypts what Seal made. Errors: ErrUnknownKey, ErrDamaged.
-func (r *Ring) Open(sealed []byte) ([]byte, error) {
+func (r *Ring) Open(sealed []byte) ([]byte, error) { return r.OpenTo(nil, sealed) }
+
+// OpenTo is Open that appends to dst.
+func (r *Ring) OpenTo(dst, sealed []byte) ([]byte, error) {
 	id, ok := Sealed(sealed)
 	if !ok {
 		return nil, fmt.Errorf("%w: it is too short", ErrDamaged)
@@ -172,7 +175,7 @@ func (r *Ring) Open(sealed []byte) ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: %s", ErrUnknownKey, id)
 	}
-	out, err := aead.open(nil, sealed[1+idBytes:headerBytes], sealed[headerBytes:], sealed[:1+idBytes])
+	out, err := aead.open(dst, sealed[1+idBytes:headerBytes], sealed[headerBytes:], sealed[:1+idBytes])
 	if err != nil {
 		return nil, fmt.Errorf("%w: under key %s", ErrDamaged, id)
 	}
