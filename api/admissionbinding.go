@@ -18,15 +18,12 @@ func init() {
 		textColumn("ParamRef", "What the policy takes its parameters from."),
 		ageColumn,
 	}
-	Register(&Kind{
-		GroupVersion: admissionv1.SchemeGroupVersion,
-		Name:         "ValidatingAdmissionPolicyBinding", Resource: "validatingadmissionpolicybindings", Singular: "validatingadmissionpolicybinding",
-		Categories:    []string{"api-extensions"},
-		ClusterScoped: true,
-		New:           func() runtime.Object { return &admissionv1.ValidatingAdmissionPolicyBinding{} },
-		NewList:       func() runtime.Object { return &admissionv1.ValidatingAdmissionPolicyBindingList{} },
-		Default:       with(func(b *admissionv1.ValidatingAdmissionPolicyBinding) { defaultMatchResources(b.Spec.MatchResources) }),
-		Validate:      check(validateValidatingBinding),
+	registerAdmission(&Kind{
+		Name: "ValidatingAdmissionPolicyBinding", Resource: "validatingadmissionpolicybindings", Singular: "validatingadmissionpolicybinding",
+		New:      func() runtime.Object { return &admissionv1.ValidatingAdmissionPolicyBinding{} },
+		NewList:  func() runtime.Object { return &admissionv1.ValidatingAdmissionPolicyBindingList{} },
+		Default:  with(func(b *admissionv1.ValidatingAdmissionPolicyBinding) { defaultMatchResources(b.Spec.MatchResources) }),
+		Validate: check(validateValidatingBinding),
 		ValidateUpdate: checkOld(func(b, _ *admissionv1.ValidatingAdmissionPolicyBinding) field.ErrorList {
 			return validateValidatingBinding(b)
 		}),
@@ -34,16 +31,12 @@ func init() {
 		Row: row(func(b *admissionv1.ValidatingAdmissionPolicyBinding, now time.Time) []any {
 			return []any{b.Name, b.Spec.PolicyName, paramRefText(b.Spec.ParamRef), age(b.CreationTimestamp, now)}
 		}),
-		HasGeneration: true,
 	})
-	Register(&Kind{
-		GroupVersion: admissionv1.SchemeGroupVersion,
-		Name:         "MutatingAdmissionPolicyBinding", Resource: "mutatingadmissionpolicybindings", Singular: "mutatingadmissionpolicybinding",
-		Categories:    []string{"api-extensions"},
-		ClusterScoped: true,
-		New:           func() runtime.Object { return &admissionv1.MutatingAdmissionPolicyBinding{} },
-		NewList:       func() runtime.Object { return &admissionv1.MutatingAdmissionPolicyBindingList{} },
-		Default:       with(func(b *admissionv1.MutatingAdmissionPolicyBinding) { defaultMatchResources(b.Spec.MatchResources) }),
+	registerAdmission(&Kind{
+		Name: "MutatingAdmissionPolicyBinding", Resource: "mutatingadmissionpolicybindings", Singular: "mutatingadmissionpolicybinding",
+		New:     func() runtime.Object { return &admissionv1.MutatingAdmissionPolicyBinding{} },
+		NewList: func() runtime.Object { return &admissionv1.MutatingAdmissionPolicyBindingList{} },
+		Default: with(func(b *admissionv1.MutatingAdmissionPolicyBinding) { defaultMatchResources(b.Spec.MatchResources) }),
 		Validate: check(func(b *admissionv1.MutatingAdmissionPolicyBinding) field.ErrorList {
 			return validateBinding(b.Spec.PolicyName, b.Spec.ParamRef, b.Spec.MatchResources)
 		}),
@@ -51,8 +44,14 @@ func init() {
 		Row: row(func(b *admissionv1.MutatingAdmissionPolicyBinding, now time.Time) []any {
 			return []any{b.Name, b.Spec.PolicyName, paramRefText(b.Spec.ParamRef), age(b.CreationTimestamp, now)}
 		}),
-		HasGeneration: true,
 	})
+}
+
+// registerAdmission registers a kind of what users put before admission, with what all of these kinds have in common.
+func registerAdmission(k *Kind) {
+	k.GroupVersion, k.Categories = admissionv1.SchemeGroupVersion, []string{"api-extensions"}
+	k.ClusterScoped, k.HasGeneration = true, true
+	Register(k)
 }
 
 func paramRefText(r *admissionv1.ParamRef) string {

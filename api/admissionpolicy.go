@@ -1,6 +1,7 @@
 package api
 
 import (
+	"strings"
 	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -11,13 +12,10 @@ import (
 )
 
 func init() {
-	Register(&Kind{
-		GroupVersion: admissionv1.SchemeGroupVersion,
-		Name:         "ValidatingAdmissionPolicy", Resource: "validatingadmissionpolicies", Singular: "validatingadmissionpolicy",
-		Categories:    []string{"api-extensions"},
-		ClusterScoped: true,
-		New:           func() runtime.Object { return &admissionv1.ValidatingAdmissionPolicy{} },
-		NewList:       func() runtime.Object { return &admissionv1.ValidatingAdmissionPolicyList{} },
+	registerAdmission(&Kind{
+		Name: "ValidatingAdmissionPolicy", Resource: "validatingadmissionpolicies", Singular: "validatingadmissionpolicy",
+		New:     func() runtime.Object { return &admissionv1.ValidatingAdmissionPolicy{} },
+		NewList: func() runtime.Object { return &admissionv1.ValidatingAdmissionPolicyList{} },
 		Default: with(func(p *admissionv1.ValidatingAdmissionPolicy) {
 			fillPtr(&p.Spec.FailurePolicy, admissionv1.Fail)
 			defaultMatchResources(p.Spec.MatchConstraints)
@@ -28,25 +26,16 @@ func init() {
 		ValidateUpdate: checkOld(func(p, old *admissionv1.ValidatingAdmissionPolicy) field.ErrorList {
 			return validateValidatingPolicy(p, equality.Semantic.DeepEqual(p.Spec, old.Spec))
 		}),
-		Columns: []metav1.TableColumnDefinition{
-			nameColumn,
-			textColumn("Validations", "How many validations the policy has."),
-			textColumn("ParamKind", "The kind of what the policy takes its parameters from."),
-			ageColumn,
-		},
+		Columns: policyColumns("Validations"),
 		Row: row(func(p *admissionv1.ValidatingAdmissionPolicy, now time.Time) []any {
-			return []any{p.Name, itoa(len(p.Spec.Validations)), paramKindText(p.Spec.ParamKind), age(p.CreationTimestamp, now)}
+			return policyRow(&p.ObjectMeta, len(p.Spec.Validations), p.Spec.ParamKind, now)
 		}),
-		HasStatus:     true,
-		HasGeneration: true,
+		HasStatus: true,
 	})
-	Register(&Kind{
-		GroupVersion: admissionv1.SchemeGroupVersion,
-		Name:         "MutatingAdmissionPolicy", Resource: "mutatingadmissionpolicies", Singular: "mutatingadmissionpolicy",
-		Categories:    []string{"api-extensions"},
-		ClusterScoped: true,
-		New:           func() runtime.Object { return &admissionv1.MutatingAdmissionPolicy{} },
-		NewList:       func() runtime.Object { return &admissionv1.MutatingAdmissionPolicyList{} },
+	registerAdmission(&Kind{
+		Name: "MutatingAdmissionPolicy", Resource: "mutatingadmissionpolicies", Singular: "mutatingadmissionpolicy",
+		New:     func() runtime.Object { return &admissionv1.MutatingAdmissionPolicy{} },
+		NewList: func() runtime.Object { return &admissionv1.MutatingAdmissionPolicyList{} },
 		Default: with(func(p *admissionv1.MutatingAdmissionPolicy) {
 			fillPtr(&p.Spec.FailurePolicy, admissionv1.Fail)
 			defaultMatchResources(p.Spec.MatchConstraints)
@@ -55,17 +44,25 @@ func init() {
 		ValidateUpdate: checkOld(func(p, old *admissionv1.MutatingAdmissionPolicy) field.ErrorList {
 			return validateMutatingPolicy(p, equality.Semantic.DeepEqual(p.Spec, old.Spec))
 		}),
-		Columns: []metav1.TableColumnDefinition{
-			nameColumn,
-			textColumn("Mutations", "How many mutations the policy has."),
-			textColumn("ParamKind", "The kind of what the policy takes its parameters from."),
-			ageColumn,
-		},
+		Columns: policyColumns("Mutations"),
 		Row: row(func(p *admissionv1.MutatingAdmissionPolicy, now time.Time) []any {
-			return []any{p.Name, itoa(len(p.Spec.Mutations)), paramKindText(p.Spec.ParamKind), age(p.CreationTimestamp, now)}
+			return policyRow(&p.ObjectMeta, len(p.Spec.Mutations), p.Spec.ParamKind, now)
 		}),
-		HasGeneration: true,
 	})
+}
+
+// policyColumns are those of a policy; does is what it has several of.
+func policyColumns(does string) []metav1.TableColumnDefinition {
+	return []metav1.TableColumnDefinition{
+		nameColumn,
+		textColumn(does, "How many "+strings.ToLower(does)+" the policy has."),
+		textColumn("ParamKind", "The kind of what the policy takes its parameters from."),
+		ageColumn,
+	}
+}
+
+func policyRow(m *metav1.ObjectMeta, does int, params *admissionv1.ParamKind, now time.Time) []any {
+	return []any{m.Name, itoa(does), paramKindText(params), age(m.CreationTimestamp, now)}
 }
 
 func paramKindText(k *admissionv1.ParamKind) string {

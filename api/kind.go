@@ -106,6 +106,16 @@ type Form struct {
 type ScaleAccess struct {
 	Get func(obj runtime.Object) (spec, status int32, selector string)
 	Set func(obj runtime.Object, replicas int32)
+	// Fault says why an object has no count; nil if every object of the kind has one.
+	Fault func(obj runtime.Object) error
+}
+
+// Check says whether an object has a count that can be read.
+func (a *ScaleAccess) Check(obj runtime.Object) error {
+	if a.Fault == nil {
+		return nil
+	}
+	return a.Fault(obj)
 }
 
 // GroupResource is the kind's key in the store.

@@ -10,13 +10,10 @@ import (
 )
 
 func init() {
-	Register(&Kind{
-		GroupVersion: admissionv1.SchemeGroupVersion,
-		Name:         "MutatingWebhookConfiguration", Resource: "mutatingwebhookconfigurations", Singular: "mutatingwebhookconfiguration",
-		Categories:    []string{"api-extensions"},
-		ClusterScoped: true,
-		New:           func() runtime.Object { return &admissionv1.MutatingWebhookConfiguration{} },
-		NewList:       func() runtime.Object { return &admissionv1.MutatingWebhookConfigurationList{} },
+	registerAdmission(&Kind{
+		Name: "MutatingWebhookConfiguration", Resource: "mutatingwebhookconfigurations", Singular: "mutatingwebhookconfiguration",
+		New:     func() runtime.Object { return &admissionv1.MutatingWebhookConfiguration{} },
+		NewList: func() runtime.Object { return &admissionv1.MutatingWebhookConfigurationList{} },
 		Default: with(func(c *admissionv1.MutatingWebhookConfiguration) {
 			for i := range c.Webhooks {
 				fillPtr(&c.Webhooks[i].ReinvocationPolicy, admissionv1.NeverReinvocationPolicy)
@@ -29,17 +26,15 @@ func init() {
 		ValidateUpdate: checkOld(func(c, old *admissionv1.MutatingWebhookConfiguration) field.ErrorList {
 			return append(validateHooks(mutatingHooks(c), mutatingHooks(old)), validateReinvocation(c)...)
 		}),
-		Columns:       []metav1.TableColumnDefinition{nameColumn, textColumn("Webhooks", "How many webhooks the configuration has."), ageColumn},
-		Row:           row(mutatingConfigurationRow),
-		HasGeneration: true,
+		Columns: configurationColumns,
+		Row: row(func(c *admissionv1.MutatingWebhookConfiguration, now time.Time) []any {
+			return configurationRow(&c.ObjectMeta, len(c.Webhooks), now)
+		}),
 	})
-	Register(&Kind{
-		GroupVersion: admissionv1.SchemeGroupVersion,
-		Name:         "ValidatingWebhookConfiguration", Resource: "validatingwebhookconfigurations", Singular: "validatingwebhookconfiguration",
-		Categories:    []string{"api-extensions"},
-		ClusterScoped: true,
-		New:           func() runtime.Object { return &admissionv1.ValidatingWebhookConfiguration{} },
-		NewList:       func() runtime.Object { return &admissionv1.ValidatingWebhookConfigurationList{} },
+	registerAdmission(&Kind{
+		Name: "ValidatingWebhookConfiguration", Resource: "validatingwebhookconfigurations", Singular: "validatingwebhookconfiguration",
+		New:     func() runtime.Object { return &admissionv1.ValidatingWebhookConfiguration{} },
+		NewList: func() runtime.Object { return &admissionv1.ValidatingWebhookConfigurationList{} },
 		Default: with(func(c *admissionv1.ValidatingWebhookConfiguration) {
 			defaultHooks(validatingHooks(c))
 		}),
@@ -49,16 +44,17 @@ func init() {
 		ValidateUpdate: checkOld(func(c, old *admissionv1.ValidatingWebhookConfiguration) field.ErrorList {
 			return validateHooks(validatingHooks(c), validatingHooks(old))
 		}),
-		Columns: []metav1.TableColumnDefinition{nameColumn, textColumn("Webhooks", "How many webhooks the configuration has."), ageColumn},
+		Columns: configurationColumns,
 		Row: row(func(c *admissionv1.ValidatingWebhookConfiguration, now time.Time) []any {
-			return []any{c.Name, itoa(len(c.Webhooks)), age(c.CreationTimestamp, now)}
+			return configurationRow(&c.ObjectMeta, len(c.Webhooks), now)
 		}),
-		HasGeneration: true,
 	})
 }
 
-func mutatingConfigurationRow(c *admissionv1.MutatingWebhookConfiguration, now time.Time) []any {
-	return []any{c.Name, itoa(len(c.Webhooks)), age(c.CreationTimestamp, now)}
+var configurationColumns = []metav1.TableColumnDefinition{nameColumn, textColumn("Webhooks", "How many webhooks the configuration has."), ageColumn}
+
+func configurationRow(m *metav1.ObjectMeta, webhooks int, now time.Time) []any {
+	return []any{m.Name, itoa(webhooks), age(m.CreationTimestamp, now)}
 }
 
 // mutatingHooks gives what mutating and validating webhooks have in common, which is what a validating one is. It shares memory with

@@ -43,7 +43,13 @@ func benchCRDs(ctx context.Context, l *rig.Lab, t *table) error {
 			return err
 		}
 	}
-	return benchDefinitions(ctx, l, leader, t)
+	if err := benchAppearance(ctx, l, leader, "few", t); err != nil {
+		return err
+	}
+	if err := benchDefinitions(ctx, l, leader, t); err != nil {
+		return err
+	}
+	return benchAppearance(ctx, l, leader, "many", t)
 }
 
 // profileWrite keeps a profile of the leader while the writers write. It is a run of its own, since profiling costs something.
@@ -117,24 +123,30 @@ func (w *writer) post(path, body string) error {
 	return err
 }
 
-// define makes a definition with a schema, a column and a rule, as operators have them, and waits until it is served.
-func define(w *writer, group, resource string, n int) error {
+// definitionBody is a definition with a schema, a column and a rule, as operators have them. Its kind is the resource's name and number.
+func definitionBody(group, resource string, n int) ([]byte, error) {
 	resource = fmt.Sprintf("%s%d", resource, n)
-	kind := strings.ToUpper(resource[:1]) + resource[1:]
 	field := map[string]any{"type": "string", "description": "A field that is explained at some length, as fields are in the definitions that people install."}
 	fields := map[string]any{"value": field, "count": map[string]any{"type": "integer", "minimum": 0, "default": 1}}
 	for i := range 20 {
 		fields[fmt.Sprintf("field%d", i)] = field
 	}
-	body, err := json.Marshal(map[string]any{"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+	return json.Marshal(map[string]any{"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
 		"metadata": map[string]any{"name": resource + "." + group},
-		"spec": map[string]any{"group": group, "scope": "Namespaced", "names": map[string]any{"plural": resource, "kind": kind},
+		"spec": map[string]any{"group": group, "scope": "Namespaced", "names": map[string]any{"plural": resource, "kind": kindOf(resource)},
 			"versions": []any{map[string]any{"name": "v1", "served": true, "storage": true, "subresources": map[string]any{"status": map[string]any{}},
 				"additionalPrinterColumns": []any{map[string]any{"name": "Count", "type": "integer", "jsonPath": ".spec.count"}},
 				"schema": map[string]any{"openAPIV3Schema": map[string]any{"type": "object", "properties": map[string]any{
 					"spec": map[string]any{"type": "object", "properties": fields,
 						"x-kubernetes-validations": []any{map[string]any{"rule": "self.count < 1000"}}},
 					"status": map[string]any{"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}}}}}})
+}
+
+func kindOf(resource string) string { return strings.ToUpper(resource[:1]) + resource[1:] }
+
+// define makes a definition and waits until it is served.
+func define(w *writer, group, resource string, n int) error {
+	body, err := definitionBody(group, resource, n)
 	if err != nil {
 		return err
 	}
@@ -151,7 +163,7 @@ func define(w *writer, group, resource string, n int) error {
 		time.Sleep(time.Second)
 	}
 	for ; ; time.Sleep(10 * time.Millisecond) {
-		if _, err = w.get("/apis/"+group+"/v1/"+resource, jsonType); err == nil || time.Now().After(end) {
+		if _, err = w.get(fmt.Sprintf("/apis/%s/v1/%s%d", group, resource, n), jsonType); err == nil || time.Now().After(end) {
 			return err
 		}
 	}

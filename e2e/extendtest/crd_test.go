@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/peapod-sh/peapod/e2e/kit"
 )
@@ -82,6 +83,42 @@ func TestKubectlUsesCustomResources(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestKubectlTriesAndFollowsCustomResources: what only asks what would be changes nothing, and what waits sees each change.
+func TestKubectlTriesAndFollowsCustomResources(t *testing.T) {
+	const group = "follow.example"
+	_, k := space(t)
+	define(t, k, group)
+	all := "widgets." + group
+	kit.Eventually(t, limit, "the kind is known", func() error { return k.In(widget(group, "one", "color: blue")).Try("apply", "-f", "-").Failure() })
+	red := k.In(widget(group, "one", "color: red"))
+	red.Want(t, "red 3", "apply", "--dry-run=server", "-f", "-", "-o", "jsonpath={.spec.color} {.spec.size}")
+	if diff := red.Try("diff", "-f", "-"); diff.Code != 1 || kit.Matches(diff.Out, `^-  color: blue\n\+  color: red$`) != nil {
+		t.Errorf("kubectl diff says %+v", diff)
+	}
+	kit.WantMatch(t, k.In(widget(group, "two", "size: 11")).Fail(t, "apply", "--dry-run=server", "-f", "-"), `only red ones are large`)
+	k.Want(t, "blue", "get", all, "-o", "jsonpath={.items[*].spec.color}")
+	kit.WantMatch(t, k.Must(t, "explain", all, "--recursive"), `^  spec\t<Object>$`, `^    size\t<integer>$`, `^  status\t<Object>$`)
+
+	waited, watched := make(chan kit.Result, 1), make(chan kit.Result, 1)
+	go func() { waited <- k.Try("wait", all+"/one", "--for=jsonpath={.spec.color}=red", "--timeout=60s") }()
+	go func() {
+		watched <- k.Try("get", all, "--watch-only", "--output-watch-events", "--field-selector=spec.color=blue", "--request-timeout=8s")
+	}()
+	time.Sleep(4 * time.Second) // for both to begin; if one has not, it is told of what it missed or fails below
+	red.Must(t, "apply", "-f", "-")
+	if err := (<-waited).Failure(); err != nil {
+		t.Error(err)
+	}
+	kit.WantMatch(t, (<-watched).Out, `^DELETED +one +3`)
+
+	// An autoscaler of an object that does not say how many pods it wants says so.
+	k.Must(t, "autoscale", all, "one", "--min=1", "--max=3", "--cpu=50%")
+	k.Becomes(t, limit, `False FailedGetScale the HPA controller was unable to get the target's current scale: Internal error occurred: the spec replicas field ".spec.replicas" does not exist`,
+		"get", "hpa", "one", "-o", "jsonpath={.status.conditions[0].status} {.status.conditions[0].reason} {.status.conditions[0].message}")
+	k.Must(t, "patch", all, "one", "--type=merge", "-p", `{"spec":{"replicas":7}}`)
+	k.Becomes(t, limit, "3", "get", all, "one", "-o", "jsonpath={.spec.replicas}")
 }
 
 // TestCustomResourcesGoWithOwnersAndNamespaces: what works by metadata works for every kind.

@@ -131,6 +131,7 @@ spec: {group: shop.example, version: v1, groupPriorityMinimum: 2000, versionPrio
 	t.Run("Resources", func(t *testing.T) { useOrders(t, l, k) })
 	t.Run("Users", func(t *testing.T) { orderAsOthers(t, k) })
 	t.Run("Conversion", func(t *testing.T) { convertByWebhook(t, k, bundle) })
+	t.Run("Admission", func(t *testing.T) { admitByWebhooks(t, k, bundle) })
 	t.Run("Connect", func(t *testing.T) { admitConnections(t, k, bundle) })
 	t.Run("Loss", func(t *testing.T) { loseExtension(t, k) })
 }

@@ -128,6 +128,9 @@ func (e *Engine) scaleTarget(a *autoscalingv2.HorizontalPodAutoscaler) (t scaleT
 		t.Err = fmt.Errorf("%s %q not found", gr, r.Name)
 		return t
 	}
+	if t.Err = access.Check(t.object.obj); t.Err != nil {
+		return t
+	}
 	t.access = access
 	t.Replicas, t.Current, t.Selector = access.Get(t.object.obj)
 	return t

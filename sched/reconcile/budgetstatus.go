@@ -197,6 +197,9 @@ func (e *Engine) scaleOf(ns string, w *metav1.OwnerReference) (types.UID, int, e
 			return e.scaleOf(ns, above)
 		}
 	}
+	if err := access.Check(o.obj); err != nil {
+		return "", 0, err
+	}
 	n, _, _ := access.Get(o.obj)
 	return o.meta.GetUID(), int(n), nil
 }

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -79,6 +80,13 @@ func (d *definition) scale() *api.ScaleAccess {
 				paths.set(o, replicas)
 			}
 		},
+		Fault: func(obj runtime.Object) error {
+			o := obj.(*api.Document)
+			if paths := byVersion[o.APIVersion]; paths != nil {
+				return paths.check(o)
+			}
+			return fmt.Errorf("it is stored as %s, which has no scale subresource", o.APIVersion)
+		},
 	}
 }
 
@@ -95,6 +103,20 @@ func (p *scalePaths) get(o *api.Document) (spec, status int32, selector string) 
 		selector, _, _ = unstructured.NestedString(fields, steps(p.LabelSelectorPath)...)
 	}
 	return number(p.SpecReplicasPath), number(p.StatusReplicasPath), selector
+}
+
+// check says what Kubernetes' API says of an object whose field is not set: unlike a number of zero, that is a fault.
+func (p *scalePaths) check(o *api.Document) error {
+	var fields map[string]any
+	if err := utiljson.Unmarshal(o.Rest, &fields); err != nil {
+		return err
+	}
+	if _, there, err := unstructured.NestedInt64(fields, steps(p.SpecReplicasPath)...); err != nil {
+		return err
+	} else if !there {
+		return fmt.Errorf("Internal error occurred: the spec replicas field %q does not exist", p.SpecReplicasPath)
+	}
+	return nil
 }
 
 // set leaves an object alone in which there is no place for the number.

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -102,6 +103,34 @@ func TestScaleOfAKindThatHasNone(t *testing.T) {
 		}
 		if s := w.autoscaler().Status; len(s.Conditions) == 0 || s.DesiredReplicas != 0 && s.DesiredReplicas != s.CurrentReplicas {
 			t.Errorf("%s: %+v", c.what, s)
+		}
+	}
+}
+
+// TestScaleThatIsNotSet: an object that does not say how many pods it wants is no object that wants none.
+func TestScaleThatIsNotSet(t *testing.T) {
+	for rest, says := range map[string]string{
+		`{"spec":{"colour":"red"},"status":{"selector":"app=web"}}`: `the spec replicas field ".spec.size" does not exist`,
+		`{"spec":{"size":"two"}}`:                                   `is of the type string, expected int64`,
+	} {
+		w := widgetWorld(t, 2)
+		bare := testWidget("big")
+		bare.Rest = []byte(rest)
+		w.put(widgets, bare)
+		w.put(Autoscalers, testAutoscaler("Widget", "shop.example/v1", "big", 50))
+		w.put(Budgets, testBudget("", "1", webOnly()))
+		w.converge()
+		w.old()
+		w.now = w.now.Add(15 * time.Second)
+		w.measure(100)
+		if c := w.autoscaler().Status.Conditions; len(c) != 1 || c[0].Reason != "FailedGetScale" || !strings.Contains(c[0].Message, says) {
+			t.Errorf("%s: the autoscaler says %+v", rest, c)
+		}
+		if c := w.budget().Status.Conditions; len(c) != 1 || c[0].Reason != "SyncFailed" || !strings.Contains(c[0].Message, says) {
+			t.Errorf("%s: the budget says %+v", rest, c)
+		}
+		if w.widget() != rest {
+			t.Errorf("%s: became %s", rest, w.widget())
 		}
 	}
 }

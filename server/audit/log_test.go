@@ -82,6 +82,58 @@ func TestLinesAreWholeAndRotated(t *testing.T) {
 	}
 }
 
+// TestLinesAreWrittenTogether: what waits goes to the disk in pieces of many lines, none of them much too large.
+func TestLinesAreWrittenTogether(t *testing.T) {
+	l, _ := testLog(t, 1<<30, "")
+	for n := range 2*batchMax + 1 {
+		l.ProcessEvents(event(n))
+	}
+	large := event(0)
+	large.UserAgent = strings.Repeat("a", batchBytes/4-1) // the rest of the line makes a quarter, and more
+	for range 6 {
+		l.ProcessEvents(large)
+	}
+	var lines []int
+	for batch := new(bytes.Buffer); len(l.events) > 0; {
+		l.writeBatch(batch, <-l.events)
+		lines = append(lines, bytes.Count(batch.Bytes(), []byte("\n")))
+		if batch.Len() > batchBytes+batchBytes/2 {
+			t.Errorf("%d bytes were written at once", batch.Len())
+		}
+	}
+	if want := "[400 400 5 2]"; fmt.Sprint(lines) != want {
+		t.Errorf("written in pieces of %v lines, want %v", lines, want)
+	}
+}
+
+// TestFewWrites counts the calls that write as the kernel does, since whoever writes batches line by line writes each all the same.
+func TestFewWrites(t *testing.T) {
+	l, _ := testLog(t, 1<<30, "")
+	const many = 5 * batchMax
+	for n := range many {
+		l.ProcessEvents(event(n))
+	}
+	before := writes(t)
+	l.writeAll()
+	if made := writes(t) - before; made > many/10 { // the runtime writes to wake its threads
+		t.Errorf("%d writes for %d events", made, many)
+	}
+}
+
+// writes is how often this process has written.
+func writes(t *testing.T) (n int) {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/io")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(b), "syscw: ")
+	if _, err := fmt.Sscan(rest, &n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 // TestNobodyWaits: events that find no room are counted, not waited for.
 func TestNobodyWaits(t *testing.T) {
 	l, said := testLog(t, 1<<30, "")

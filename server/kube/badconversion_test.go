@@ -127,4 +127,26 @@ func TestBadConversions(t *testing.T) {
 	if o, err := v2.Get(ctx, "a", metav1.GetOptions{}); err != nil || len(o.GetManagedFields()) == 0 || o.GetGeneration() != made.GetGeneration() {
 		t.Errorf("by a webhook that forgets metadata: %v, %v", o, err)
 	}
+	losesFields(t, h, &doing)
+}
+
+// losesFields: nobody can tell that a conversion has lost a field. What is stored keeps it, as long as nobody writes in the version that
+// lacks it.
+func losesFields(t *testing.T, h *harness, doing *atomic.Pointer[http.HandlerFunc]) {
+	t.Helper()
+	ctx, w := context.Background(), h.widgets()
+	v2 := h.dyn.Resource(widgetsV1.GroupResource().WithVersion("v2")).Namespace("default")
+	loses := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answered(w, r, func(o map[string]any) any { delete(o["spec"].(map[string]any), "color"); return o })
+	})
+	doing.Store(&loses)
+	if o, err := v2.Get(ctx, "a", metav1.GetOptions{}); err != nil || field(t, o, "spec", "color") != nil {
+		t.Errorf("by a webhook that loses a field: %v, %v", o, err)
+	}
+	if list, err := v2.List(ctx, metav1.ListOptions{}); err != nil || len(list.Items) != 1 || field(t, &list.Items[0], "spec", "color") != nil {
+		t.Errorf("by a webhook that loses a field: %v, %v", list, err)
+	}
+	if o, err := w.Patch(ctx, "a", types.MergePatchType, []byte(`{"spec":{"size":5}}`), metav1.PatchOptions{}); err != nil || field(t, o, "spec", "color") != "blue" {
+		t.Errorf("a write in the stored version, after reads that lost a field: %v, %v", o, err)
+	}
 }

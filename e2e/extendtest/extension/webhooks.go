@@ -22,6 +22,10 @@ func serveWebhooks(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/convert", answer(convert))
 	mux.HandleFunc("/connect", answer(connect))
+	mux.HandleFunc("/note", answer(note))
+	mux.HandleFunc("/tag", answer(tag))
+	mux.HandleFunc("/hang", hang)
+	mux.HandleFunc("/babble", babble)
 	s := &http.Server{Addr: ":9443", Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
 	defer stop()
