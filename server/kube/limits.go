@@ -65,7 +65,7 @@ const (
 )
 
 // Limits bound what clients may ask of one server at a time; who asks for more gets 429 and comes again. One user may have a part
-// of it only, so that a storm of one leaves room for the others. A zero field means its default.
+// of it only, and never more than is left, so that storms leave room for the others. A zero field means its default.
 type Limits struct {
 	Requests        int           // at once, that are not long-running
 	RequestsPerUser int           // of them
