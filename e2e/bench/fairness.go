@@ -22,6 +22,7 @@ import (
 const (
 	floodClients = 512 // half of them list, a quarter writes, a quarter watches
 	floodObjects = 200 // that each list has
+	floodWarmUp  = 3 * time.Second
 )
 
 // benchFairness asks how a client that reads and writes now and then is served, alone and beside another user's clients, who list, write and
@@ -62,10 +63,24 @@ func besideFlood(ctx context.Context, l *rig.Lab, t *table, leader, group string
 	if err != nil {
 		return err
 	}
+	before, _ := usages(l)
+	ownBefore := ownSeconds()
+	if *profiles != "" {
+		wait, perr := profileAll(ctx, l, "fairness-"+f.group)
+		if perr != nil {
+			return perr
+		}
+		defer func() { fmt.Println(wait()) }()
+	}
 	began := time.Now()
 	beside, err := askQuietly(ctx, l, leader, "beside-"+f.group)
 	seconds := time.Since(began).Seconds()
 	writes, watches, lists := each(&f.writes, seconds), each(&f.watches, seconds), each(&f.lists, seconds)
+	after, _ := usages(l)
+	t.told("  processor time: bench, leader "+leader, fmt.Sprintf("%.2f", (ownSeconds()-ownBefore)/seconds))
+	for n, u := range after {
+		t.told("   "+n, fmt.Sprintf("%.2f", (u.cpuSeconds-before[n].cpuSeconds)/seconds))
+	}
 	if ended := f.end(); err != nil || ended != nil {
 		return errors.Join(err, ended)
 	}
@@ -98,6 +113,7 @@ type flood struct {
 	working *errgroup.Group
 }
 
+// newFlood connects all clients before any of them asks, so that the flood is the same however long the others' connections take beside it.
 func newFlood(ctx context.Context, l *rig.Lab, server, group string) (*flood, error) {
 	kubeconfig, err := userKubeconfig(ctx, l, server, "flood", group)
 	if err != nil {
@@ -110,13 +126,21 @@ func newFlood(ctx context.Context, l *rig.Lab, server, group string) (*flood, er
 	ctx, stop := context.WithCancel(ctx)
 	f := &flood{stop: stop, group: strings.TrimPrefix(group, "system:")}
 	f.working, ctx = errgroup.WithContext(ctx)
-	for i := range floodClients {
+	for range floodClients {
 		w, err := newWriterAs(ctx, config)
 		if err != nil {
 			return nil, errors.Join(err, f.end())
 		}
 		f.clients = append(f.clients, w)
+	}
+	for i, w := range f.clients {
 		f.working.Go(func() error { return f.work(ctx, w, i) })
+	}
+	if err := pause(ctx, floodWarmUp); err != nil {
+		return nil, errors.Join(err, f.end())
+	}
+	for _, n := range []*atomic.Int64{&f.lists, &f.writes, &f.watches, &f.refused} { // what was before is not of the seconds that are measured
+		n.Store(0)
 	}
 	return f, nil
 }

@@ -57,6 +57,8 @@ const (
 	flowsPerProcessor = 300
 	// usualObject is how many bytes an object is taken to have when the work of a list is estimated.
 	usualObject = 2 << 10
+	// seatTurn is how long a request keeps its seat, until it writes the next part of its answer, while another user waits for one.
+	seatTurn = 5 * time.Millisecond
 	// seatPatience is how long a seat is left to a request that waits for its client while others wait for a seat, and seatTime to any.
 	seatPatience = 5 * time.Millisecond
 	seatTime     = 500 * time.Millisecond
@@ -65,7 +67,7 @@ const (
 )
 
 // Limits bound what clients may ask of one server at a time; who asks for more gets 429 and comes again. One user may have a part
-// of it only, so that a storm of one leaves room for the others. A zero field means its default.
+// of it only, and never more than is left, so that storms leave room for the others. A zero field means its default.
 type Limits struct {
 	Requests        int           // at once, that are not long-running
 	RequestsPerUser int           // of them

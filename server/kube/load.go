@@ -46,7 +46,8 @@ func endless(r *http.Request) bool {
 	return ok && longRunning(r, info)
 }
 
-// gate counts who is inside.
+// gate counts who is inside. A user may have no more places than are left free for others (one at most half of all, n of them 1/(n+1) each), so
+// that no number of storms keeps one who comes later out.
 type gate struct {
 	max, perUser int
 
@@ -62,7 +63,7 @@ func newGate(most, perUser int) *gate {
 func (g *gate) enter(user string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.all >= g.max || g.users[user] >= g.perUser {
+	if g.users[user] >= min(g.perUser, g.max-g.all) {
 		return false
 	}
 	g.all++

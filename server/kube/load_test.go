@@ -194,7 +194,7 @@ func TestTooManyWatchesAre429(t *testing.T) {
 	defer w.Stop()
 	refused(h.master("carol"))
 	mine[0].Stop()
-	if w, err = begin(h.config); err != nil { // with the client's retries, for the server hears of the end a moment later
+	if w, err = begin(h.master("carol")); err != nil { // with the client's retries, for the server hears of the end a moment later
 		t.Fatal(err)
 	}
 	w.Stop()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,9 +19,9 @@ import (
 	"github.com/peapod-sh/peapod/api/ops"
 )
 
-// seats bound how many requests are worked on at a time to about what the processors can do, and give the users turns: what waits for a
-// processor in the runtime's own queue is served in the order of its coming, so a user with many requests there would make everybody wait
-// for all of them, and raft too.
+// seats bound how many requests are worked on at a time to about what the processors can do, and give each that is free to the user who has the
+// fewest, by turns among equals: what waits for a processor in the runtime's own queue is served in the order of its coming, so a user with
+// many requests there would make everybody wait for all of them, and raft too.
 //
 // A request that waits for something else than a processor gives its seat up (idle), and is not made to wait for another one: it has
 // little left to do, and might hold what somebody with a seat waits for.
@@ -29,23 +30,26 @@ type seats struct {
 	free    int
 	taken   map[*seat]struct{}
 	waiting map[string][]*seat // by user, in the order of coming; none is empty
-	turns   []string           // the users of waiting, who is next first
+	turns   []string           // the users of waiting, who is next first among those who have as many seats
+	having  map[string]int     // seats, of each user who has some
 	looking *time.Timer        // runs while somebody waits
 }
 
 // seat is one request's.
 type seat struct {
 	of     *seats
+	user   string
 	called chan struct{} // closed when a request that waited has its seat
 	gone   bool          // it waits no more; under the lock of seats
 
+	seated    atomic.Bool  // it is in taken
 	since     time.Time    // when it was taken
 	blocked   atomic.Int64 // since when, after that, it reads its client's body or writes the answer; 0 if it does not
 	confirmed bool         // the local state has all that was acknowledged before the request came
 }
 
 func newSeats(n int) *seats {
-	s := &seats{free: n, taken: map[*seat]struct{}{}, waiting: map[string][]*seat{}}
+	s := &seats{free: n, taken: map[*seat]struct{}{}, waiting: map[string][]*seat{}, having: map[string]int{}}
 	s.looking = time.AfterFunc(time.Hour, s.look)
 	s.looking.Stop()
 	return s
@@ -53,36 +57,66 @@ func newSeats(n int) *seats {
 
 // take waits for a seat. An error is that of ctx.
 func (s *seats) take(ctx context.Context, user string) (*seat, error) {
-	own := &seat{of: s}
+	own := &seat{of: s, user: user}
 	s.mu.Lock()
 	if s.free > 0 { // and so nobody waits
 		s.sit(own)
 		s.mu.Unlock()
 		return own, nil
 	}
-	own.called = make(chan struct{})
 	if len(s.waiting) == 0 {
 		s.looking.Reset(seatPatience)
 	}
 	if len(s.waiting[user]) == 0 {
 		s.turns = append(s.turns, user)
 	}
+	own.called = make(chan struct{})
 	s.waiting[user] = append(s.waiting[user], own)
 	s.mu.Unlock()
+	return own, s.await(ctx, own)
+}
+
+func (s *seats) await(ctx context.Context, own *seat) error {
 	select {
 	case <-own.called:
-		return own, nil
+		return nil
 	case <-ctx.Done():
 		s.forget(own)
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
+}
+
+// pass lets another user have a seat that was held for its time, and waits to have one again before its user's other requests do. It is called
+// between two writes of an answer, where nothing is held that somebody with a seat could wait for.
+func (own *seat) pass(ctx context.Context) {
+	if !own.seated.Load() || time.Since(own.since) < seatTurn { // as every event of a watch, for which nobody's lock is taken
+		return
+	}
+	s := own.of
+	s.mu.Lock()
+	others := len(s.waiting)
+	if s.waiting[own.user] != nil {
+		others--
+	}
+	if _, ok := s.taken[own]; !ok || others == 0 {
+		s.mu.Unlock()
+		return
+	}
+	own.called = make(chan struct{})
+	s.waiting[own.user] = slices.Insert(s.waiting[own.user], 0, own)
+	s.turns = append(slices.DeleteFunc(s.turns, func(u string) bool { return u == own.user }), own.user)
+	s.stand(own)
+	s.mu.Unlock()
+	_ = s.await(ctx, own) // whose request ends, writes its end without a seat
 }
 
 // sit is called with the lock.
 func (s *seats) sit(own *seat) {
 	s.free--
+	s.having[own.user]++
 	own.since = time.Now()
 	s.taken[own] = struct{}{}
+	own.seated.Store(true)
 }
 
 // forget ends a wait, or gives up the seat that came of it.
@@ -100,13 +134,17 @@ func (own *seat) leave() {
 	own.of.stand(own)
 }
 
-// stand is called with the lock. It gives what is free to who waits, one of each user by turns.
+// stand is called with the lock. It gives what is free to who waits.
 func (s *seats) stand(own *seat) {
 	if _, ok := s.taken[own]; !ok {
 		return
 	}
 	delete(s.taken, own)
+	own.seated.Store(false)
 	s.free++
+	if s.having[own.user]--; s.having[own.user] == 0 {
+		delete(s.having, own.user)
+	}
 	for s.free > 0 && len(s.turns) > 0 {
 		if next := s.next(); !next.gone {
 			s.sit(next)
@@ -115,9 +153,16 @@ func (s *seats) stand(own *seat) {
 	}
 }
 
+// next is of the first in turn of those users who have the fewest seats.
 func (s *seats) next() *seat {
-	user := s.turns[0]
-	s.turns = s.turns[1:]
+	first := 0
+	for i, u := range s.turns {
+		if s.having[u] < s.having[s.turns[first]] {
+			first = i
+		}
+	}
+	user := s.turns[first]
+	s.turns = slices.Delete(s.turns, first, first+1)
 	line := s.waiting[user]
 	if len(line) > 1 {
 		s.waiting[user] = line[1:]
@@ -181,7 +226,7 @@ func (s *seats) withSeats(h http.Handler, store Store, codecs runtime.Negotiated
 		if r.Body != nil && r.Body != http.NoBody {
 			r.Body = seatedBody{r.Body, own}
 		}
-		h.ServeHTTP(responsewriter.WrapForHTTP1Or2(seatedWriter{w, own}), r)
+		h.ServeHTTP(responsewriter.WrapForHTTP1Or2(seatedWriter{w, own, ctx}), r)
 	})
 }
 
@@ -207,6 +252,7 @@ func (b seatedBody) Read(p []byte) (int, error) { return b.own.during(b.ReadClos
 type seatedWriter struct {
 	http.ResponseWriter
 	own *seat
+	ctx context.Context
 }
 
 var _ responsewriter.UserProvidedDecorator = seatedWriter{}
@@ -214,6 +260,7 @@ var _ responsewriter.UserProvidedDecorator = seatedWriter{}
 // Unwrap lets http.ResponseController find the connection.
 func (w seatedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w seatedWriter) Write(p []byte) (n int, err error) {
+	w.own.pass(w.ctx)
 	return w.own.during(w.ResponseWriter.Write, p)
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/endpoints/request"
@@ -50,6 +51,67 @@ func TestUsersTakeTurns(t *testing.T) {
 		}
 		if want := strings.Fields("flood quiet other flood quiet flood flood"); !slices.Equal(got, want) {
 			t.Errorf("the seat went to %v, want %v", got, want)
+		}
+	})
+}
+
+// TestSeatsOfWhoHasFewest: who has a seat already is behind who has none, whoever came first.
+// Invariant 205.
+func TestSeatsOfWhoHasFewest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSeats(2)
+		first, _ := s.take(t.Context(), "flood")
+		second, _ := s.take(t.Context(), "flood")
+		called := make(chan string, 8)
+		queued(t, s, called, "flood", "flood", "quiet")
+		first.leave()
+		synctest.Wait()
+		if got := <-called; got != "quiet" {
+			t.Errorf("the seat went to %s", got)
+		}
+		second.leave()
+	})
+}
+
+// TestLongAnswersPassTheirSeats: another user need not wait until a long answer has been made, and it goes on before its user's next.
+// Invariant 214.
+func TestLongAnswersPassTheirSeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSeats(1)
+		called, write, written := make(chan string, 8), make(chan struct{}), make(chan struct{})
+		h := s.withSeats(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			for range write {
+				_, _ = w.Write([]byte("part"))
+				written <- struct{}{}
+			}
+			called <- "end"
+		}), nil, api.Codecs)
+		go h.ServeHTTP(httptest.NewRecorder(), seatedRequest(t.Context(), "/long", "get", "flood"))
+		synctest.Wait()
+		queued(t, s, called, "flood", "quiet")
+		write <- struct{}{}
+		<-written
+		if len(called) > 0 {
+			t.Fatalf("%s had the seat before its time", <-called)
+		}
+		time.Sleep(seatTurn)
+		write <- struct{}{}
+		<-written
+		if len(called) != 1 {
+			t.Fatalf("%d others had the seat, want one", len(called))
+		}
+		close(write)
+		synctest.Wait()
+		close(called)
+		var got []string
+		for u := range called {
+			got = append(got, u)
+		}
+		if want := strings.Fields("quiet end flood"); !slices.Equal(got, want) {
+			t.Errorf("the seat went to %v, want %v", got, want)
+		}
+		if s.free != 1 || len(s.taken)+len(s.waiting)+len(s.turns)+len(s.having) > 0 {
+			t.Errorf("%d free, %d taken, %v wait, %v have", s.free, len(s.taken), s.waiting, s.having)
 		}
 	})
 }
