@@ -84,7 +84,7 @@ func (f *toLeader) Forward(_ context.Context, encoded []byte) (*wire.WriteReply,
 	return &wire.WriteReply{Results: ops.EncodeResults(a.Response().([]ops.Result)), Index: a.Index()}, nil
 }
 
-func startProposer(t *testing.T, l *scriptedLog, f forwarder) *proposer {
+func startProposer(t *testing.T, l log, f forwarder) *proposer {
 	t.Helper()
 	p := newProposer(l, f, func(context.Context, uint64) error { return nil })
 	ctx, cancel := context.WithCancel(context.Background())

@@ -55,7 +55,7 @@ func (t *term) Run(ctx context.Context) error {
 		metrics.MeasureSince([]string{"server", "term", "step"}, began)
 		t.asks = append(t.asks, t.engine.Asks()...)
 		if len(list) > 0 {
-			if err := t.commit(ctx, list); err != nil {
+			if err := t.commit(ctx, tail, list); err != nil {
 				return fmt.Errorf("committing the controllers' decisions: %w", err)
 			}
 			continue
@@ -85,6 +85,15 @@ func (t *term) Run(ctx context.Context) error {
 
 // observe feeds what has been committed, and the verdicts that wait.
 func (t *term) observe(tail *fsm.Tail) error {
+	if err := t.takeIn(tail); err != nil {
+		return err
+	}
+	t.judge(t.waiting())
+	return nil
+}
+
+// takeIn feeds what has been committed.
+func (t *term) takeIn(tail *fsm.Tail) error {
 	changes, err := tail.Take()
 	if err != nil {
 		return fmt.Errorf("following the state: %w", err)
@@ -95,7 +104,6 @@ func (t *term) observe(tail *fsm.Tail) error {
 			t.breath.rest()
 		}
 	}
-	t.judge(t.waiting())
 	return nil
 }
 
@@ -149,9 +157,9 @@ func resetTimer(timer *time.Timer, next, now time.Time) {
 	}
 }
 
-// commit proposes ops in chunks, all in flight at once and in order, waits, and tells the engine
-// what did not apply.
-func (t *term) commit(ctx context.Context, list []ops.Op) error {
+// commit proposes ops in chunks, all in flight at once and in order, and tells the engine what did not apply. While it waits it takes in what
+// is committed: a plan of many thousands is known soon after its last entry, and what is to be said of it need not wait until then.
+func (t *term) commit(ctx context.Context, tail *fsm.Tail, list []ops.Op) error {
 	var pending []chunk
 	for _, part := range chunks(list) {
 		encoded, err := ops.Encode(part)
@@ -165,13 +173,24 @@ func (t *term) commit(ctx context.Context, list []ops.Op) error {
 		}
 		pending = append(pending, chunk{part, done})
 	}
-	for _, c := range pending {
+	return t.await(ctx, tail, pending)
+}
+
+// await goes on while chunks are without an answer. Of what it takes in meanwhile some may be why a later chunk fails: the engine hears of
+// both in any order.
+func (t *term) await(ctx context.Context, tail *fsm.Tail, pending []chunk) error {
+	for len(pending) > 0 {
 		select {
-		case a := <-c.done:
+		case a := <-pending[0].done:
 			if a.err != nil {
 				return a.err
 			}
-			t.report(c.list, a.results)
+			t.report(pending[0].list, a.results)
+			pending = pending[1:]
+		case <-tail.Ready():
+			if err := t.takeIn(tail); err != nil {
+				return err
+			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -68,12 +68,10 @@ func (s *server) apply(index int, e entry) {
 	}
 	s.c.applied(index, e, changes)
 	if t := s.work; t != nil {
-		switch index {
-		case t.begins:
+		if index == t.begins {
 			t.begin()
-		case t.waits:
-			t.answered(results)
 		}
+		t.await(index, results)
 		t.pump()
 	}
 	s.serveWaits()
@@ -140,19 +138,37 @@ func (t *term) pump() {
 	if s.work != t || t.engine == nil || t.waits != 0 {
 		return
 	}
-	changes, err := t.tail.Take()
-	if err != nil {
-		panic(err)
-	}
-	for _, c := range changes {
-		t.engine.Observe(c)
-	}
+	t.takeIn()
 	t.judge()
 	list, next := t.engine.Step(s.time())
 	if len(list) > 0 {
 		t.propose(list)
 	} else if !next.IsZero() {
 		s.sleep(next.Sub(s.time()), t.pump)
+	}
+}
+
+// await is what goes on while a proposal is under way: what is committed is taken in. What the proposal itself has changed may be heard of
+// before or after what failed in it.
+func (t *term) await(index int, results []ops.Result) {
+	if t.waits == 0 {
+		return
+	}
+	if index != t.waits || index%2 == 0 {
+		t.takeIn()
+	}
+	if index == t.waits {
+		t.answered(results)
+	}
+}
+
+func (t *term) takeIn() {
+	changes, err := t.tail.Take()
+	if err != nil {
+		panic(err)
+	}
+	for _, c := range changes {
+		t.engine.Observe(c)
 	}
 }
 

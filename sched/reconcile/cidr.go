@@ -100,10 +100,15 @@ func (p *cidrPool) index(cidr string) int {
 	return i
 }
 
-// giveBackCIDR frees a block that a failed write would have given to a node.
+// giveBackCIDR frees a block that a failed write would have given to a node, unless another one is known by now that was created with it.
 func (e *Engine) giveBackCIDR(written runtime.Object) {
 	n := written.(*corev1.Node)
 	if o := e.object(Nodes, "", n.Name); o == nil || podCIDR(o.obj.(*corev1.Node)) != podCIDR(n) {
 		e.releaseCIDRs(n)
+		for _, other := range e.list("", Nodes) {
+			if o := other.obj.(*corev1.Node); podCIDR(o) == podCIDR(n) || podCIDR6(o) == podCIDR6(n) {
+				e.takeCIDRs(o)
+			}
+		}
 	}
 }

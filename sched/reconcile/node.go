@@ -64,8 +64,7 @@ func (e *Engine) noticedNode(old, o *object) {
 	}
 	e.noteConditions(old, n)
 	e.noticedGate(n.Name, n)
-	e.cidrs.take(podCIDR(n))
-	e.cidrs6.take(podCIDR6(n))
+	e.takeCIDRs(n)
 	e.setNode(n)
 	if keepsVolumes(n) && (old == nil || !keepsVolumes(old.obj.(*corev1.Node))) {
 		e.roomFreed = true
@@ -100,6 +99,11 @@ func podCIDR6(n *corev1.Node) string {
 		return ""
 	}
 	return n.Spec.PodCIDRs[1]
+}
+
+func (e *Engine) takeCIDRs(n *corev1.Node) {
+	e.cidrs.take(podCIDR(n))
+	e.cidrs6.take(podCIDR6(n))
 }
 
 func (e *Engine) releaseCIDRs(n *corev1.Node) {
