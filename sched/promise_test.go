@@ -11,7 +11,7 @@ import (
 )
 
 // TestPromisesAreNobodysReason: a pod that still waits for others to go takes its room and keeps apart who must be, but no pod is put where it
-// may only be because that one were there.
+// may only be because that one were there. Invariant 215.
 func TestPromisesAreNobodysReason(t *testing.T) {
 	labelled := func(change func(*corev1.Pod)) func(*corev1.Pod) {
 		return func(p *corev1.Pod) {

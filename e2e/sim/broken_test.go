@@ -43,3 +43,19 @@ func TestWithoutAPartItIsFound(t *testing.T) {
 
 // brokenSeeds is how many seeds may pass before each fault must have shown, both for claims and for names.
 const brokenSeeds = 500
+
+// Evictions that ask no budget are missed. Invariant 216.
+func TestUnspentBudgetsAreMissed(t *testing.T) {
+	o := Default()
+	o.Unspent = true
+	for seed := uint64(110); seed < 110+brokenSeeds; seed++ { // from one from which it does not take long
+		if _, err := Run(seed, o); err != nil {
+			if !strings.Contains(err.Error(), "budgets are kept: ") {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+			t.Logf("seed %d: %v", seed, err)
+			return
+		}
+	}
+	t.Errorf("%d seeds did not show it", brokenSeeds)
+}

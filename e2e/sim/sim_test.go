@@ -20,7 +20,7 @@ func tell(t *testing.T, seed uint64, o Options) {
 	t.Logf("seed %d: %v\n%s", seed, err, r.Story)
 }
 
-// No pod that must not run twice does, no pod is bound twice, and after the storm all is well. Invariants 35, 85, 86, 87.
+// No pod that must not run twice does, no pod is bound twice, and after the storm all is well. Invariants 35, 85, 86, 87, 216.
 func TestSeeds(t *testing.T) {
 	var moved, overslept, rescaled, evicted int
 	for seed := *from; seed < *from+*seeds; seed++ {

@@ -86,7 +86,7 @@ func TestBindingThatFailsIsMadeAgain(t *testing.T) {
 }
 
 // TestSpreadCountsNobodyWhoGoes: what takes the place of pods on a node that has died is not spread as if they were still there, although
-// it is decided in the step that deletes them; and is, once the node is no more.
+// it is decided in the step that deletes them; and is, once the node is no more. Invariant 215.
 func TestSpreadCountsNobodyWhoGoes(t *testing.T) {
 	w := standardWorld(t, 1, 0)
 	for _, name := range []string{"n1", "n2", "n3"} {
