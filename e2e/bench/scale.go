@@ -55,11 +55,7 @@ const scaleTimeout = 20 * time.Minute
 func benchScale(ctx context.Context, l *rig.Lab, t *table) error {
 	ctx, cancel := context.WithTimeout(ctx, scaleTimeout)
 	defer cancel()
-	leader, err := l.Leader(ctx)
-	if err != nil {
-		return err
-	}
-	c, err := l.Client(leader)
+	leader, c, err := l.LeaderClient(ctx)
 	if err != nil {
 		return err
 	}
@@ -103,11 +99,7 @@ func benchRates(ctx context.Context, l *rig.Lab, t *table) error {
 func benchMillion(ctx context.Context, l *rig.Lab, t *table) error {
 	ctx, cancel := context.WithTimeout(ctx, scaleTimeout)
 	defer cancel()
-	leader, err := l.Leader(ctx)
-	if err != nil {
-		return err
-	}
-	c, err := l.Client(leader)
+	leader, c, err := l.LeaderClient(ctx)
 	if err != nil {
 		return err
 	}
