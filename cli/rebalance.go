@@ -21,7 +21,7 @@ import (
 
 	"github.com/peapod-sh/peapod/api"
 	"github.com/peapod-sh/peapod/cli/jobs"
-	"github.com/peapod-sh/peapod/server"
+	"github.com/peapod-sh/peapod/server/rebalance"
 )
 
 // Exit codes of `peapod operator rebalance`.
@@ -52,7 +52,7 @@ The exit code is 0 if nothing has to be moved or all was moved, 1 if there is so
 			if most < 1 || wave < 1 {
 				return &jobs.Exit{Code: exitError, Err: fmt.Errorf("--max and --wave must be 1 or more")}
 			}
-			var plan server.Rebalance
+			var plan rebalance.Plan
 			if err := o.server(c.Context(), http.MethodGet, "/rebalance?max="+strconv.Itoa(most), &plan); err != nil {
 				return &jobs.Exit{Code: exitError, Err: err}
 			}
@@ -76,7 +76,7 @@ The exit code is 0 if nothing has to be moved or all was moved, 1 if there is so
 	return c
 }
 
-func showPlan(w io.Writer, plan *server.Rebalance) {
+func showPlan(w io.Writer, plan *rebalance.Plan) {
 	if len(plan.Moves) > 0 {
 		rows := [][]string{{"NAMESPACE", "POD", "FROM", "TO", "REASON"}}
 		for _, m := range plan.Moves {
@@ -115,7 +115,7 @@ func (o *onMachine) client(ctx context.Context) (kubernetes.Interface, error) {
 }
 
 // move evicts pods in waves, each when the one before it runs elsewhere.
-func (o *onMachine) move(c *cobra.Command, moves []server.PodMove, wave int, patience time.Duration) error {
+func (o *onMachine) move(c *cobra.Command, moves []rebalance.Move, wave int, patience time.Duration) error {
 	client, err := o.client(c.Context())
 	if err != nil {
 		return &jobs.Exit{Code: exitError, Err: err}
@@ -151,7 +151,7 @@ type owner struct {
 	ready     int
 }
 
-func (m *mover) wave(ctx context.Context, moves []server.PodMove) error {
+func (m *mover) wave(ctx context.Context, moves []rebalance.Move) error {
 	owners := map[types.UID]*owner{}
 	for _, v := range moves {
 		p, err := m.client.CoreV1().Pods(v.Namespace).Get(ctx, v.Name, metav1.GetOptions{})
@@ -185,7 +185,7 @@ func (m *mover) wave(ctx context.Context, moves []server.PodMove) error {
 }
 
 // evict tries until the pod's budget allows it.
-func (m *mover) evict(ctx context.Context, v *server.PodMove) error {
+func (m *mover) evict(ctx context.Context, v *rebalance.Move) error {
 	uid := types.UID(v.UID)
 	e := &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Namespace: v.Namespace, Name: v.Name},
 		DeleteOptions: &metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}}}

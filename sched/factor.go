@@ -27,7 +27,8 @@ type factor struct {
 
 	// Of spreads and evens.
 	maxSkew, minDomains int32
-	eligible            slots // nodes that count; nil is all
+	eligible            slots   // nodes that count; nil is all
+	promised            []int32 // of the total, those that may still not come, and so lift no level; nil is none
 	levels              []int32
 	low                 int32 // the emptiest domain has this many
 	domains             int32 // that have nodes that count
@@ -112,6 +113,7 @@ func (r *round) addFactor(f factor) {
 	f.self = r.shareOf(r.k, f.census)
 	f.total = r.t.scratch.column(len(f.topo.size))
 	f.some = r.count(&f)
+	r.countPromised(&f)
 	if f.use >= avoids && f.use != evens && f.self == 0 && !f.some {
 		return
 	}
@@ -185,7 +187,7 @@ func (f *factor) measureEach() {
 	}
 	for d, n := range f.total {
 		if counts(int32(d)) {
-			f.level(n, 1)
+			f.level(n-f.promisedTo(int32(d)), 1)
 			f.domains++
 		} else {
 			f.total[d] = 0
@@ -220,8 +222,9 @@ func (r *round) add(f *factor, i, n int32) {
 		return
 	}
 	if f.levels != nil {
-		f.level(f.total[d], -1)
-		f.level(f.total[d]+n, 1)
+		n0 := f.total[d] - f.promisedTo(d)
+		f.level(n0, -1)
+		f.level(n0+n, 1)
 		f.settle()
 	}
 	f.total[d] += n

@@ -18,6 +18,7 @@ func (t *Table) Keep(at *Place, uid types.UID) {
 	}
 	if known, ok := t.pods[uid]; ok {
 		at.placed = known
+		delete(t.promised, uid)
 		if delete(t.pods, uid); len(t.pods) == 0 {
 			t.pods = map[types.UID]placed{} // the old one has the size of the largest plan
 		}
@@ -31,7 +32,16 @@ func (t *Table) AddKept(at *Place, node string, template *api.PodTemplate, statu
 }
 
 // LeavingKept is Leaving for a pod whose place is kept.
-func (t *Table) LeavingKept(at *Place) (changed bool) { return at.kind != nil && t.leave(&at.placed) }
+func (t *Table) LeavingKept(at *Place) (changed bool) {
+	return at.kind != nil && t.turn(&at.placed, true)
+}
+
+// StaysKept takes LeavingKept back: the pod is not deleted after all.
+func (t *Table) StaysKept(at *Place) {
+	if at.kind != nil {
+		t.turn(&at.placed, false)
+	}
+}
 
 // RemoveKept is RemovePod for a pod whose place is kept.
 func (t *Table) RemoveKept(at *Place) {

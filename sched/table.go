@@ -31,7 +31,8 @@ type Table struct {
 	// extended resources have a column each.
 	extAlloc, extUsed map[string][]int64
 
-	pods       map[types.UID]placed // but for those whose Place somebody else keeps
+	pods       map[types.UID]placed   // but for those whose Place somebody else keeps
+	promised   map[types.UID]struct{} // those of pods that may still not come
 	kinds      map[*class]*kind
 	owned      map[types.UID][]*kind // by owner
 	labelled   map[label]map[*kind]struct{}
@@ -73,7 +74,7 @@ func (s Strategy) Known() bool { return s == "" || s == LeastAllocated || s == M
 // NewTable makes an empty table. The seed decides between nodes of equal score. Strategy "" is LeastAllocated.
 func NewTable(seed uint64, strategy Strategy) *Table {
 	t := &Table{
-		seed: seed, packs: strategy == MostAllocated, byName: map[string]int32{}, pods: map[types.UID]placed{},
+		seed: seed, packs: strategy == MostAllocated, byName: map[string]int32{}, pods: map[types.UID]placed{}, promised: map[types.UID]struct{}{},
 		extAlloc: map[string][]int64{}, extUsed: map[string][]int64{}, kinds: map[*class]*kind{}, owned: map[types.UID][]*kind{},
 		labelled: map[label]map[*kind]struct{}{}, priorities: map[int32]int{}, censuses: map[censusID]*census{},
 		choosers: map[label]map[*census]struct{}{}, spaces: map[string]labels.Set{}, topologies: map[string]*topology{},
@@ -143,7 +144,7 @@ func (t *Table) AddPod(uid types.UID, node string, template *api.PodTemplate, st
 // reports whether that is new.
 func (t *Table) Leaving(uid types.UID) (changed bool) {
 	at, ok := t.pods[uid]
-	if !ok || !t.leave(&at) {
+	if !ok || !t.turn(&at, true) {
 		return false
 	}
 	t.pods[uid] = at
@@ -154,6 +155,7 @@ func (t *Table) Leaving(uid types.UID) (changed bool) {
 func (t *Table) RemovePod(uid types.UID) {
 	if at, ok := t.pods[uid]; ok {
 		delete(t.pods, uid)
+		delete(t.promised, uid)
 		t.vacate(at)
 	}
 }
@@ -187,15 +189,20 @@ func (t *Table) settle(at *placed, node string, template *api.PodTemplate, statu
 	return freed, true
 }
 
-func (t *Table) leave(at *placed) (changed bool) {
-	if at.leaving {
+// turn notes that a pod leaves, or that it does not after all.
+func (t *Table) turn(at *placed, leaving bool) (changed bool) {
+	if at.leaving == leaving {
 		return false
 	}
-	at.leaving = true
-	at.kind.leaving.add(at.slot, 1)
+	at.leaving = leaving
+	n := int32(1)
+	if !leaving {
+		n = -1
+	}
+	at.kind.leaving.add(at.slot, n)
 	for _, h := range at.shares {
 		if h.id.role == living {
-			h.on.add(at.slot, -h.weight)
+			h.on.add(at.slot, -n*h.weight)
 		}
 	}
 	return true

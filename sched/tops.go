@@ -231,7 +231,7 @@ func (r *round) cellsPossible() (n int, zones *topology) {
 func (r *round) levelsOf(a *axis) (n int) {
 	for k := range r.factors {
 		f := &r.factors[k]
-		if f.levels == nil || f.eligible != nil || &f.total[0] != &a.count[0] {
+		if f.levels == nil || f.eligible != nil || f.promised != nil || &f.total[0] != &a.count[0] {
 			continue
 		}
 		for _, domains := range f.levels {

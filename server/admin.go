@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/peapod-sh/peapod/api/ops"
+	"github.com/peapod-sh/peapod/fsm"
 	"github.com/peapod-sh/peapod/internal/adminsock"
+	"github.com/peapod-sh/peapod/server/rebalance"
 )
 
 // Member describes a server for the operator.
@@ -115,4 +117,19 @@ func (s *Server) snapshotNow(trailing string) error {
 		return fmt.Errorf("trailing must be a number of log entries: %w", err)
 	}
 	return s.consensus.snapshotKeeping(keep)
+}
+
+// rebalanceMovesMax is how many moves are planned if the operator names no number.
+const rebalanceMovesMax = 1000
+
+func planMoves(v *fsm.View, r *http.Request) (*rebalance.Plan, error) {
+	most := rebalanceMovesMax
+	if text := r.URL.Query().Get("max"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("the number of moves must be 1 or more, not %q", text)
+		}
+		most = n
+	}
+	return rebalance.New(v, most), nil
 }

@@ -21,6 +21,7 @@ func TestWithoutAPartItIsFound(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := Default()
+			o.Scaled = false // what is looked for are single writers, and the seeds were found without
 			part.spoil(&o)
 			missed := map[bool]bool{} // by a claim, by a name
 			for seed := part.from; seed < part.from+brokenSeeds && len(missed) < 2; seed++ {
@@ -42,3 +43,19 @@ func TestWithoutAPartItIsFound(t *testing.T) {
 
 // brokenSeeds is how many seeds may pass before each fault must have shown, both for claims and for names.
 const brokenSeeds = 500
+
+// Evictions that ask no budget are missed. Invariant 216.
+func TestUnspentBudgetsAreMissed(t *testing.T) {
+	o := Default()
+	o.Unspent = true
+	for seed := uint64(110); seed < 110+brokenSeeds; seed++ { // from one from which it does not take long
+		if _, err := Run(seed, o); err != nil {
+			if !strings.Contains(err.Error(), "budgets are kept: ") {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+			t.Logf("seed %d: %v", seed, err)
+			return
+		}
+	}
+	t.Errorf("%d seeds did not show it", brokenSeeds)
+}

@@ -30,17 +30,20 @@ type Options struct {
 
 	// Sets adds StatefulSets, and users who change, scale and delete what there is.
 	Sets bool
+	// Scaled adds a Deployment with an autoscaler and a budget, and users who change it, load it and have its pods rebalanced.
+	Scaled bool
 
 	Unread      bool // agents do not read whether a pod is still theirs
 	Unfenced    bool // supervisors let pods run on when the lease has ended
 	Ungated     bool // supervisors do not look at the lease when a program begins
 	Unconfirmed bool // leaders grant leases without asking the others
+	Unspent     bool // evictions ask no budget
 }
 
 // Default is the design as it is.
 func Default() Options {
 	t := fence.Default()
-	return Options{Times: t, DriftParts: t.DriftParts, Sets: true}
+	return Options{Times: t, DriftParts: t.DriftParts, Sets: true, Scaled: true}
 }
 
 // cluster is three servers, four nodes and what runs on them.
@@ -58,6 +61,8 @@ type cluster struct {
 	silent  map[string]time.Duration // since when gossip misses a node
 	// Moved counts replacements of single writers, Overslept their moments on machines that stood past their lease.
 	moved, overslept int
+
+	scaled scaled
 }
 
 // New builds the cluster of a seed.
@@ -67,6 +72,7 @@ func newCluster(seed uint64, o Options) *cluster {
 		w.story = &strings.Builder{}
 	}
 	c := &cluster{w: w, seed: seed << 8, options: o, objects: map[string]runtime.Object{}, bound: map[types.UID]string{}, silent: map[string]time.Duration{}}
+	c.scaled.init()
 	c.net = &network{w: w, cut: map[link]bool{}}
 	first := c.furnish()
 	for i := range 3 {
@@ -156,6 +162,7 @@ func (c *cluster) applied(index int, e entry, changes []*api.Change) {
 	c.log = append(c.log, e)
 	for _, x := range changes {
 		c.checkBound(x)
+		c.checkScaled(e.data, x)
 	}
 }
 

@@ -57,6 +57,11 @@ func (c *cluster) furnish() []byte {
 		put(reconcile.StatefulSets, statefulSet(ordered, appsv1.OrderedReadyPodManagement, "data"))
 		put(reconcile.StatefulSets, statefulSet(burst, appsv1.ParallelPodManagement))
 	}
+	if c.options.Scaled {
+		put(reconcile.Deployments, scaledDeployment())
+		put(reconcile.Autoscalers, scaledAutoscaler())
+		put(reconcile.Budgets, scaledBudget())
+	}
 	b, err := ops.Encode(list)
 	if err != nil {
 		panic(err)

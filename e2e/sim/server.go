@@ -25,6 +25,13 @@ type server struct {
 	tracker *liveness.Tracker
 	beats   map[string]time.Duration
 	work    *term
+	replies map[int]reply // to those who wait for what became of an entry, by its index
+}
+
+// reply is called with what became of an entry, if it is the one of that term that was committed there.
+type reply struct {
+	term uint64
+	do   func([]ops.Result)
 }
 
 type wait struct {
@@ -53,7 +60,7 @@ func (s *server) others() []*server {
 func (s *server) boot() {
 	s.start()
 	s.role, s.leader, s.commit, s.heard = follower, nil, 0, s.clock()
-	s.state, s.waits, s.work = fsm.New(), nil, nil
+	s.state, s.waits, s.work, s.replies = fsm.New(), nil, nil, map[int]reply{}
 	_, s.changes = s.state.TailAll(func(*api.Change) bool { return true })
 	s.tracker, s.beats = liveness.New(liveness.Default()), map[string]time.Duration{}
 	s.watchElection()
@@ -74,8 +81,23 @@ func (s *server) apply(index int, e entry) {
 		t.await(index, results)
 		t.pump()
 	}
+	if r, asked := s.replies[index]; asked {
+		delete(s.replies, index)
+		if r.term == e.term {
+			r.do(results)
+		}
+	}
 	s.serveWaits()
 	s.tellNodes(changes)
+}
+
+// submit proposes an op and has something done with its result, unless this server is no leader or dies before.
+func (s *server) submit(op ops.Op, then func(ops.Outcome)) {
+	b, err := ops.Encode([]ops.Op{op})
+	if err != nil {
+		panic(err)
+	}
+	s.replies[s.propose(b)] = reply{s.term, func(results []ops.Result) { then(results[0].Rows[0]) }}
 }
 
 func (s *server) serveWaits() {
@@ -116,6 +138,7 @@ func (t *term) begin() {
 		}
 	}
 	t.watch()
+	s.sleep(samplePause, t.sample)
 }
 
 // watch asks for verdicts as long as the term lasts.
@@ -190,6 +213,8 @@ func (t *term) propose(list []ops.Op) {
 	if err != nil {
 		panic(err)
 	}
+	s := t.s
+	s.c.promise(s, list, b)
 	t.pending = list
 	t.waits = t.s.propose(b)
 }

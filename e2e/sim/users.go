@@ -7,6 +7,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/peapod-sh/peapod/api"
 	"github.com/peapod-sh/peapod/api/ops"
@@ -52,8 +53,8 @@ func (c *cluster) editSet(name string, scale bool) {
 	})
 }
 
-func revisionOf(set *appsv1.StatefulSet) uint64 {
-	n, err := strconv.ParseUint(set.ResourceVersion, 10, 64)
+func revisionOf(o metav1.Object) uint64 {
+	n, err := strconv.ParseUint(o.GetResourceVersion(), 10, 64)
 	if err != nil {
 		panic(err)
 	}
@@ -101,7 +102,7 @@ func (n *node) announce() {
 
 // wanted is how many pods there are to be.
 func (c *cluster) wanted(s *server) int {
-	n := writers + web
+	n := writers + web + c.scaledPods(s)
 	for _, name := range c.sets() {
 		n += int(*c.set(s, name).Spec.Replicas)
 	}

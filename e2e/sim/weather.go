@@ -15,8 +15,9 @@ const (
 
 // Result is what a run was like.
 type Result struct {
-	Moved, Overslept int
-	Story            string
+	Moved, Overslept  int
+	Rescaled, Evicted int
+	Story             string
 }
 
 // Run lets a cluster live through the weather of its seed. The error names the invariant that broke.
@@ -30,7 +31,7 @@ func Run(seed uint64, o Options) (Result, error) {
 		c.checkWriters()
 	}
 	c.checkRest()
-	r := Result{Moved: c.moved, Overslept: c.overslept}
+	r := Result{Moved: c.moved, Overslept: c.overslept, Rescaled: c.scaled.rescaled, Evicted: c.scaled.evicted}
 	if c.w.story != nil {
 		r.Story = c.w.story.String()
 	}
@@ -47,6 +48,9 @@ func (c *cluster) strike() {
 	kinds := 14
 	if c.options.Sets {
 		kinds = 20
+	}
+	if c.options.Scaled {
+		kinds = 27
 	}
 	switch c.w.rng.IntN(kinds) {
 	case 0, 1:
@@ -82,6 +86,14 @@ func (c *cluster) strike() {
 	case 19: // who deletes a Node mostly does so because it is gone
 		c.cutOff(n.name, long, true, true)
 		c.w.after(c.w.between(0, 12*time.Second), func() { c.deleteNode(n.name) })
+	case 20, 21:
+		c.setLoad()
+	case 22:
+		c.editScaled(true)
+	case 23:
+		c.editScaled(false)
+	case 24, 25, 26:
+		c.rebalance()
 	}
 }
 
@@ -272,6 +284,7 @@ func (c *cluster) checkRest() {
 		}
 		c.checkEdit(c.servers[0], p)
 	}
+	c.checkScale(c.servers[0])
 	if n := c.wanted(c.servers[0]); len(want) != n {
 		c.w.fail("all is well", "there are %d pods, not %d", len(want), n)
 	}

@@ -12,6 +12,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/utils/ptr"
@@ -22,7 +23,7 @@ import (
 )
 
 // fleets is for hunting: go test ./sched/reconcile -run TestFleets -fleets -rapid.checks=10000.
-var fleets = flag.Bool("fleets", false, "play histories of all kinds of workloads at the same time")
+var fleets = flag.Bool("fleets", false, "play longer histories of all kinds of workloads at the same time")
 
 // badImage is one whose pods never become ready.
 const badImage = "bad"
@@ -53,6 +54,7 @@ func newFleet(t *rapid.T) *fleet {
 		}
 		f.checkRoom()
 		f.checkGangs(list)
+		f.checkSpread(list)
 	}
 	return f
 }
@@ -69,6 +71,8 @@ func (f *fleet) furnish() {
 	surge, unavailable := drawBound(f.t, "surge"), drawBound(f.t, "unavailable")
 	d.Spec.Strategy.RollingUpdate = &appsv1.RollingUpdateDeployment{MaxSurge: &surge, MaxUnavailable: &unavailable}
 	d.Spec.Template.Spec.Priority = ptr.To[int32](1000)
+	cpu := rapid.SampledFrom([]string{"100m", "900m"}).Draw(f.t, "web's cpu") // of the large ones few fit, and others have to go for them
+	d.Spec.Template.Spec.Containers[0].Resources.Requests[corev1.ResourceCPU] = resource.MustParse(cpu)
 	if f.spread {
 		d.Spec.Template.Spec.TopologySpreadConstraints = []corev1.TopologySpreadConstraint{{MaxSkew: 1, TopologyKey: corev1.LabelHostname,
 			WhenUnsatisfiable: corev1.DoNotSchedule, LabelSelector: d.Spec.Selector, MatchLabelKeys: []string{appsv1.DefaultDeploymentUniqueLabelKey}}}
@@ -255,6 +259,11 @@ func (f *fleet) fail(format string, a ...any) {
 
 // recover lets users and nodes do what a cluster needs to come to rest: only what fits, on nodes that live.
 func (f *fleet) recover() {
+	for i := range 5 {
+		if name := fmt.Sprint("n", i+1); f.objects[ref{Nodes, "", name}] == nil {
+			f.join(name)
+		}
+	}
 	for _, o := range f.list(Nodes) {
 		f.change(Nodes, "", o.name, func(o runtime.Object) { o.(*corev1.Node).Spec.Unschedulable = false })
 		delete(f.dead, o.name)
@@ -313,15 +322,16 @@ func (f *fleet) checkRecovered() {
 }
 
 // TestFleets: whatever users, nodes, pods and leaders do at the same time to workloads of all kinds, each keeps what it promises, and
-// after it all is as it should be. Invariants 30, 32, 36, 37 and 89.
+// after it all is as it should be. Invariants 30, 32, 36, 37, 89 and 215.
 func TestFleets(t *testing.T) {
-	if !*fleets {
-		t.Skip("it is for hunting: -fleets")
+	most := 25
+	if *fleets {
+		most = 60
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		f := newFleet(t)
 		stop := f.losing(t)
-		for range rapid.IntRange(1, 25).Draw(t, "actions") {
+		for range rapid.IntRange(1, most).Draw(t, "actions") {
 			f.happen()
 			switch rapid.IntRange(0, 2).Draw(t, "then") {
 			case 0:

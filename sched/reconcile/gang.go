@@ -230,7 +230,8 @@ func (e *Engine) keepGang(g []*pod, try *gangTry, reason string) {
 	for _, p := range g {
 		if node := try.placed[p]; node != "" {
 			e.nominated[p.rec.UID] = node
-		} else if e.nominated[p.rec.UID] != "" {
+		}
+		if e.nominated[p.rec.UID] != "" {
 			e.reserve(p)
 		}
 	}

@@ -172,6 +172,7 @@ func (e *Engine) discard(p *pod) {
 		np.Generation++
 		e.put(Pods, np, p.rec.Revision)
 	}
+	e.countLeaving(p)
 	e.recount(p)
 	e.memberChanged(p)
 }

@@ -51,6 +51,7 @@ func (e *Engine) noticedNode(old, o *object) {
 		delete(e.turned, old.name)
 		e.noticedGate(old.name, nil)
 		e.table.RemoveNode(old.name)
+		e.neighboursChanged() // a domain less
 		e.releaseCIDRs(old.obj.(*corev1.Node))
 		delete(e.liveness, old.name)
 		e.trust(old.name)

@@ -56,9 +56,10 @@ func (e *Engine) preempt(pods []*pod, fit sched.Fit, d *disruptions) ([]sched.No
 	})
 }
 
-// nominate has the victims go and notes where the pod waits for them. Its room in the scheduler's table is its own already.
+// nominate has the victims go and notes where the pod waits for them. Its room in the scheduler's table is its own already, and only promised.
 func (e *Engine) nominate(p *pod, n sched.Nomination, withEvents bool) {
 	e.nominated[p.rec.UID] = n.Node
+	e.reserve(p)
 	for _, uid := range n.Victims {
 		v := e.podsByUID.get(string(uid))
 		e.condemn(v)
@@ -117,7 +118,7 @@ func (e *Engine) waitsForVictims(p *pod) bool {
 
 // reserve keeps room for a nominated pod.
 func (e *Engine) reserve(p *pod) {
-	e.table.AddPod(p.rec.UID, e.nominated[p.rec.UID], p.rec.Template, p.rec.Status)
+	e.table.Promise(p.rec.UID, e.nominated[p.rec.UID], p.rec.Template, p.rec.Status)
 }
 
 // rememberNomination reads what an earlier leader has decided for the pod.

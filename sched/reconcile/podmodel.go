@@ -170,15 +170,21 @@ func (e *Engine) accountPod(p *pod) {
 		if e.table.AddKept(&p.at, p.rec.Node, p.rec.Template, p.rec.Status) {
 			e.roomFreed = true
 		}
-		if p.rec.Deleting() && e.table.LeavingKept(&p.at) {
-			e.neighboursChanged()
-		}
+		e.countLeaving(p)
 		return
 	}
 	if e.nominated[p.rec.UID] != "" && p.rec.Node == "" && !p.deleting() && !p.rec.Terminal() {
 		return // its room is kept
 	}
 	e.freeRoom(p)
+}
+
+// countLeaving tells the scheduler's table of a pod that goes, from the moment when that was decided: nothing is spread from it, also not
+// what takes its place in the same step.
+func (e *Engine) countLeaving(p *pod) {
+	if p.deleting() && e.table.LeavingKept(&p.at) {
+		e.neighboursChanged()
+	}
 }
 
 // roomOn is the node on which the scheduler's table has room for the pod: since it is bound, or because that was decided. "" is nowhere.
@@ -400,6 +406,7 @@ func (e *Engine) doomPod(p *pod, grace int64) {
 		p.doom = gone
 	}
 	e.deletePod(ops.DeleteRow{Namespace: p.ns(), Name: p.name(), UID: p.rec.UID, Grace: grace})
+	e.countLeaving(p)
 	e.recount(p)
 	e.memberChanged(p)
 }
@@ -420,6 +427,9 @@ func (e *Engine) failedPodPut(r ref) {
 	}
 	if p.doom != stays {
 		p.doom = stays
+		if !p.rec.Deleting() {
+			e.table.StaysKept(&p.at)
+		}
 		e.recount(p)
 		e.memberChanged(p)
 	}

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -82,4 +83,31 @@ func TestBindingThatFailsIsMadeAgain(t *testing.T) {
 		t.Fatalf("%s with %v", rec.Node, rec.Labels())
 	}
 	w.checkPlaces()
+}
+
+// TestSpreadCountsNobodyWhoGoes: what takes the place of pods on a node that has died is not spread as if they were still there, although
+// it is decided in the step that deletes them; and is, once the node is no more. Invariant 215.
+func TestSpreadCountsNobodyWhoGoes(t *testing.T) {
+	w := standardWorld(t, 1, 0)
+	for _, name := range []string{"n1", "n2", "n3"} {
+		w.addNode(name, "4", "110")
+		w.labelNode(name, map[string]string{corev1.LabelHostname: name})
+	}
+	d := testDeployment("web", 3)
+	d.Spec.Template.Spec.TopologySpreadConstraints = []corev1.TopologySpreadConstraint{{MaxSkew: 1, TopologyKey: corev1.LabelHostname,
+		WhenUnsatisfiable: corev1.DoNotSchedule, LabelSelector: d.Spec.Selector}}
+	w.put(Deployments, d)
+	w.converge()
+	w.dead["n1"] = true
+	w.e.NodeDown("n1")
+	w.converge()
+	if on := w.podsOn(); on["n1"] != 0 || on["n2"] != 1 || on["n3"] != 1 || on[""] != 1 {
+		t.Fatalf("a domain is empty, and %v", on)
+	}
+	delete(w.dead, "n1")
+	w.deleteNow(t, ref{Nodes, "", "n1"})
+	w.converge()
+	if on := w.podsOn(); on["n2"]+on["n3"] != 3 {
+		t.Fatalf("there are two nodes, and %v\n%s", on, strings.Join(w.trace, "\n"))
+	}
 }

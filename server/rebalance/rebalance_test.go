@@ -1,14 +1,16 @@
-package server
+package rebalance
 
 import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/peapod-sh/peapod/api/ops"
+	"github.com/peapod-sh/peapod/fsm"
 	"github.com/peapod-sh/peapod/sched/reconcile"
 )
 
@@ -43,8 +45,10 @@ func TestWhoMayMove(t *testing.T) {
 		{"lost", claim("lost"), false},
 		{"guarded", func(p *corev1.Pod) { p.Labels = map[string]string{"app": "guarded"} }, false},
 	} {
-		f := small(t, 2)
+		f := fsm.New()
 		list := []ops.Op{
+			&ops.Put{Resource: reconcile.Namespaces, Object: &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "default", UID: "ns"}}},
+			smallNode("n1"), smallNode("n2"),
 			&ops.Put{Resource: reconcile.Budgets, Object: &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "b"},
 				Spec: policyv1.PodDisruptionBudgetSpec{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "guarded"}}}}},
 			boundClaim("near"), boundClaim("far"),
@@ -61,8 +65,8 @@ func TestWhoMayMove(t *testing.T) {
 			c.change(p)
 			list = append(list, &ops.Put{Resource: reconcile.Pods, Object: p})
 		}
-		f.ApplyOps(2, list)
-		got := rebalance(f.View(), 100)
+		f.ApplyOps(1, list)
+		got := New(f.View(), 100)
 		if moved := len(got.Moves) == 2; moved != c.moves || !moved && len(got.Moves) > 0 {
 			t.Errorf("%s: %+v", c.name, got)
 		}
@@ -70,6 +74,13 @@ func TestWhoMayMove(t *testing.T) {
 			t.Errorf("%s: %d are held", c.name, got.Held)
 		}
 	}
+}
+
+// smallNode has two processors.
+func smallNode(name string) *ops.Put {
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID("node-" + name)}}
+	n.Status.Allocatable = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("2"), corev1.ResourceMemory: resource.MustParse("4Gi"), corev1.ResourcePods: resource.MustParse("110")}
+	return &ops.Put{Resource: reconcile.Nodes, Object: n}
 }
 
 func boundClaim(name string) *ops.Put {

@@ -1,11 +1,8 @@
-package server
+package rebalance
 
 import (
 	"cmp"
-	"fmt"
-	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -21,59 +18,44 @@ import (
 	"github.com/peapod-sh/peapod/sched/reconcile"
 )
 
-// Rebalance is which pods would be better on other nodes.
-type Rebalance struct {
-	Moves []PodMove
-	Nodes []NodeLoad
+// Plan is which pods would be better on other nodes.
+type Plan struct {
+	Moves []Move
+	Nodes []Load
 	// Held are the pods that stay although they might move, since their budget allows no disruption now.
 	Held int
 }
 
-// PodMove is one pod that would move.
-type PodMove struct {
+// Move is one pod that would move.
+type Move struct {
 	Namespace, Name, UID string
 	From, To, Reason     string
 }
 
-// NodeLoad is how much of a node is requested, in per cent of its cpu or memory, whichever is more.
-type NodeLoad struct {
+// Load is how much of a node is requested, in per cent of its cpu or memory, whichever is more.
+type Load struct {
 	Name          string
 	Before, After int64
 }
 
-// rebalanceMovesMax is how many moves are planned if the operator names no number.
-const rebalanceMovesMax = 1000
-
-func planMoves(v *fsm.View, r *http.Request) (*Rebalance, error) {
-	most := rebalanceMovesMax
-	if text := r.URL.Query().Get("max"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 {
-			return nil, fmt.Errorf("the number of moves must be 1 or more, not %q", text)
-		}
-		most = n
-	}
-	return rebalance(v, most), nil
-}
-
-// rebalance plans on a table of its own, so the leader's work is not held up.
-func rebalance(v *fsm.View, most int) *Rebalance {
-	g := &rebalancer{view: v, table: sched.NewTable(1, ""), records: map[types.UID]*api.PodRecord{}}
+// New plans at most so many moves, on a table of its own, so the leader's work is not held up.
+func New(v *fsm.View, most int) *Plan {
+	g := &planner{view: v, table: sched.NewTable(1, ""), records: map[types.UID]*api.PodRecord{}}
 	g.gather()
 	before := g.table.Fullness()
-	out := &Rebalance{Held: g.held}
+	out := &Plan{Held: g.held}
 	for _, m := range g.table.Rebalance(g.movable, most) {
 		p := g.records[m.UID]
-		out.Moves = append(out.Moves, PodMove{p.Namespace(), p.Name, string(p.UID), m.From, m.To, m.Reason})
+		out.Moves = append(out.Moves, Move{p.Namespace(), p.Name, string(p.UID), m.From, m.To, m.Reason})
 	}
 	for name, after := range g.table.Fullness() {
-		out.Nodes = append(out.Nodes, NodeLoad{name, before[name] / 10, after / 10})
+		out.Nodes = append(out.Nodes, Load{name, before[name] / 10, after / 10})
 	}
-	slices.SortFunc(out.Nodes, func(a, b NodeLoad) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(out.Nodes, func(a, b Load) int { return cmp.Compare(a.Name, b.Name) })
 	return out
 }
 
-type rebalancer struct {
+type planner struct {
 	view    *fsm.View
 	table   *sched.Table
 	records map[types.UID]*api.PodRecord
@@ -82,7 +64,7 @@ type rebalancer struct {
 	held    int
 }
 
-func (g *rebalancer) gather() {
+func (g *planner) gather() {
 	g.budgets = map[string][]*policyv1.PodDisruptionBudget{}
 	g.view.Table(reconcile.Nodes).Ascend("", "", func(_, _ string, o runtime.Object) bool {
 		g.table.SetNode(o.(*corev1.Node))
@@ -100,7 +82,7 @@ func (g *rebalancer) gather() {
 	})
 }
 
-func (g *rebalancer) take(p *api.PodRecord) {
+func (g *planner) take(p *api.PodRecord) {
 	g.table.AddPod(p.UID, p.Node, p.Template, p.Status)
 	g.records[p.UID] = p
 	switch {
@@ -117,7 +99,7 @@ const safeToEvict = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 
 // mayMove says whether a pod can be ended and made anew without loss: it is ready, somebody replaces it, and nothing of it is only on
 // its node. A job's work would be lost.
-func (g *rebalancer) mayMove(p *api.PodRecord) bool {
+func (g *planner) mayMove(p *api.PodRecord) bool {
 	w := p.Controller()
 	if w == nil || p.Deleting() || !p.Status.Ready() || p.Template.Pod.Annotations[safeToEvict] == "false" {
 		return false
@@ -131,7 +113,7 @@ func (g *rebalancer) mayMove(p *api.PodRecord) bool {
 }
 
 // local says whether a volume's content is on one node only.
-func (g *rebalancer) local(ns string, vol *corev1.Volume) bool {
+func (g *planner) local(ns string, vol *corev1.Volume) bool {
 	switch {
 	case vol.HostPath != nil || vol.EmptyDir != nil || vol.Ephemeral != nil:
 		return true
@@ -151,7 +133,7 @@ func (g *rebalancer) local(ns string, vol *corev1.Volume) bool {
 }
 
 // holdBack says whether a budget of the pod allows no disruption now.
-func (g *rebalancer) holdBack(p *api.PodRecord) bool {
+func (g *planner) holdBack(p *api.PodRecord) bool {
 	return slices.ContainsFunc(g.budgets[p.Namespace()], func(b *policyv1.PodDisruptionBudget) bool {
 		s, err := metav1.LabelSelectorAsSelector(b.Spec.Selector)
 		return err == nil && b.Status.DisruptionsAllowed <= 0 && s.Matches(labels.Set(p.Labels()))
