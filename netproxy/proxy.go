@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/peapod-sh/peapod/internal/processors"
 	"golang.org/x/sys/unix"
 )
 
@@ -55,12 +55,6 @@ type Proxy struct {
 	past    Counters           // guarded by mu; of dropped ports without
 }
 
-// processors are those of the process before a proxy added to them.
-var processors = sync.OnceValue(func() int { return runtime.GOMAXPROCS(0) })
-
-// Processors is how many of the machine's processors the process may use. GOMAXPROCS is more beside a proxy, whose loops keep theirs.
-func Processors() int { return processors() }
-
 // New makes the service range local and prepares the loops. Listeners may be opened by Swap before
 // Run, so that no client is refused while a process starts.
 func New(c Config) (*Proxy, error) {
@@ -74,12 +68,10 @@ func New(c Config) (*Proxy, error) {
 	limits := c.Limits.withDefaults(files.Cur)
 	n := c.Loops
 	if n <= 0 {
-		n = min(processors(), loopsMax)
+		n = min(processors.Own(), loopsMax)
 	}
 	// A loop keeps its processor of Go's while it is busy, even while it waits in the kernel, so what else the process does needs its own.
-	if want := processors() + n; runtime.GOMAXPROCS(0) < want {
-		runtime.GOMAXPROCS(want)
-	}
+	processors.Spare(n)
 	p := &Proxy{log: c.Logger}
 	p.state.services = map[serviceName]*serviceState{}
 	p.state.reserved = c.Reserved

@@ -22,6 +22,7 @@ import (
 	"github.com/peapod-sh/peapod/agent/node"
 	"github.com/peapod-sh/peapod/agent/pressure"
 	"github.com/peapod-sh/peapod/internal/gcpace"
+	"github.com/peapod-sh/peapod/internal/processors"
 	"github.com/peapod-sh/peapod/internal/version"
 	"github.com/peapod-sh/peapod/rpc"
 	"github.com/peapod-sh/peapod/rpc/gossip"
@@ -122,6 +123,7 @@ func (p *process) startServer(ctx context.Context, g *errgroup.Group) error {
 	if p.server, err = server.Open(cfg, passport, p.gossip); err != nil {
 		return err
 	}
+	processors.Spare(processors.Own()) // for raft and for short requests, beside long ones on all of its own
 	g.Go(func() error {
 		defer gcpace.Start(gcpace.Floor(uint64(agent.Memory())))()
 		return p.server.Run(ctx)

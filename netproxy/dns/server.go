@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"github.com/peapod-sh/peapod/internal/processors"
 	"github.com/peapod-sh/peapod/netproxy"
 )
 
@@ -90,7 +91,7 @@ func (s *Server) listen(at netip.AddrPort) error {
 	s.streams = append(s.streams, netutil.LimitListener(stream, streamsMax))
 	// The kernel spreads clients over sockets that share an address.
 	lc.Control = shared
-	for range min(netproxy.Processors(), loopsMax) {
+	for range min(processors.Own(), loopsMax) {
 		// The stream's port, so that port 0 means the same one for both.
 		conn, err := lc.ListenPacket(context.Background(), "udp", stream.Addr().String())
 		if err != nil {

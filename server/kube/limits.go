@@ -2,8 +2,9 @@ package kube
 
 import (
 	"cmp"
-	"runtime"
 	"time"
+
+	"github.com/peapod-sh/peapod/internal/processors"
 )
 
 const (
@@ -95,8 +96,8 @@ const (
 func (l Limits) withDefaults() Limits {
 	l.Requests = cmp.Or(l.Requests, defaultRequests)
 	l.RequestsPerUser = cmp.Or(l.RequestsPerUser, defaultRequestsPerUser)
-	l.Seats = cmp.Or(l.Seats, runtime.GOMAXPROCS(0))
-	l.Flows = cmp.Or(l.Flows, flowsPerProcessor*runtime.GOMAXPROCS(0))
+	l.Seats = cmp.Or(l.Seats, processors.Own())
+	l.Flows = cmp.Or(l.Flows, flowsPerProcessor*processors.Own())
 	l.Request = cmp.Or(l.Request, defaultRequest)
 	l.Conversion = cmp.Or(l.Conversion, defaultConversion)
 	l.Streams = cmp.Or(l.Streams, defaultStreams)
