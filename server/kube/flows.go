@@ -10,14 +10,11 @@ import (
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/server"
 	genericfilters "k8s.io/apiserver/pkg/server/filters"
-	"k8s.io/apiserver/pkg/storage"
 	"k8s.io/apiserver/pkg/util/flowcontrol"
 	flowmetrics "k8s.io/apiserver/pkg/util/flowcontrol/metrics"
 	flowrequest "k8s.io/apiserver/pkg/util/flowcontrol/request"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
-
-	"github.com/peapod-sh/peapod/api"
 )
 
 // healthPaths are answered whatever else is asked.
@@ -51,8 +48,7 @@ func (f *flows) run(ctx context.Context) {
 
 // withFlows lets in what has its turn. The server's own requests pass, for others may be waiting for them.
 func (s *Server) withFlows(h http.Handler, c *server.Config) http.Handler {
-	estimate := flowrequest.NewWorkEstimator(s.countObjects, noWatches, flowrequest.DefaultWorkEstimatorConfig(), s.flows.control.GetMaxSeats)
-	flowing := genericfilters.WithPriorityAndFairness(h, c.LongRunningFunc, s.flows.control, estimate, c.RequestTimeout/4)
+	flowing := genericfilters.WithPriorityAndFairness(h, c.LongRunningFunc, s.flows.control, s.estimateWork, c.RequestTimeout/4)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Context().Value(ownRequest{}) != nil {
 			h.ServeHTTP(w, r)
@@ -62,14 +58,17 @@ func (s *Server) withFlows(h http.Handler, c *server.Config) http.Handler {
 	})
 }
 
-// noWatches is how many watches a write is made to pay for: here an event is encoded once, and sent by who watches.
-func noWatches(*request.RequestInfo) int { return 0 }
-
-// countObjects says how much a list of a resource reads.
-func (s *Server) countObjects(resource string) (storage.Stats, error) {
-	gr := schema.ParseGroupResource(resource)
-	if api.KindFor(gr) == nil {
-		return storage.Stats{}, flowrequest.ObjectCountNotFoundErr
+// estimateWork says how many of its level's seats a request takes: one, and a list one more for each answerPerSeat that the resource may fill, for
+// that is what it holds while its client reads. Time on the processors is not estimated but divided as it is used, beneath, and a write does not
+// pay for the watches that it wakes: an event is encoded once, and sent by who watches.
+func (s *Server) estimateWork(r *http.Request, _, level string) flowrequest.WorkEstimate {
+	seats := uint64(1)
+	if info, ok := request.RequestInfoFrom(r.Context()); ok && info.Name == "" && (info.Verb == "list" || info.Verb == "watch") {
+		gr := schema.GroupResource{Group: info.APIGroup, Resource: info.Resource}
+		seats += uint64(s.config.Store.Snapshot(gr).Len()) * usualObject / answerPerSeat
 	}
-	return storage.Stats{ObjectCount: int64(s.config.Store.Snapshot(gr).Len()), EstimatedAverageObjectSizeBytes: usualObject}, nil
+	if most := s.flows.control.GetMaxSeats(level); most > 0 {
+		seats = min(seats, most)
+	}
+	return flowrequest.WorkEstimate{InitialSeats: seats}
 }

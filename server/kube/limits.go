@@ -53,11 +53,13 @@ const (
 	// how many are.
 	certCacheAge = time.Minute
 	certCacheMax = 4096
-	// flowsPerProcessor is how many requests priority and fairness lets in at a time, all levels together, for each processor: Kubernetes' 600
-	// on two. Most of them wait for raft, which is fast when many do, or for one of the seats of seats.go.
-	flowsPerProcessor = 300
+	// flowsPerProcessor is how many requests priority and fairness lets in at a time, all levels together, for each processor. Most of them wait for raft,
+	// which is fast when many do, or for one of the seats of seats.go; with Kubernetes' 600 on two, one user's had all of a level's.
+	flowsPerProcessor = 1000
 	// usualObject is how many bytes an object is taken to have when the work of a list is estimated.
 	usualObject = 2 << 10
+	// answerPerSeat is for how many bytes of an answer a list takes one more seat of its priority level.
+	answerPerSeat = 8 << 20
 	// seatTurn is how long a request keeps its seat, until it writes the next part of its answer, while another user waits for one.
 	seatTurn = 5 * time.Millisecond
 	// seatPatience is how long a seat is left to a request that waits for its client while others wait for a seat, and seatTime to any.
