@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"net/http"
 	"reflect"
 	"sync/atomic"
 	"unsafe"
@@ -29,6 +30,9 @@ func (r *Router) Holds(method, path string) bool {
 func (s *Server) Services() []*restful.WebService {
 	return s.generic.Handler.GoRestfulContainer.RegisteredWebServices()
 }
+
+// EstimateWork is estimateWork, for a level without a bound of its own.
+func (s *Server) EstimateWork(r *http.Request) uint64 { return s.estimateWork(r, "", "").InitialSeats }
 
 // WithCutOff is withCutOff.
 var WithCutOff = withCutOff
