@@ -175,7 +175,8 @@ func (c *Client) Log(id string, s Stream, path string, from *os.File) error {
 	return c.simple(newMessage("LOG").str(id).str(string(rune(s))).str(path), int(from.Fd()))
 }
 
-// Flush writes what the streams of id hold now. After a container's end its log is complete when Flush returns.
+// Flush writes what the streams of id hold now, an unfinished line too. After a container's end its log is complete when
+// Flush returns, whoever else still has the streams open.
 func (c *Client) Flush(id string) error { return c.simple(newMessage("FLUSH").str(id)) }
 
 // Pumps counts the streams of id that are being pumped.

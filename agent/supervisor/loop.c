@@ -165,7 +165,7 @@ static void do_pumps(struct pv_conn *c, struct pv_message *m, enum pump_verb ver
 		if (verb == REOPEN && pv_pump_reopen(p))
 			err = errno;
 		if (verb != REOPEN)
-			pv_pump_run(p);
+			pv_pump_flush(p);
 		if (verb == CLOSE)
 			pv_pump_close(p);
 	}

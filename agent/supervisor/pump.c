@@ -240,6 +240,15 @@ void pv_pump_run(struct pv_pump *p) {
 		run_fifo(p, 0);
 }
 
+// pv_pump_flush writes an unfinished line too. A program that is being started elsewhere may hold a copy
+// of the stream until it execs, so a container's end is not always the stream's.
+void pv_pump_flush(struct pv_pump *p) {
+	if (p->tty)
+		run_tty(p);
+	else
+		run_fifo(p, 1);
+}
+
 void pv_pump_tick(int64_t now) {
 	for (struct pv_source *s = pv_pumps; s; s = s->next) {
 		struct pv_pump *p = (struct pv_pump *)s;

@@ -128,6 +128,10 @@ func logs(t *testing.T, c *Client, dir string) {
 	if err := c.Flush("one"); err != nil {
 		t.Fatal(err)
 	}
+	// The stream is still open, as when a program that is being started holds a copy of it.
+	if text := readLog(t, path); !strings.HasSuffix(text, "|P part|") {
+		t.Errorf("the flushed log ends with %q", text[max(0, len(text)-20):])
+	}
 	if err := os.Rename(path, path+".1"); err != nil {
 		t.Fatal(err)
 	}

@@ -145,6 +145,7 @@ struct pv_pump {
 extern struct pv_source *pv_pumps;
 struct pv_pump *pv_pump_add(const char *id, char stream, int tty, const char *path, int fd);
 void pv_pump_run(struct pv_pump *p);
+void pv_pump_flush(struct pv_pump *p);
 void pv_pump_close(struct pv_pump *p);
 int pv_pump_reopen(struct pv_pump *p);
 void pv_pump_tick(int64_t now_ms);
