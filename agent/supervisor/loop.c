@@ -1,4 +1,4 @@
-// The supervisor's life: set up, one epoll loop, requests, reaping.
+// The supervisor's life: set up, one epoll loop, reaping.
 //
 //	peapod-supervisor DIR            start, go to the background, serve DIR/sock
 //	peapod-supervisor DIR restore FD continue after an upgrade in place
@@ -20,7 +20,8 @@ struct pv_source pv_listener = {.fd = -1};
 struct pv_source *pv_conns;
 struct rlimit pv_nofile;
 static struct pv_source signals = {.fd = -1};
-static int conn_count, quitting;
+static int quitting;
+int pv_conn_count;
 
 int64_t pv_clock_ms(void) {
 	struct timespec t;
@@ -76,7 +77,7 @@ static void sweep(struct pv_source **at) {
 }
 
 struct pv_conn *pv_add_conn(int fd, int launcher) {
-	struct pv_conn *c = conn_count < PV_CONNS_MAX ? calloc(1, sizeof *c) : NULL;
+	struct pv_conn *c = pv_conn_count < PV_CONNS_MAX ? calloc(1, sizeof *c) : NULL;
 	if (!c || pv_watch(&c->source, PV_CONN, fd, EPOLLIN)) {
 		free(c);
 		close(fd);
@@ -85,7 +86,7 @@ struct pv_conn *pv_add_conn(int fd, int launcher) {
 	c->launcher = launcher;
 	c->source.next = pv_conns;
 	pv_conns = &c->source;
-	conn_count++;
+	pv_conn_count++;
 	return c;
 }
 
@@ -95,7 +96,7 @@ void pv_drop_conn(struct pv_conn *c) {
 	pv_exec_forget_conn(c);
 	pv_agent_forget_conn(c);
 	pv_unwatch(&c->source);
-	conn_count--;
+	pv_conn_count--;
 }
 
 static void accept_all(void) {
@@ -104,8 +105,8 @@ static void accept_all(void) {
 		pv_add_conn(fd, 0);
 }
 
-// reap takes every ended child: the journal first, then the zombie.
-static void reap(void) {
+// pv_reap takes every ended child: the journal first, then the zombie.
+void pv_reap(void) {
 	siginfo_t si;
 	for (;;) {
 		si.si_pid = 0;
@@ -121,211 +122,6 @@ static void reap(void) {
 	}
 }
 
-// --- requests ---
-
-static void do_hello(struct pv_conn *c) {
-	struct pv_buffer b = {0};
-	pv_put(&b, "OK");
-	pv_put(&b, "3"); // the protocol's version: limits.go has the same
-	pv_put_long(&b, getpid());
-	pv_put_long(&b, pv_agent.pid);
-	if (pv_send(c->source.fd, &b, NULL, 0))
-		pv_drop_conn(c);
-}
-
-static void do_log(struct pv_conn *c, struct pv_message *m) {
-	const char *id = pv_get_string(m), *stream = pv_get_string(m), *path = pv_get_string(m);
-	int fd = m->failed || m->nfds != 1 ? -1 : pv_take_fd(m);
-	if (fd < 0 || !strchr("oet", stream[0]) || strlen(stream) != 1) {
-		if (fd >= 0)
-			close(fd);
-		pv_reply_error(c, EINVAL, "LOG wants an id, o, e or t, a path and one descriptor");
-		return;
-	}
-	struct pv_pump *p = pv_pump_add(id, stream[0] == 'e' ? 'e' : 'o', stream[0] == 't', path, fd);
-	if (!p) {
-		int err = errno;
-		close(fd);
-		pv_reply_error(c, err, "opening the log");
-		return;
-	}
-	pv_reply_ok(c);
-	pv_pump_run(p);
-}
-
-enum pump_verb { FLUSH, REOPEN, CLOSE };
-
-static void do_pumps(struct pv_conn *c, struct pv_message *m, enum pump_verb verb) {
-	const char *id = pv_get_string(m);
-	int err = 0;
-	for (struct pv_source *s = pv_pumps; s; s = s->next) {
-		struct pv_pump *p = (struct pv_pump *)s;
-		if (s->dead || strcmp(p->id, id))
-			continue;
-		if (verb == REOPEN && pv_pump_reopen(p))
-			err = errno;
-		if (verb != REOPEN)
-			pv_pump_flush(p);
-		if (verb == CLOSE)
-			pv_pump_close(p);
-	}
-	if (err)
-		pv_reply_error(c, err, "opening the log again");
-	else
-		pv_reply_ok(c);
-}
-
-// do_pumps_of counts the pumps of an id, for an agent that wants to know whether it must hand them over.
-static void do_pumps_of(struct pv_conn *c, struct pv_message *m) {
-	const char *id = pv_get_string(m);
-	struct pv_buffer b = {0};
-	int n = 0;
-	for (struct pv_source *s = pv_pumps; s; s = s->next)
-		n += !s->dead && !strcmp(((struct pv_pump *)s)->id, id);
-	pv_put(&b, "OK");
-	pv_put_long(&b, n);
-	if (pv_send(c->source.fd, &b, NULL, 0))
-		pv_drop_conn(c);
-}
-
-static void do_hold(struct pv_conn *c, struct pv_message *m) {
-	const char *id = pv_get_string(m);
-	if (m->failed || m->nfds == 0)
-		pv_reply_error(c, EINVAL, "HOLD wants an id and descriptors");
-	else if (pv_hold_add(id, m))
-		pv_reply_error(c, ENOMEM, "holding descriptors");
-	else
-		pv_reply_ok(c);
-}
-
-static void do_attach(struct pv_conn *c, struct pv_message *m) {
-	struct pv_hold *h = pv_hold_find(pv_get_string(m));
-	struct pv_buffer b = {0};
-	if (!h) {
-		pv_reply_error(c, ENOENT, "nothing is held under this id");
-		return;
-	}
-	pv_put(&b, "OK");
-	if (pv_send(c->source.fd, &b, h->fds, h->nfds))
-		pv_drop_conn(c);
-}
-
-// do_kill signals a command started by EXEC. It is our child and not reaped, so its pid is its own.
-static void do_kill(struct pv_conn *c, struct pv_message *m) {
-	int pid = (int)pv_get_long(m, 1, 1 << 30), sig = (int)pv_get_long(m, 1, 64);
-	if (m->failed)
-		pv_reply_error(c, EINVAL, "KILL wants a pid and a signal");
-	else if (!pv_exec_running(pid))
-		pv_reply_error(c, ESRCH, "no such command");
-	else if (kill(pid, sig))
-		pv_reply_error(c, errno, "killing the command");
-	else
-		pv_reply_ok(c);
-}
-
-static void do_signal(struct pv_conn *c, struct pv_message *m) {
-	int sig = (int)pv_get_long(m, 1, 64);
-	if (m->failed) {
-		pv_reply_error(c, EINVAL, "SIGNAL wants a signal");
-		return;
-	}
-	pv_agent_signal(sig); // a launcher is answered by AGENTEXIT alone
-	if (!c->launcher)
-		pv_reply_ok(c);
-}
-
-static void do_status(struct pv_conn *c) {
-	struct pv_buffer b = {0};
-	int pumps = 0, holds = 0, execs = 0;
-	unsigned long long dropped = 0;
-	for (struct pv_source *s = pv_pumps; s; s = s->next)
-		if (!s->dead) {
-			pumps++;
-			dropped += ((struct pv_pump *)s)->dropped;
-		}
-	for (struct pv_hold *h = pv_holds; h; h = h->next)
-		holds++;
-	for (struct pv_source *s = pv_execs; s; s = s->next)
-		execs += !s->dead;
-	pv_put(&b, "OK");
-	pv_put_long(&b, pumps);
-	pv_put_long(&b, holds);
-	pv_put_long(&b, execs);
-	pv_put_long(&b, conn_count);
-	pv_put_long(&b, (long long)dropped);
-	if (pv_send(c->source.fd, &b, NULL, 0))
-		pv_drop_conn(c);
-}
-
-static void do_upgrade(struct pv_conn *c, struct pv_message *m) {
-	const char *path = pv_get_string(m);
-	if (m->failed) {
-		pv_reply_error(c, EINVAL, "UPGRADE wants a path");
-		return;
-	}
-	if (access(path, X_OK)) {
-		pv_reply_error(c, errno, "the new program cannot be run");
-		return;
-	}
-	pv_reply_ok(c); // before: the successor does not know who asked
-	if (pv_upgrade(path))
-		pv_note("upgrading in place", errno);
-}
-
-static void handle(struct pv_conn *c, struct pv_message *m) {
-	const char *verb = pv_get_string(m);
-	if (!strcmp(verb, "RUN"))
-		pv_exec_start(c, m, 1);
-	else if (!strcmp(verb, "EXEC"))
-		pv_exec_start(c, m, 0);
-	else if (!strcmp(verb, "CANCEL"))
-		pv_exec_cancel(c); // the command's own answer is the answer
-	else if (!strcmp(verb, "KILL"))
-		do_kill(c, m);
-	else if (!strcmp(verb, "LOG"))
-		do_log(c, m);
-	else if (!strcmp(verb, "FLUSH"))
-		do_pumps(c, m, FLUSH);
-	else if (!strcmp(verb, "REOPEN"))
-		do_pumps(c, m, REOPEN);
-	else if (!strcmp(verb, "CLOSE"))
-		do_pumps(c, m, CLOSE);
-	else if (!strcmp(verb, "PUMPS"))
-		do_pumps_of(c, m);
-	else if (!strcmp(verb, "HOLD"))
-		do_hold(c, m);
-	else if (!strcmp(verb, "ATTACH"))
-		do_attach(c, m);
-	else if (!strcmp(verb, "DROP"))
-		pv_hold_drop(pv_get_string(m)), pv_reply_ok(c);
-	else if (!strcmp(verb, "GUARD"))
-		pv_guard(c, m);
-	else if (!strcmp(verb, "UNGUARD"))
-		pv_unguard(c, m);
-	else if (!strcmp(verb, "LEASE"))
-		pv_lease(c, m);
-	else if (!strcmp(verb, "OPEN"))
-		pv_open(c, m);
-	else if (!strcmp(verb, "SYNC"))
-		reap(), pv_reply_ok(c);
-	else if (!strcmp(verb, "HELLO"))
-		do_hello(c);
-	else if (!strcmp(verb, "STATUS"))
-		do_status(c);
-	else if (!strcmp(verb, "LAUNCH"))
-		pv_agent_launch(c, m);
-	else if (!strcmp(verb, "READY"))
-		pv_agent.ready_once = 1, pv_reply_ok(c);
-	else if (!strcmp(verb, "SIGNAL"))
-		do_signal(c, m);
-	else if (!strcmp(verb, "STOP"))
-		pv_agent_stop(c);
-	else if (!strcmp(verb, "UPGRADE"))
-		do_upgrade(c, m);
-	else
-		pv_reply_error(c, ENOSYS, "unknown request");
-}
-
 static void on_conn(struct pv_conn *c) {
 	struct pv_message m;
 	while (!c->source.dead && !quitting) {
@@ -336,7 +132,7 @@ static void on_conn(struct pv_conn *c) {
 			pv_drop_conn(c);
 			return;
 		}
-		handle(c, &m);
+		pv_handle(c, &m);
 		pv_free_message(&m);
 	}
 }
@@ -352,7 +148,7 @@ static void on_event(struct pv_source *s) {
 	case PV_SIGNALS:
 		while (read(s->fd, info, sizeof info) > 0)
 			;
-		reap();
+		pv_reap();
 		break;
 	case PV_CONN:
 		on_conn((struct pv_conn *)s);
@@ -485,7 +281,7 @@ int pv_loop(int argc, char **argv) {
 		pv_note("starting", errno);
 		return 1;
 	}
-	reap();          // a child may have ended while nobody listened
+	pv_reap();          // a child may have ended while nobody listened
 	pv_fence_tick(); // and a lease
 	while (!quitting) {
 		int n = epoll_wait(pv_epoll, events, 64, wait_ms());

@@ -77,6 +77,7 @@ extern char *pv_dir;
 extern struct pv_source pv_listener;
 extern int pv_lock;
 extern struct pv_source *pv_conns;
+extern int pv_conn_count;
 extern struct rlimit pv_nofile; // the limit that children get back
 int pv_loop(int argc, char **argv);
 int pv_watch(struct pv_source *s, enum pv_kind kind, int fd, uint32_t events);
@@ -88,6 +89,10 @@ int64_t pv_clock_ms(void);
 int64_t pv_wall_ns(void);
 void pv_quit_soon(void);
 void pv_child_defaults(void);
+void pv_reap(void);
+
+// requests.c
+void pv_handle(struct pv_conn *c, struct pv_message *m);
 
 // message.c
 int pv_parse(struct pv_message *m, char *body, size_t size);
