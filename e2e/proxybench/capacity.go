@@ -143,10 +143,28 @@ func (b *measurement) latency(ctx context.Context, at netip.Addr) (result, error
 	return b.site.load(ctx, order{Kind: "requests", To: netip.AddrPortFrom(at, echoPort), Conns: 16, For: 2 * *length})
 }
 
-// swaps puts tables in force one after the other while requests are made.
+// swaps puts tables in force one after the other while requests are made, and, to tell what that does from what making and
+// collecting them does, makes as many that are not put in force.
 func (b *measurement) swaps(ctx context.Context, c *child, at netip.Addr, kind string) error {
+	made, _, err := b.swapping(ctx, c, at, "only make "+kind)
+	if err != nil {
+		return err
+	}
+	busy, all, err := b.swapping(ctx, c, at, kind)
+	if err != nil {
+		return err
+	}
 	var took, cpu []float64
-	var busy result
+	for _, s := range all {
+		took, cpu = append(took, s.Took), append(cpu, s.CPU)
+	}
+	b.tell("swap\t%s of %d\tpeapod\t%.1f ms%s\tto put the table in force, processor time %.1f, p50 of %d; p99 of a request meanwhile %.0f us (p50 %.0f), %.0f when tables are only made",
+		kind, tableServices, median(took), atMost("peapod", median(took), swapMsMost), median(cpu), len(took), busy.P99, busy.P50, made.P99)
+	return nil
+}
+
+// swapping asks for one table after the other, every 100 ms, while requests are made.
+func (b *measurement) swapping(ctx context.Context, c *child, at netip.Addr, line string) (busy result, all []swapped, err error) {
 	var g errgroup.Group
 	done := make(chan struct{})
 	g.Go(func() (err error) {
@@ -156,15 +174,13 @@ func (b *measurement) swaps(ctx context.Context, c *child, at netip.Addr, kind s
 	})
 	for {
 		var s swapped
-		if err := c.ask(kind, &s); err != nil {
-			return err
+		if err := c.ask(line, &s); err != nil {
+			return busy, nil, err
 		}
-		took, cpu = append(took, s.Took), append(cpu, s.CPU)
+		all = append(all, s)
 		select {
 		case <-done:
-			b.tell("swap\t%s of %d\tpeapod\t%.1f ms%s\tto put the table in force, processor time %.1f, p50 of %d; p99 of a request meanwhile %.0f us (p50 %.0f)",
-				kind, tableServices, median(took), atMost("peapod", median(took), swapMsMost), median(cpu), len(took), busy.P99, busy.P50)
-			return g.Wait()
+			return busy, all, g.Wait()
 		case <-time.After(100 * time.Millisecond):
 		}
 	}

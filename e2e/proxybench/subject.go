@@ -87,35 +87,46 @@ func portTo(port int, protocol netproxy.Protocol, to netip.Addr) netproxy.Port {
 		Endpoints: []netproxy.Endpoint{{Address: netip.AddrPortFrom(to, uint16(port)), Node: "node", Ready: true, Serving: true}}}
 }
 
-// obey does what a line asks for.
+// obey does what a line asks for: a table is made, and put in force unless the line says that it is only made.
 func (s *subject) obey(line string) any {
-	switch line {
-	case "fill":
-		return s.swap(func() { s.fill() })
-	case "one": // of many services changes, and the table shares all else with the one before
-		return s.swap(func() {
-			s.changes++
-			services := append([]netproxy.Service(nil), s.table.Services...)
-			at := 1 + s.changes/2%tableServices
-			services[at].Ports = []netproxy.Port{crowd(at, s.turn+s.changes)} // to and fro
-			s.table.Services = services
-		})
-	case "all": // services are made anew, as after a lost watch, and each has another endpoint
-		return s.swap(func() { s.turn++; s.fill() })
-	case "same": // services are made anew, and nothing has changed
-		return s.swap(func() { s.fill() })
-	case "free":
+	if line == "free" {
 		debug.FreeOSMemory()
 		return nil
 	}
-	return fmt.Sprintf("%q is not understood", line)
+	kind, onlyMade := strings.CutPrefix(line, "only make ")
+	if !s.change(kind) {
+		return fmt.Sprintf("%q is not understood", line)
+	}
+	runtime.GC() // what making the table left is not the swap's
+	if onlyMade {
+		return swapped{}
+	}
+	return s.swap()
 }
 
-func (s *subject) swap(change func()) swapped {
-	change()
+// change makes a table of the kind; it reports false if there is no such kind.
+func (s *subject) change(kind string) bool {
+	switch kind {
+	case "one": // of many services changes, and the table shares all else with the one before
+		s.changes++
+		services := append([]netproxy.Service(nil), s.table.Services...)
+		at := 1 + s.changes/2%tableServices
+		services[at].Ports = []netproxy.Port{crowd(at, s.turn+s.changes)} // to and fro
+		s.table.Services = services
+	case "all": // services are made anew, as after a lost watch, and each has another endpoint
+		s.turn++
+		s.fill()
+	case "fill", "same": // services are made anew, and nothing has changed
+		s.fill()
+	default:
+		return false
+	}
+	return true
+}
+
+func (s *subject) swap() swapped {
 	s.table.Generation++
 	next := s.table
-	runtime.GC() // what making the table left is not the swap's
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	begun, cpu := time.Now(), threadTime()
