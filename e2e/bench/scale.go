@@ -60,6 +60,14 @@ func newCrowd(ctx context.Context, l *rig.Lab, server string) (*crowd, error) {
 	return w, w.connect(ctx)
 }
 
+func crowdAtLeader(ctx context.Context, l *rig.Lab) (w *crowd, leader string, err error) {
+	if leader, err = l.Leader(ctx); err != nil {
+		return nil, "", err
+	}
+	w, err = newCrowd(ctx, l, leader)
+	return w, leader, err
+}
+
 // connect opens the clients' connections, unless that was a moment ago: a server ends those that were idle for 90 s.
 func (w *crowd) connect(ctx context.Context) error {
 	if time.Since(w.opened) < time.Minute {
@@ -96,19 +104,12 @@ const scaleTimeout = 20 * time.Minute
 func benchScale(ctx context.Context, l *rig.Lab, t *table) error {
 	ctx, cancel := context.WithTimeout(ctx, scaleTimeout)
 	defer cancel()
-	leader, err := l.Leader(ctx)
-	if err != nil {
-		return err
-	}
-	w, err := newCrowd(ctx, l, leader)
+	w, leader, err := crowdAtLeader(ctx, l)
 	if err != nil {
 		return err
 	}
 	defer w.leave()
-	if err := w.tellRates(ctx, l, t, scalePods/1000, 1000, 50_000, 20_000); err != nil {
-		return err
-	}
-	if err := w.tellRates(ctx, l, t, smallPods/10, 10, 10_000, 0); err != nil {
+	if err := w.tellBothRates(ctx, l, t); err != nil {
 		return err
 	}
 	if err := w.tellRollout(ctx, t); err != nil {
@@ -127,15 +128,16 @@ func benchScale(ctx context.Context, l *rig.Lab, t *table) error {
 func benchRates(ctx context.Context, l *rig.Lab, t *table) error {
 	ctx, cancel := context.WithTimeout(ctx, scaleTimeout)
 	defer cancel()
-	leader, err := l.Leader(ctx)
-	if err != nil {
-		return err
-	}
-	w, err := newCrowd(ctx, l, leader)
+	w, _, err := crowdAtLeader(ctx, l)
 	if err != nil {
 		return err
 	}
 	defer w.leave()
+	return w.tellBothRates(ctx, l, t)
+}
+
+// tellBothRates says how fast large Deployments come up, and small ones.
+func (w *crowd) tellBothRates(ctx context.Context, l *rig.Lab, t *table) error {
 	if err := w.tellRates(ctx, l, t, scalePods/1000, 1000, 50_000, 20_000); err != nil {
 		return err
 	}
@@ -397,11 +399,7 @@ func (w *crowd) tellDeaths(ctx context.Context, l *rig.Lab, t *table, groups, al
 func benchDeaths(ctx context.Context, l *rig.Lab, t *table) error {
 	ctx, cancel := context.WithTimeout(ctx, scaleTimeout)
 	defer cancel()
-	leader, err := l.Leader(ctx)
-	if err != nil {
-		return err
-	}
-	w, err := newCrowd(ctx, l, leader)
+	w, _, err := crowdAtLeader(ctx, l)
 	if err != nil {
 		return err
 	}

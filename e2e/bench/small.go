@@ -27,11 +27,7 @@ const (
 func benchSmall(ctx context.Context, l *rig.Lab, t *table) error {
 	ctx, cancel := context.WithTimeout(ctx, scaleTimeout)
 	defer cancel()
-	leader, err := l.Leader(ctx)
-	if err != nil {
-		return err
-	}
-	w, err := newCrowd(ctx, l, leader)
+	w, leader, err := crowdAtLeader(ctx, l)
 	if err != nil {
 		return err
 	}
