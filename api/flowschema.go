@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/apis/flowcontrol/bootstrap"
+	"k8s.io/utils/ptr"
 )
 
 // matchingPrecedenceUnset is the precedence of a flow schema that names none.
@@ -63,9 +64,20 @@ func FlowSchemas() (mandatory, suggested []*flowcontrolv1.FlowSchema) {
 	return copies(bootstrap.MandatoryFlowSchemas), copies(bootstrap.SuggestedFlowSchemas)
 }
 
-// PriorityLevels are to PriorityLevelConfiguration what FlowSchemas are to FlowSchema.
+// globalDefaultShares are of the priority level of people, which has 20 in Kubernetes. Requests keep their places here while they wait for a
+// processor, for which users take turns; and priority and fairness charges a request's time at its end, so somebody whose requests fill
+// a level comes before all others until as many are over. A level with this share is filled by no single user.
+const globalDefaultShares = 160
+
+// PriorityLevels are to PriorityLevelConfiguration what FlowSchemas are to FlowSchema, but for a larger share of global-default.
 func PriorityLevels() (mandatory, suggested []*flowcontrolv1.PriorityLevelConfiguration) {
-	return copies(bootstrap.MandatoryPriorityLevelConfigurations), copies(bootstrap.SuggestedPriorityLevelConfigurations)
+	mandatory, suggested = copies(bootstrap.MandatoryPriorityLevelConfigurations), copies(bootstrap.SuggestedPriorityLevelConfigurations)
+	for _, l := range suggested {
+		if l.Name == bootstrap.SuggestedPriorityLevelConfigurationGlobalDefault.Name {
+			l.Spec.Limited.NominalConcurrencyShares = ptr.To[int32](globalDefaultShares)
+		}
+	}
+	return mandatory, suggested
 }
 
 // copies keeps the library's own objects from being changed by whoever stores them.

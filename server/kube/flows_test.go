@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 
+	"github.com/peapod-sh/peapod/api"
 	"github.com/peapod-sh/peapod/server/kube"
 )
 
@@ -127,4 +128,66 @@ func TestWebhookCallsBack(t *testing.T) {
 	if code := <-asked; code != http.StatusOK {
 		t.Errorf("the webhook was answered %d", code)
 	}
+}
+
+// TestNoUserFillsTheLevelOfPeople: with the cluster's own levels, somebody may have as many requests as he is let in with, and those of another
+// ordinary user do not wait for any of them.
+// Invariant 206.
+func TestNoUserFillsTheLevelOfPeople(t *testing.T) {
+	const flood = 700
+	held := &heldStore{entered: make(chan struct{}), release: make(chan struct{})}
+	h := start(t, func(c *kube.Config) {
+		held.Store, c.Store = c.Store, held
+		c.Limits.Flows = 2000 // as on two processors
+		c.Authorizer = authorizerfactory.NewAlwaysAllowAuthorizer()
+	})
+	people := h.suggestedFlows()
+	bob, carol := h.user(pkix.Name{CommonName: "bob"}), h.user(pkix.Name{CommonName: "carol"})
+	h.eventually("people have their level", func() bool {
+		return h.ask(carol, "GET", configMaps, "", nil).header.Get(flowcontrolv1.ResponseHeaderMatchedPriorityLevelConfigurationUID) == people
+	})
+	held.holds.Store(true)
+	answers := make(chan asked, flood)
+	for range flood {
+		go func() { answers <- h.ask(bob, "GET", configMaps, "", nil) }()
+	}
+	for range flood {
+		select {
+		case <-held.entered:
+		case a := <-answers:
+			t.Fatalf("one of bob's was not let in but answered %d %s", a.code, a.body)
+		}
+	}
+	held.holds.Store(false)
+	if a := h.ask(carol, "GET", configMaps, "", nil); a.code != http.StatusOK {
+		t.Errorf("carol was answered %d %s", a.code, a.body)
+	}
+	close(held.release)
+	for range flood {
+		if a := <-answers; a.code != http.StatusOK {
+			t.Fatalf("bob was answered %d %s", a.code, a.body)
+		}
+	}
+}
+
+// suggestedFlows makes the schemas and levels that a cluster has from its beginning, and gives the UID of the level of people.
+func (h *harness) suggestedFlows() (people string) {
+	flows, ctx := h.client.FlowcontrolV1(), h.Context()
+	_, levels := api.PriorityLevels()
+	_, schemas := api.FlowSchemas()
+	for _, l := range levels {
+		made, err := flows.PriorityLevelConfigurations().Create(ctx, l, metav1.CreateOptions{})
+		if err != nil {
+			h.Fatal(err)
+		}
+		if l.Name == "global-default" {
+			people = string(made.UID)
+		}
+	}
+	for _, s := range schemas {
+		if _, err := flows.FlowSchemas().Create(ctx, s, metav1.CreateOptions{}); err != nil {
+			h.Fatal(err)
+		}
+	}
+	return people
 }
