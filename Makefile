@@ -62,6 +62,7 @@ clients: ## Build the other unmodified clients that the tests use (docs/CLIENTS.
 	cd e2e/clients && $(GO) build -tags $(TAGS) -ldflags '-s -w' -o ../../bin/helm3 helm.sh/helm/v3/cmd/helm
 	cd e2e/clients && $(GO) build -tags $(TAGS) -ldflags '-s -w' -o ../../bin/helm4 helm.sh/helm/v4/cmd/helm
 	cd e2e/clients && $(GO) build -tags $(TAGS) -ldflags '-s -w' -o ../../bin/kustomize sigs.k8s.io/kustomize/kustomize/v5
+	cd e2e/clients && $(GO) build -tags $(TAGS) -ldflags '-s -w' -o ../../bin/stern github.com/stern/stern
 	cd e2e/clients && $(GO) build -tags $(TAGS) -ldflags '-s -w' -o ../../bin/operator ./operator
 
 race: ## Unit tests under the race detector

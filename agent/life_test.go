@@ -335,6 +335,19 @@ func TestAPhaseThatOthersDecreed(t *testing.T) {
 	}
 }
 
+func TestActiveDeadline(t *testing.T) {
+	live(t, nil, func(t *testing.T, w *world) {
+		p, s := podOf("a"), int64(60)
+		p.Spec.ActiveDeadlineSeconds = &s
+		w.put(p)
+		w.after(59 * time.Second)
+		want(t, "phase", w.get("uid-1").Status.Phase, corev1.PodRunning)
+		w.after(2 * time.Second)
+		want(t, "phase", w.get("uid-1").Status.Phase, corev1.PodFailed)
+		want(t, "reason", w.get("uid-1").Status.Reason, "DeadlineExceeded")
+	})
+}
+
 func TestProbesRuleReadinessAndRestarts(t *testing.T) {
 	live(t, nil, func(t *testing.T, w *world) {
 		begin := time.Now()

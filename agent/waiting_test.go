@@ -98,16 +98,3 @@ func TestStartError(t *testing.T) {
 		want(t, "code", got.Status.ContainerStatuses[0].State.Terminated.ExitCode, 128)
 	})
 }
-
-func TestActiveDeadline(t *testing.T) {
-	live(t, nil, func(t *testing.T, w *world) {
-		p, s := podOf("a"), int64(60)
-		p.Spec.ActiveDeadlineSeconds = &s
-		w.put(p)
-		w.after(59 * time.Second)
-		want(t, "phase", w.get("uid-1").Status.Phase, corev1.PodRunning)
-		w.after(2 * time.Second)
-		want(t, "phase", w.get("uid-1").Status.Phase, corev1.PodFailed)
-		want(t, "reason", w.get("uid-1").Status.Reason, "DeadlineExceeded")
-	})
-}

@@ -132,6 +132,31 @@ func TestRaftStreamsOverTheSamePort(t *testing.T) {
 	}
 }
 
+// TestRaftStreamsEndQuietlyWithTheServer: what the server closes under Raft's hands is to Raft a connection that has ended.
+func TestRaftStreamsEndQuietlyWithTheServer(t *testing.T) {
+	c := newCluster(t, NewMethods(), nil)
+	resolve := func(address raft.ServerAddress) (string, string, error) { return string(address), c.address, nil }
+	out, err := NewStreamLayer(NewServer(c.identity(t, serverB), nil, nil), "b", resolve).Dial("a", time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	in, err := NewStreamLayer(c.server, "a", nil).Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := in.Read(make([]byte, 1))
+		ended <- err
+	}()
+	c.stop()
+	if err := <-ended; err != io.EOF {
+		t.Errorf("Raft hears of %v", err)
+	}
+}
+
 func TestPoolDialsAgainAfterALoss(t *testing.T) {
 	methods := NewMethods()
 	Register(methods, "echo", Anyone, echo)

@@ -3,7 +3,9 @@ package rpc
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -79,7 +81,7 @@ func (s *Server) offerRaft(ctx context.Context, conn *tls.Conn, tcp net.Conn, pe
 		return fmt.Errorf("%s may not speak Raft", peer)
 	}
 	select {
-	case s.raft <- &tracked{Conn: conn, closed: func() { s.raftEnded(tcp, peer) }}:
+	case s.raft <- &raftConn{&tracked{Conn: conn, closed: func() { s.raftEnded(tcp, peer) }}}:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -93,6 +95,17 @@ func (s *Server) raftEnded(tcp net.Conn, peer Peer) {
 	if s.RaftEnded != nil {
 		s.RaftEnded(peer)
 	}
+}
+
+// raftConn ends like one that its peer has closed when this server closes it because it stops: to Raft anything else is an error to be logged.
+type raftConn struct{ net.Conn }
+
+func (c *raftConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if errors.Is(err, net.ErrClosed) {
+		err = io.EOF
+	}
+	return n, err
 }
 
 // tracked tells the server when its holder closes the connection.

@@ -36,7 +36,7 @@ var KubectlPath = sync.OnceValue(func() string {
 	return built(file, Root(), "make", "kubectl")
 })
 
-// ClientPath is an unmodified client of e2e/clients: helm3, helm4, kustomize, or the operator of its tests.
+// ClientPath is an unmodified client of e2e/clients: helm3, helm4, kustomize, stern, or the operator of its tests.
 func ClientPath(name string) string {
 	return built(filepath.Join(Root(), "bin", name), Root(), "make", "clients")
 }

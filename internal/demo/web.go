@@ -27,6 +27,8 @@ const (
 	headerTime      = 10 * time.Second
 	quietTime       = 100 * time.Millisecond // without a new connection or request, before no more are taken
 	quietTimeMax    = 5 * time.Second
+	lookTime        = 5 * time.Millisecond
+	quietLooks      = 3 // that find nothing new, one after the other
 	allocMBMax      = 64 << 10
 	linesMax        = 1_000_000
 	bytesMax        = 16 << 30
@@ -117,14 +119,7 @@ func (w *web) run(c *call) int {
 	if err != nil {
 		return c.fail(fmt.Errorf("listening on port %s: %w", w.port, err))
 	}
-	srv := &http.Server{Handler: w.handler(), ReadHeaderTimeout: headerTime, Protocols: new(http.Protocols)}
-	srv.ConnState = func(_ net.Conn, s http.ConnState) {
-		if s == http.StateNew || s == http.StateActive {
-			w.lately.Store(time.Now().UnixNano())
-		}
-	}
-	srv.Protocols.SetHTTP1(true)
-	srv.Protocols.SetUnencryptedHTTP2(true) // for gRPC
+	srv := w.server()
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(l) }()             // ends with Shutdown below, or with the process
 	_, port, _ := net.SplitHostPort(l.Addr().String()) // a listener's own address is well formed
@@ -144,6 +139,18 @@ func (w *web) run(c *call) int {
 	}
 }
 
+func (w *web) server() *http.Server {
+	srv := &http.Server{Handler: w.handler(), ReadHeaderTimeout: headerTime, Protocols: new(http.Protocols)}
+	srv.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew || s == http.StateActive {
+			w.lately.Store(time.Now().UnixNano())
+		}
+	}
+	srv.Protocols.SetHTTP1(true)
+	srv.Protocols.SetUnencryptedHTTP2(true) // for gRPC
+	return srv
+}
+
 // answerDatagrams tells whoever sends anything by UDP which pod this is and who it is.
 func answerDatagrams(d net.PacketConn) {
 	b := make([]byte, 1500)
@@ -157,13 +164,18 @@ func answerDatagrams(d net.PacketConn) {
 }
 
 // drain finishes the requests under way. Go's server drops what it has accepted and not read when it shuts down, so it serves on until
-// nothing has come for a moment, and tells clients meanwhile not to use their connections again.
+// nothing has come for a moment, and tells clients meanwhile not to use their connections again. On a busy machine that moment may have
+// passed without the process, and connections wait to be accepted that closing the listener would break: it looks more than once.
 func (w *web) drain(srv *http.Server, s os.Signal) int {
 	w.unready.Store(true)
 	fmt.Printf("demo: %v: finishing requests\n", s)
 	srv.SetKeepAlivesEnabled(false)
-	for end := time.Now().Add(quietTimeMax); time.Since(time.Unix(0, w.lately.Load())) < quietTime && time.Now().Before(end); {
-		time.Sleep(quietTime / 10)
+	end := time.Now().Add(quietTimeMax)
+	for quiet := 0; quiet < quietLooks && time.Now().Before(end); quiet++ {
+		time.Sleep(lookTime)
+		if time.Since(time.Unix(0, w.lately.Load())) < quietTime {
+			quiet = -1
+		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()

@@ -3,7 +3,6 @@ package reconcile
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -43,12 +42,8 @@ func (r Remains) Failures() []corev1.NamespaceCondition {
 		Reason: "ResourcesDiscovered", Message: "All resources successfully discovered"}
 	if len(r.Unknown) > 0 {
 		found.Status, found.Reason = corev1.ConditionTrue, "DiscoveryFailed"
-		var words []string
-		for gv, err := range r.Unknown {
-			words = append(words, fmt.Sprintf("%s: %v", gv, err))
-		}
-		slices.Sort(words)
-		found.Message = fmt.Sprintf("Discovery failed for some groups, %d failing: unable to retrieve the complete list of server APIs: %s", len(words), strings.Join(words, ", "))
+		found.Message = fmt.Sprintf("Discovery failed for some groups, %d failing: unable to retrieve the complete list of server APIs: ", len(r.Unknown)) +
+			each(r.Unknown, func(gv schema.GroupVersion, err error) string { return fmt.Sprintf("%s: %v", gv, err) })
 	}
 	deleted := corev1.NamespaceCondition{Type: corev1.NamespaceDeletionContentFailure, Status: corev1.ConditionFalse,
 		Reason: "ContentDeleted", Message: "All content successfully deleted, may be waiting on finalization"}
@@ -65,24 +60,29 @@ func (r Remains) Content() []corev1.NamespaceCondition {
 		Reason: "ContentRemoved", Message: "All content successfully removed"}
 	if len(r.Objects) > 0 {
 		remaining.Status, remaining.Reason = corev1.ConditionTrue, "SomeResourcesRemain"
-		var words []string
-		for gr, n := range r.Objects {
-			words = append(words, fmt.Sprintf("%s.%s has %d resource instances", gr.Resource, gr.Group, n))
-		}
-		slices.Sort(words)
-		remaining.Message = "Some resources are remaining: " + strings.Join(words, ", ")
+		remaining.Message = "Some resources are remaining: " +
+			each(r.Objects, func(gr schema.GroupResource, n int) string {
+				return fmt.Sprintf("%s.%s has %d resource instances", gr.Resource, gr.Group, n)
+			})
 	}
 	held := corev1.NamespaceCondition{Type: corev1.NamespaceFinalizersRemaining, Status: corev1.ConditionFalse,
 		Reason: "ContentHasNoFinalizers", Message: "All content-preserving finalizers finished"}
 	if len(r.Finalizers) > 0 {
 		held.Status, held.Reason = corev1.ConditionTrue, "SomeFinalizersRemain"
-		var words []string
-		for _, f := range slices.Sorted(maps.Keys(r.Finalizers)) {
-			words = append(words, fmt.Sprintf("%s in %d resource instances", f, r.Finalizers[f]))
-		}
-		held.Message = "Some content in the namespace has finalizers remaining: " + strings.Join(words, ", ")
+		held.Message = "Some content in the namespace has finalizers remaining: " +
+			each(r.Finalizers, func(f string, n int) string { return fmt.Sprintf("%s in %d resource instances", f, n) })
 	}
 	return []corev1.NamespaceCondition{remaining, held}
+}
+
+// each is what is said of all entries, in an order that depends on nothing else.
+func each[K comparable, V any](m map[K]V, say func(K, V) string) string {
+	var words []string
+	for k, v := range m {
+		words = append(words, say(k, v))
+	}
+	slices.Sort(words)
+	return strings.Join(words, ", ")
 }
 
 // setNamespaceConditions brings a terminating namespace's status up to date. What other API servers failed in stays: who asks them says

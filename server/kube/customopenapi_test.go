@@ -70,13 +70,24 @@ func TestGroupTextIsTheLibrarys(t *testing.T) {
 				continue
 			}
 			if got := inflated(t, text.parts); !bytes.Equal(got, want) {
-				t.Fatalf("of %d definitions it is\n%s\nnot\n%s", len(list), got, want)
+				t.Fatalf("of %d definitions %s", len(list), difference(got, want))
 			}
 			if len(text.by) != len(list) {
 				t.Errorf("it keeps the entries of %d definitions, there are %d", len(text.by), len(list))
 			}
 		}
 	})
+}
+
+// difference is where two texts first differ.
+func difference(got, want []byte) string {
+	const before, after = 80, 40
+	at := 0
+	for at < min(len(got), len(want)) && got[at] == want[at] {
+		at++
+	}
+	around := func(b []byte) []byte { return b[max(0, at-before):min(len(b), at+after)] }
+	return fmt.Sprintf("byte %d differs: there is\n%s\nnot\n%s", at, around(got), around(want))
 }
 
 // What has not changed is not built again.

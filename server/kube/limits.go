@@ -72,12 +72,11 @@ const (
 // Limits bound what clients may ask of one server at a time; who asks for more gets 429 and comes again. One user may have a part
 // of it only, and never more than is left, so that storms leave room for the others. A zero field means its default.
 type Limits struct {
-	Requests        int           // at once, that are not long-running
-	RequestsPerUser int           // of them
-	Flows           int           // at once, that priority and fairness lets in, all levels together
-	Seats           int           // of these and of those that are exempt there, that use a processor at a time
-	Request         time.Duration // for such a request, from its head to the end of its answer
-	Conversion      time.Duration // for a webhook's answer that converts a custom resource
+	Requests   int           // at once, that are not long-running
+	Flows      int           // at once, that priority and fairness lets in, all levels together
+	Seats      int           // of these and of those that are exempt there, that use a processor at a time
+	Request    time.Duration // for such a request, from its head to the end of its answer
+	Conversion time.Duration // for a webhook's answer that converts a custom resource
 
 	Streams        int           // at once: watches, logs, exec and other requests without a deadline
 	StreamsPerUser int           // of them
@@ -85,19 +84,17 @@ type Limits struct {
 }
 
 const (
-	defaultRequests        = 1600
-	defaultRequestsPerUser = 800
-	defaultRequest         = 60 * time.Second
-	defaultConversion      = 30 * time.Second
-	defaultStreams         = 8000
-	defaultStreamsPerUser  = 2000
-	defaultSlowReader      = 30 * time.Second
+	defaultRequests       = 1600
+	defaultRequest        = 60 * time.Second
+	defaultConversion     = 30 * time.Second
+	defaultStreams        = 8000
+	defaultStreamsPerUser = 2000
+	defaultSlowReader     = 30 * time.Second
 )
 
 // withDefaults fills what was left zero.
 func (l Limits) withDefaults() Limits {
 	l.Requests = cmp.Or(l.Requests, defaultRequests)
-	l.RequestsPerUser = cmp.Or(l.RequestsPerUser, defaultRequestsPerUser)
 	l.Seats = cmp.Or(l.Seats, processors.Own())
 	l.Flows = cmp.Or(l.Flows, flowsPerProcessor*processors.Own())
 	l.Request = cmp.Or(l.Request, defaultRequest)

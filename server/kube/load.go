@@ -17,7 +17,7 @@ import (
 // withLimits answers 429 with Retry-After, which clients obey, to what is too much at once. It stands behind
 // authentication, because it counts by user.
 func withLimits(h http.Handler, l Limits, s runtime.NegotiatedSerializer) http.Handler {
-	requests, streams := newGate(l.Requests, l.RequestsPerUser), newGate(l.Streams, l.StreamsPerUser)
+	requests, streams := newGate(l.Requests, l.Requests), newGate(l.Streams, l.StreamsPerUser)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Context().Value(ownRequest{}) != nil { // nobody's storm may keep the server from its own work
 			h.ServeHTTP(w, r)

@@ -127,7 +127,7 @@ func TestTooManyRequestsAre429(t *testing.T) {
 	held := &heldStore{entered: make(chan struct{}), release: make(chan struct{})}
 	h := start(t, func(c *kube.Config) {
 		held.Store, c.Store = c.Store, held
-		c.Limits = kube.Limits{Requests: 2, RequestsPerUser: 1}
+		c.Limits = kube.Limits{Requests: 2}
 	})
 	held.holds.Store(true)
 	refused := func(who *rest.Config) {
@@ -286,7 +286,7 @@ func TestSlowReaderIsCutOff(t *testing.T) {
 // TestBodyThatNeverComes: a client that holds a request up by not sending it is answered, and its place is free again.
 // Invariant 67.
 func TestBodyThatNeverComes(t *testing.T) {
-	h := start(t, func(c *kube.Config) { c.Limits = kube.Limits{Request: 100 * time.Millisecond, RequestsPerUser: 1} })
+	h := start(t, func(c *kube.Config) { c.Limits = kube.Limits{Request: 100 * time.Millisecond, Requests: 2} })
 	cert, err := tls.X509KeyPair(h.config.CertData, h.config.KeyData)
 	if err != nil {
 		t.Fatal(err)

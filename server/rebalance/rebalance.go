@@ -64,6 +64,7 @@ type planner struct {
 	held    int
 }
 
+// gather takes pods that are being deleted for gone: soon they are, and to move others away from them would leave their node too empty.
 func (g *planner) gather() {
 	g.budgets = map[string][]*policyv1.PodDisruptionBudget{}
 	g.view.Table(reconcile.Nodes).Ascend("", "", func(_, _ string, o runtime.Object) bool {
@@ -75,7 +76,7 @@ func (g *planner) gather() {
 		return true
 	})
 	g.view.Table(reconcile.Pods).AscendPods("", "", func(p *api.PodRecord) bool {
-		if p.Node != "" && !p.Terminal() {
+		if p.Node != "" && !p.Terminal() && !p.Deleting() {
 			g.take(p)
 		}
 		return true
@@ -101,7 +102,7 @@ const safeToEvict = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 // its node. A job's work would be lost.
 func (g *planner) mayMove(p *api.PodRecord) bool {
 	w := p.Controller()
-	if w == nil || p.Deleting() || !p.Status.Ready() || p.Template.Pod.Annotations[safeToEvict] == "false" {
+	if w == nil || !p.Status.Ready() || p.Template.Pod.Annotations[safeToEvict] == "false" {
 		return false
 	}
 	switch w.Kind {

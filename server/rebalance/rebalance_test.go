@@ -1,7 +1,9 @@
 package rebalance
 
 import (
+	"slices"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -56,12 +58,8 @@ func TestWhoMayMove(t *testing.T) {
 				NodeAffinity: &corev1.VolumeNodeAffinity{}}}},
 			&ops.Put{Resource: reconcile.Volumes, Object: &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "far"}}},
 		}
-		yes := true
 		for _, suffix := range []string{"1", "2", "3", "4"} {
-			p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: c.name + suffix, UID: types.UID(c.name + suffix),
-				OwnerReferences: []metav1.OwnerReference{{Kind: "ReplicaSet", Name: "o", UID: "o", Controller: &yes}}}, Spec: corev1.PodSpec{NodeName: "n1"}}
-			p.Status.Phase = corev1.PodRunning
-			p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+			p := readyPod(c.name+suffix, "n1")
 			c.change(p)
 			list = append(list, &ops.Put{Resource: reconcile.Pods, Object: p})
 		}
@@ -74,6 +72,42 @@ func TestWhoMayMove(t *testing.T) {
 			t.Errorf("%s: %d are held", c.name, got.Held)
 		}
 	}
+}
+
+// TestPodsThatGoCountNoMore: nodes that are even once what is being deleted has gone stay as they are, and those that will be uneven do not.
+func TestPodsThatGoCountNoMore(t *testing.T) {
+	for _, c := range []struct {
+		going []string
+		moves int
+	}{{[]string{"a1", "a2"}, 0}, {[]string{"b1", "b2"}, 1}} {
+		f := fsm.New()
+		list := []ops.Op{&ops.Put{Resource: reconcile.Namespaces, Object: &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "default", UID: "ns"}}},
+			smallNode("a"), smallNode("b")}
+		for _, name := range []string{"a1", "a2", "a3", "a4", "b1", "b2"} {
+			p := readyPod(name, name[:1])
+			if slices.Contains(c.going, name) {
+				p.DeletionTimestamp = &metav1.Time{Time: time.Unix(1_000_000_000, 0)}
+			}
+			list = append(list, &ops.Put{Resource: reconcile.Pods, Object: p})
+		}
+		f.ApplyOps(1, list)
+		got := New(f.View(), 1)
+		if len(got.Moves) != c.moves {
+			t.Errorf("%v go: %+v", c.going, got)
+		}
+		for _, m := range got.Moves {
+			if slices.Contains(c.going, m.Name) || m.From != "a" {
+				t.Errorf("%v go: %+v", c.going, m)
+			}
+		}
+	}
+}
+
+func readyPod(name, node string) *corev1.Pod {
+	yes := true
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, UID: types.UID(name),
+		OwnerReferences: []metav1.OwnerReference{{Kind: "ReplicaSet", Name: "o", UID: "o", Controller: &yes}}}, Spec: corev1.PodSpec{NodeName: node},
+		Status: corev1.PodStatus{Phase: corev1.PodRunning, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}}}
 }
 
 // smallNode has two processors.
