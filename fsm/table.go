@@ -23,6 +23,9 @@ func less(a, b item) bool { return a.key < b.key }
 // tree degree 32 was the best of those measured for 150,000 entries.
 const treeDegree = 32
 
+// noItems is what is read of a resource that never had any. Nobody writes to it.
+var noItems = btree.NewG(treeDegree, less)
+
 // table is one resource. frozen is the clone that readers of the present state share; a write drops it.
 type table struct {
 	resource schema.GroupResource

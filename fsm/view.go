@@ -45,7 +45,11 @@ func (f *FSM) viewLocked() *View {
 // Table takes a picture of one resource.
 func (f *FSM) Table(gr schema.GroupResource) TableView {
 	f.mu.RLock()
-	if t := f.tables[gr]; t != nil && t.frozen != nil {
+	switch t := f.tables[gr]; {
+	case t == nil: // and none is made: clients may ask for resources of any name
+		defer f.mu.RUnlock()
+		return TableView{f.revision, noItems}
+	case t.frozen != nil:
 		defer f.mu.RUnlock()
 		return TableView{f.revision, t.frozen}
 	}
@@ -206,7 +210,7 @@ func (v *View) Resources() []schema.GroupResource {
 func (v *View) Table(gr schema.GroupResource) TableView {
 	t := v.tables[gr]
 	if t == nil {
-		t = btree.NewG(treeDegree, less)
+		t = noItems
 	}
 	return TableView{v.revision, t}
 }

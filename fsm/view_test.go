@@ -1,11 +1,13 @@
 package fsm
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/peapod-sh/peapod/api/ops"
 )
@@ -35,5 +37,23 @@ func TestViewYieldsObjectsAndPods(t *testing.T) {
 	}
 	if objects, pods := New().View().Counts(); objects != 0 || pods != 0 {
 		t.Errorf("where there is nothing: %d objects, pods by namespace: %v", objects, pods)
+	}
+}
+
+// Invariant 232: clients may ask for resources of any name, of which nothing stays.
+func TestQuestionsLeaveNothing(t *testing.T) {
+	f := New()
+	f.ApplyOps(1, []ops.Op{&ops.Put{Resource: configMaps, Object: configMap("one", "1"), Expect: ops.Absent}})
+	for i := range 10 {
+		gr := schema.GroupResource{Group: "made.up", Resource: fmt.Sprint("things", i)}
+		if n := f.Table(gr).Len(); n != 0 {
+			t.Errorf("%s has %d objects", gr, n)
+		}
+		if _, ok := f.Table(gr).Get("", "any"); ok {
+			t.Errorf("%s has an object", gr)
+		}
+	}
+	if f.Table(configMaps).Len() != 1 || len(f.tables) != 1 {
+		t.Errorf("there are tables of %d resources, want 1", len(f.tables))
 	}
 }

@@ -65,6 +65,16 @@ func (t *tables) reached(node string, revision uint64) (ok bool, news <-chan str
 	return false, r.changed
 }
 
+// overlook forgets a node that nobody has heard here and that confirms nothing: only who waited for it knew of it.
+func (t *tables) overlook(node string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if r := t.nodes[node]; r != nil && r.revision == 0 {
+		r.set(0)
+		delete(t.nodes, node)
+	}
+}
+
 // get is called with mu held.
 func (t *tables) get(node string) *tableReport {
 	r := t.nodes[node]
@@ -98,7 +108,11 @@ func (s *Server) awaitTablesForNode(ctx context.Context, _ rpc.Caller, q *wire.A
 func (s *Server) awaitTable(ctx context.Context, node string, revision uint64) error {
 	for {
 		ok, news := s.tables.reached(node, revision)
-		if ok || !s.proxies(node) {
+		if ok {
+			return nil
+		}
+		if !s.proxies(node) {
+			s.tables.overlook(node)
 			return nil
 		}
 		select {

@@ -44,6 +44,22 @@ func TestTablesReached(t *testing.T) {
 	}
 }
 
+// Who waits for a node that nobody hears and that is gone then leaves nothing behind, and takes nothing from one that is heard.
+func TestTablesOverlookWhoIsGone(t *testing.T) {
+	f := newTables()
+	_, news := f.reached("gone", 5)
+	f.overlook("gone")
+	wantClosed(t, news)
+	if len(f.nodes) != 0 {
+		t.Errorf("%d nodes are known", len(f.nodes))
+	}
+	f.report("heard", 5)
+	f.overlook("heard")
+	if ok, _ := f.reached("heard", 5); !ok {
+		t.Error("a node that was heard has to say it again")
+	}
+}
+
 func wantClosed(t *testing.T, news <-chan struct{}) {
 	t.Helper()
 	select {
@@ -93,5 +109,8 @@ func TestAwaitTables(t *testing.T) {
 	}
 	if err := <-answered; err != nil {
 		t.Error(err)
+	}
+	if n := len(s.server.tables.nodes); n != 1 {
+		t.Errorf("%d nodes are remembered, and one was heard", n)
 	}
 }

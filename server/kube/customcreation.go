@@ -57,7 +57,7 @@ func (s *Server) newCustomCreations() error {
 
 func (c *customCreations) serve(w http.ResponseWriter, r *http.Request, info *request.RequestInfo) bool {
 	d, err := c.definitions.Get(info.Resource + "." + info.APIGroup)
-	if err != nil || !accepting(d) {
+	if err != nil || !accepting(d) || versionOf(d, info.APIVersion) == nil { // a path may have any version, also for who may create only this
 		return false
 	}
 	of := c.creationFor(d, d.Spec.Group, info.APIVersion)
@@ -99,10 +99,10 @@ func (c *customCreations) made() (n int) {
 	return n
 }
 
-// forgetGone drops what was known of definitions that are no more, whenever a definition is new.
+// forgetGone drops what was known of definitions and versions that are no more, whenever a definition is new.
 func (c *customCreations) forgetGone() {
 	for gvr, k := range c.known {
-		if now, err := c.definitions.Get(gvr.GroupResource().String()); err != nil || now.UID != k.definition.UID {
+		if now, err := c.definitions.Get(gvr.GroupResource().String()); err != nil || now.UID != k.definition.UID || versionOf(now, gvr.Version) == nil {
 			delete(c.known, gvr)
 		}
 	}

@@ -302,6 +302,25 @@ func TestPlainCustomCreationsFollowTheDefinition(t *testing.T) {
 	h.eventually("the resource is gone", func() bool { return h.createGadget("", body).Code == http.StatusNotFound })
 }
 
+// TestPlainCustomCreationsOfNoVersion: of versions that a definition does not have nothing is remembered.
+// Invariant 233.
+func TestPlainCustomCreationsOfNoVersion(t *testing.T) {
+	t.Parallel()
+	h := startPlain(t)
+	known := h.server.KnownCreations()
+	for i := range 5 {
+		path := fmt.Sprintf("/apis/shop.example/v%d/namespaces/default/gadgets", i+100)
+		w := httptest.NewRecorder()
+		h.server.Handler().ServeHTTP(w, request("POST", path, asJSON, asJSON, []byte("{}")))
+		if w.Code != http.StatusNotFound {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
+	}
+	if now := h.server.KnownCreations(); now != known || known != 1 {
+		t.Errorf("%d versions are remembered, and %d before", now, known)
+	}
+}
+
 // What admission makes of a plain creation is what it makes of the handler's.
 func TestPlainCustomCreationsAreAdmitted(t *testing.T) {
 	t.Parallel()

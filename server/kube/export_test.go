@@ -95,6 +95,13 @@ func (s *Server) WebhookWay() (webhook.ServiceResolver, webhook.AuthenticationIn
 	return way, way.wrap
 }
 
+// KnownCreations is how many versions of custom resources are remembered to have been created.
+func (s *Server) KnownCreations() int {
+	s.customCreations.mu.Lock()
+	defer s.customCreations.mu.Unlock()
+	return len(s.customCreations.known)
+}
+
 // IdleDefinitions makes n the number of definitions that are kept ready though nobody uses their resources.
 func (s *Server) IdleDefinitions(n int) { s.custom.handlers.idleMax = n }
 

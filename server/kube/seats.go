@@ -39,8 +39,7 @@ type seats struct {
 type seat struct {
 	of     *seats
 	user   string
-	called chan struct{} // closed when a request that waited has its seat
-	gone   bool          // it waits no more; under the lock of seats
+	called chan struct{} // closed when the wait for it is over; nil if there is none; under the lock of seats
 
 	seated    atomic.Bool  // it is in taken
 	since     time.Time    // when it was taken
@@ -70,18 +69,19 @@ func (s *seats) take(ctx context.Context, user string) (*seat, error) {
 	if len(s.waiting[user]) == 0 {
 		s.turns = append(s.turns, user)
 	}
-	own.called = make(chan struct{})
+	called := make(chan struct{})
+	own.called = called
 	s.waiting[user] = append(s.waiting[user], own)
 	s.mu.Unlock()
-	return own, s.await(ctx, own)
+	return own, own.await(ctx, called)
 }
 
-func (s *seats) await(ctx context.Context, own *seat) error {
+func (own *seat) await(ctx context.Context, called <-chan struct{}) error {
 	select {
-	case <-own.called:
+	case <-called:
 		return nil
 	case <-ctx.Done():
-		s.forget(own)
+		own.leave()
 		return ctx.Err()
 	}
 }
@@ -102,12 +102,13 @@ func (own *seat) pass(ctx context.Context) {
 		s.mu.Unlock()
 		return
 	}
-	own.called = make(chan struct{})
+	called := make(chan struct{})
+	own.called = called
 	s.waiting[own.user] = slices.Insert(s.waiting[own.user], 0, own)
 	s.turns = append(slices.DeleteFunc(s.turns, func(u string) bool { return u == own.user }), own.user)
 	s.stand(own)
 	s.mu.Unlock()
-	_ = s.await(ctx, own) // whose request ends, writes its end without a seat
+	_ = own.await(ctx, called) // whose request ends, writes its end without a seat
 }
 
 // sit is called with the lock.
@@ -119,19 +120,20 @@ func (s *seats) sit(own *seat) {
 	own.seated.Store(true)
 }
 
-// forget ends a wait, or gives up the seat that came of it.
-func (s *seats) forget(own *seat) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	own.gone = true
-	s.stand(own)
-}
-
-// leave gives a seat up, if it has not been already.
+// leave gives a seat up for good, if it has not been already, and ends a wait for it: what is written meanwhile needs none to go on.
 func (own *seat) leave() {
 	own.of.mu.Lock()
 	defer own.of.mu.Unlock()
+	own.call()
 	own.of.stand(own)
+}
+
+// call ends a wait. It is called with the lock.
+func (own *seat) call() {
+	if own.called != nil {
+		close(own.called)
+		own.called = nil
+	}
 }
 
 // stand is called with the lock. It gives what is free to who waits.
@@ -146,9 +148,9 @@ func (s *seats) stand(own *seat) {
 		delete(s.having, own.user)
 	}
 	for s.free > 0 && len(s.turns) > 0 {
-		if next := s.next(); !next.gone {
+		if next := s.next(); next.called != nil { // it has not left
 			s.sit(next)
-			close(next.called)
+			next.call()
 		}
 	}
 }

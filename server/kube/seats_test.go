@@ -116,6 +116,43 @@ func TestLongAnswersPassTheirSeats(t *testing.T) {
 	})
 }
 
+// TestWhoNeedsNoSeatGetsNone: the end of a watch's beginning may come while what it wrote waits to go on. It goes on without a seat then, since
+// a watch would keep one for nothing.
+// Invariant 231.
+func TestWhoNeedsNoSeatGetsNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSeats(1)
+		end := make(chan struct{})
+		own, _ := s.take(t.Context(), "watcher")
+		time.Sleep(seatTurn)
+		go func() { // has the seat for long, and gives it to nobody
+			next, _ := s.take(t.Context(), "other")
+			<-end
+			next.leave()
+		}()
+		synctest.Wait()
+		written := make(chan struct{})
+		go func() {
+			own.pass(t.Context())
+			close(written)
+		}()
+		synctest.Wait()
+		own.leave()
+		synctest.Wait()
+		select {
+		case <-written:
+		default:
+			t.Error("it still waits for a seat")
+		}
+		close(end)
+		<-written
+		synctest.Wait()
+		if s.free != 1 || len(s.taken)+len(s.waiting)+len(s.turns)+len(s.having) > 0 {
+			t.Errorf("%d free, %d taken, %v wait, %v have", s.free, len(s.taken), s.waiting, s.having)
+		}
+	})
+}
+
 // TestSeatsOfWhoLeaves: who does not wait any longer gets no seat, and a seat that is given up twice is one.
 func TestSeatsOfWhoLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
