@@ -11,9 +11,8 @@ import (
 
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apiserver/pkg/admission"
+	sources "k8s.io/apiserver/pkg/admission/configuration"
 	"k8s.io/apiserver/pkg/admission/plugin/webhook/generic"
-	"k8s.io/apiserver/pkg/admission/plugin/webhook/mutating"
-	"k8s.io/apiserver/pkg/admission/plugin/webhook/validating"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/util/webhook"
 	"k8s.io/client-go/rest"
@@ -31,31 +30,43 @@ const (
 	keepAlive   = 30 * time.Second
 )
 
-// plugin is the library's part that asks webhooks, with the table that it knows them from.
-type plugin[P any] struct {
+// webhooks are those of one type: the library's part that says which of them are asked, and the table that it knows them from.
+type webhooks struct {
 	*table
-	plugin P
+	library *generic.Webhook
 }
 
-func newMutating(c Config, leave []hook) (*plugin[*mutating.Plugin], error) {
-	p, err := mutating.NewMutatingWebhook(nil)
+func newMutating(c Config, leave []hook) (*webhooks, error) {
+	m := &mutator{asker{step: "admit", changes: true}}
+	w, err := generic.NewWebhook(everyOperation(), nil, sources.NewMutatingWebhookConfigurationManager, func(clients *webhook.ClientManager) generic.Dispatcher {
+		m.clients = clients
+		return m
+	})
 	if err != nil {
 		return nil, err
 	}
-	t := newTable(c.State, mutatingResource, without(leave))
-	return &plugin[*mutating.Plugin]{t, p}, prepare(p.Webhook, p, c, t)
+	m.webhook = w
+	return prepare(w, c, newTable(c.State, mutatingResource, without(leave)))
 }
 
-func newValidating(c Config, leave []hook) (*plugin[*validating.Plugin], error) {
-	p, err := validating.NewValidatingAdmissionWebhook(nil)
+func newValidating(c Config, leave []hook) (*webhooks, error) {
+	v := &validator{asker{step: "validating"}}
+	w, err := generic.NewWebhook(everyOperation(), nil, sources.NewValidatingWebhookConfigurationManager, func(clients *webhook.ClientManager) generic.Dispatcher {
+		v.clients = clients
+		return v
+	})
 	if err != nil {
 		return nil, err
 	}
-	t := newTable(c.State, validatingResource, without(leave))
-	return &plugin[*validating.Plugin]{t, p}, prepare(p.Webhook, p, c, t)
+	v.webhook = w
+	return prepare(w, c, newTable(c.State, validatingResource, without(leave)))
 }
 
-func prepare(w *generic.Webhook, p admission.InitializationValidator, c Config, t *table) error {
+func everyOperation() *admission.Handler {
+	return admission.NewHandler(admission.Connect, admission.Create, admission.Delete, admission.Update)
+}
+
+func prepare(w *generic.Webhook, c Config, t *table) (*webhooks, error) {
 	w.SetExternalKubeClientSet(client{namespaces: namespaces{state: c.State, table: t}})
 	w.SetExternalKubeInformerFactory(factory{table: t})
 	w.SetServiceResolver(resolver{c.Services})
@@ -63,7 +74,7 @@ func prepare(w *generic.Webhook, p admission.InitializationValidator, c Config, 
 		return callers(c)
 	})
 	w.SetUnconditionalAuthorizer(c.Authorizer)
-	return p.ValidateInitialization()
+	return &webhooks{t, w}, w.ValidateInitialization()
 }
 
 var _ authorizer.UnconditionalAuthorizer = authorizer.Authorizer(nil)
@@ -83,11 +94,12 @@ func callers(c Config) webhook.AuthenticationInfoResolver {
 	}
 }
 
-// waiting has Waits told of what is asked through a client.
+// waiting has Waits told of what is asked through a client, but not of what has been asked already.
 func (c Config) waiting(to *rest.Config) *rest.Config {
 	if c.Waits != nil {
 		to.Wrap(func(next http.RoundTripper) http.RoundTripper { return announcer{next, c.Waits} })
 	}
+	to.Wrap(func(next http.RoundTripper) http.RoundTripper { return retelling{next} })
 	return to
 }
 

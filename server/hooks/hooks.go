@@ -11,8 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/managedfields"
 	"k8s.io/apiserver/pkg/admission"
-	"k8s.io/apiserver/pkg/admission/plugin/webhook/mutating"
-	"k8s.io/apiserver/pkg/admission/plugin/webhook/validating"
+	"k8s.io/apiserver/pkg/admission/plugin/webhook/generic"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 )
 
@@ -51,8 +50,8 @@ type Config struct {
 // Hooks asks the webhooks and policies that the state names.
 type Hooks struct {
 	config     Config
-	mutating   *plugin[*mutating.Plugin]
-	validating *plugin[*validating.Plugin]
+	mutating   *webhooks
+	validating *webhooks
 	policies   *policies
 }
 
@@ -106,7 +105,7 @@ func (h *Hooks) Admit(ctx context.Context, at admission.Attributes, o admission.
 	}
 	circular := h.circular(at, known.services)
 	if len(circular) == 0 {
-		return patched(ctx, h.mutating.plugin, at, o)
+		return patched(ctx, h.mutating.library, at, o)
 	}
 	p, err := newMutating(h.config, circular)
 	if err != nil {
@@ -114,7 +113,7 @@ func (h *Hooks) Admit(ctx context.Context, at admission.Attributes, o admission.
 	}
 	p.configured()
 	warnOfCircle(ctx, circular)
-	return patched(ctx, p.plugin, at, o)
+	return patched(ctx, p.library, at, o)
 }
 
 // MayChange says whether there is anything that may change objects.
@@ -124,13 +123,13 @@ func (h *Hooks) MayChange() bool {
 
 // patched asks the mutating webhooks. The library that applies their patches does not survive some of them, as one that replaces the whole
 // object by no value, and not all who create objects are requests, which would end alone.
-func patched(ctx context.Context, p *mutating.Plugin, at admission.Attributes, o admission.ObjectInterfaces) (err error) {
+func patched(ctx context.Context, w *generic.Webhook, at admission.Attributes, o admission.ObjectInterfaces) (err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			err = apierrors.NewInternalError(fmt.Errorf("a mutating webhook's patch cannot be applied to %s %q: %v", at.GetResource().GroupResource(), at.GetName(), fault))
 		}
 	}()
-	return p.Admit(ctx, at, o)
+	return w.Dispatch(ctx, at, o)
 }
 
 // Validate lets policies and webhooks refuse the object as it would be stored.
@@ -147,7 +146,7 @@ func (h *Hooks) Validate(ctx context.Context, at admission.Attributes, o admissi
 	}
 	circular := h.circular(at, known.services)
 	if len(circular) == 0 {
-		return h.validating.plugin.Validate(ctx, at, o)
+		return h.validating.library.Dispatch(ctx, at, o)
 	}
 	p, err := newValidating(h.config, circular)
 	if err != nil {
@@ -155,7 +154,7 @@ func (h *Hooks) Validate(ctx context.Context, at admission.Attributes, o admissi
 	}
 	p.configured()
 	warnOfCircle(ctx, circular)
-	return p.plugin.Validate(ctx, at, o)
+	return p.library.Dispatch(ctx, at, o)
 }
 
 // exempt are reviews: a webhook must not keep anybody from asking what they may do.
