@@ -321,7 +321,7 @@ func TestWebhooksAreAskedAsByTheLibrary(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) { drawPassage(t, server.URL, server.bundle()).compare(t, server) })
 }
 
-// TestEveryReplyIsTakenAsByTheLibrary has each kind of reply at least once, alone, of both types and with both failure policies.
+// Invariant 220, with each kind of reply at least once, alone, of both types and with both failure policies.
 func TestEveryReplyIsTakenAsByTheLibrary(t *testing.T) {
 	server := newAnswering(t)
 	each := rapid.Custom(func(t *rapid.T) registrationv1.MutatingWebhook {
