@@ -41,7 +41,7 @@ var handle = func() *codec.MsgpackHandle {
 
 // buffer is a reusable frame with its encoder.
 type buffer struct {
-	b       []byte
+	b, part []byte // the frame, and the value of it that is being encoded
 	encoder *codec.Encoder
 }
 
@@ -67,12 +67,11 @@ func writeFrame(w io.Writer, kind byte, limit int, values ...any) error {
 func (buf *buffer) encode(kind byte, values []any) ([]byte, error) {
 	frame := append(buf.b[:0], kind, 0, 0, 0, 0)
 	for _, v := range values {
-		var part []byte
-		buf.encoder.ResetBytes(&part)
+		buf.encoder.ResetBytes(&buf.part)
 		if err := buf.encoder.Encode(v); err != nil {
 			return nil, fmt.Errorf("encoding a %T: %w", v, err)
 		}
-		frame = append(frame, part...)
+		frame = append(frame, buf.part...)
 	}
 	binary.BigEndian.PutUint32(frame[1:], uint32(min(len(frame)-headerBytes, 1<<32-1)))
 	buf.b = frame
@@ -80,7 +79,7 @@ func (buf *buffer) encode(kind byte, values []any) ([]byte, error) {
 }
 
 func (buf *buffer) release() {
-	if cap(buf.b) <= pooledBufferMax {
+	if max(cap(buf.b), cap(buf.part)) <= pooledBufferMax {
 		buffers.Put(buf)
 	}
 }

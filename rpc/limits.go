@@ -15,8 +15,8 @@ const (
 	MaxConnections = 32768
 	// maxJoining is how many joins a server works on at once; others wait.
 	maxJoining = 16
-	// pooledBufferMax is the largest buffer that is kept for reuse.
-	pooledBufferMax = 64 << 10
+	// pooledBufferMax is the largest buffer that is kept for reuse: a node's batch of statuses, or a batch that a follower forwards.
+	pooledBufferMax = 512 << 10
 	// raftBacklog is how many accepted Raft connections wait for Raft to take them.
 	raftBacklog = 16
 )

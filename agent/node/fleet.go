@@ -104,8 +104,8 @@ func (s fleetSink) Event(e *wire.Event) {
 	if e.Type == wire.EventDeleted {
 		return // it keeps nothing that could go
 	}
-	p := &corev1.Pod{}
-	if err := p.Unmarshal(e.Object); err != nil {
+	p, err := api.DecodeSharedPod(e.Object)
+	if err != nil {
 		s.log.Error("cannot read a pod that a server sent", "namespace", e.Namespace, "name", e.Name, "error", err)
 		return
 	}
