@@ -14,12 +14,13 @@ import (
 
 	"github.com/peapod-sh/peapod/api/ops"
 	"github.com/peapod-sh/peapod/rpc/wire"
+	"github.com/peapod-sh/peapod/server/kube"
 )
 
 // Errors of writing.
 var (
 	// ErrNoLeader means that no leader took the write in time; nothing was written.
-	ErrNoLeader = errors.New("the cluster has no leader now; the write was not made, try again")
+	ErrNoLeader = fmt.Errorf("the cluster has no leader now; %w, try again", kube.ErrNotWritten)
 	// ErrUnknownOutcome means that the leader was lost with the write under way: it may have been made.
 	ErrUnknownOutcome = errors.New("the leader was lost while the write was under way; it may or may not have been made")
 	// ErrTooLarge means that a proposal can never be a log entry.

@@ -41,7 +41,7 @@ spec:
       - name: demo
         image: peapod/demo
         env: [{name: V, value: "1"}]
-        readinessProbe: {exec: {command: [sh, -c, "test ! -e /tmp/sick"]}, periodSeconds: 1, failureThreshold: 1}
+        readinessProbe: {exec: {command: [sh, -c, "test ! -e /tmp/sick"]}, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 60}
 %[4]s
 `, name, replicas, spec, mounts)
 }

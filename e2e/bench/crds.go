@@ -157,7 +157,7 @@ func define(w *writer, group, resource string, n int) error {
 		if err == nil || strings.Contains(err.Error(), "AlreadyExists") {
 			break
 		}
-		if !strings.Contains(err.Error(), "ServerTimeout") || time.Now().After(end) {
+		if !strings.Contains(err.Error(), "Timeout") || time.Now().After(end) {
 			return err
 		}
 		time.Sleep(time.Second)

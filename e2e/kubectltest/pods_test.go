@@ -189,8 +189,8 @@ spec:
     image: busybox
     command: [sh, -c, "cat /v/x; sleep 1000"]
     volumeMounts: [{name: v, mountPath: /v}]
-    readinessProbe: {exec: {command: [test, -e, /v/ready]}, periodSeconds: 1}
-    livenessProbe: {exec: {command: [test, -e, /v/x]}, periodSeconds: 1, failureThreshold: 1}
+    readinessProbe: {exec: {command: [test, -e, /v/ready]}, periodSeconds: 1, timeoutSeconds: 60}
+    livenessProbe: {exec: {command: [test, -e, /v/x]}, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 60}
 `).Must(t, "apply", "-f", "-")
 	kit.Eventually(t, limit, "it runs", func() error {
 		return kit.Matches(k.Must(t, "get", "pod", "steps"), `^steps +0/1 +Running +0 `)

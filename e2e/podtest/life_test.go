@@ -93,8 +93,8 @@ spec:
   - name: c
     image: peapod/demo
     ports: [{name: web, containerPort: 8080}]
-    livenessProbe: {%s, periodSeconds: 1, failureThreshold: 2}
-    readinessProbe: {%s, periodSeconds: 1}
+    livenessProbe: {%s, periodSeconds: 1, failureThreshold: 2, timeoutSeconds: 60}
+    readinessProbe: {%s, periodSeconds: 1, timeoutSeconds: 60}
 `, kind, handler, handler))
 	}
 	apply(t, k, `apiVersion: v1
@@ -103,7 +103,7 @@ metadata: {name: tcp}
 spec:
   terminationGracePeriodSeconds: 1
   containers:
-  - {name: good, image: peapod/demo, livenessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}}
+  - {name: good, image: peapod/demo, livenessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1, timeoutSeconds: 60}}
   - {name: bad, image: peapod/demo, args: [-p, "8081"], livenessProbe: {tcpSocket: {port: 9999}, periodSeconds: 1, failureThreshold: 2}}
 ---
 apiVersion: v1
@@ -124,8 +124,8 @@ spec:
   - name: c
     image: peapod/demo
     command: [sh, -c, "sleep 3; touch /tmp/up; sleep 1000"]
-    startupProbe: {exec: {command: [test, -e, /tmp/up]}, periodSeconds: 1, failureThreshold: 60}
-    livenessProbe: {exec: {command: [test, -e, /tmp/up]}, periodSeconds: 1, failureThreshold: 1}
+    startupProbe: {exec: {command: [test, -e, /tmp/up]}, periodSeconds: 1, failureThreshold: 60, timeoutSeconds: 60}
+    livenessProbe: {exec: {command: [test, -e, /tmp/up]}, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 60}
 `)
 	ready(t, k, "exec", "http", "grpc", "startup")
 	for kind := range kinds {

@@ -34,13 +34,17 @@ func (h *harness) document(path, accept string) string {
 	return string(b)
 }
 
-// twoWidgets are definitions with two versions, and with one.
+// twoWidgets are definitions with two versions, and with one. They are in the document a moment after they are served.
 func (h *harness) twoWidgets() {
 	h.define(definition(h.TB, widgets, twoVersions(nil)))
 	h.define(definition(h.TB, widgets, numbered(1), func(d *apiextensionsv1.CustomResourceDefinition) {
 		d.Spec.Scope = apiextensionsv1.ClusterScoped
 		d.Spec.Versions[0].Subresources = nil
 	}))
+	h.eventually("both are in the document", func() bool {
+		text := h.document("/openapi/v2", "application/json")
+		return strings.Contains(text, `"example.shop.v2.Widget"`) && strings.Contains(text, `"example.shop.v1.Widget1"`)
+	})
 }
 
 func TestSwaggerOfManyParts(t *testing.T) {

@@ -160,7 +160,7 @@ func (s *objectStorage) Create(ctx context.Context, key string, obj, out runtime
 	}
 	r, err := s.propose(ctx, "create", &ops.Put{Resource: s.gr, Object: stored, Expect: ops.Absent})
 	if err != nil {
-		return err
+		return s.unlessMade(ctx, key, stored, out, err)
 	}
 	switch r.Rows[0] {
 	case ops.Applied:
@@ -311,8 +311,14 @@ func (s *objectStorage) settle(ctx context.Context, key string, absentOK bool,
 
 func (s *objectStorage) propose(ctx context.Context, verb string, op ops.Op) (ops.Result, error) {
 	results, err := s.store.Propose(ctx, op)
-	if err != nil {
+	if errors.Is(err, ErrNotWritten) {
 		return ops.Result{}, unavailable(s.gr, verb, err)
+	}
+	if err != nil && !creates(op) {
+		results, err = s.again(ctx, op, err)
+	}
+	if err != nil {
+		return ops.Result{}, unconfirmed(s.gr, verb, err)
 	}
 	if len(results) != 1 || len(results[0].Rows) != 1 {
 		return ops.Result{}, apierrors.NewInternalError(fmt.Errorf("the store answered one op with %d results", len(results)))

@@ -14,6 +14,9 @@ import (
 // ErrTooOld says that changes after the revision asked for are no longer all known.
 var ErrTooOld = errors.New("the changes since that revision are no longer known")
 
+// ErrNotWritten says that nothing was committed and nothing will be: whoever asked may ask again.
+var ErrNotWritten = errors.New("the write was not made")
+
 // Store is the replicated state as the façade needs it.
 type Store interface {
 	// Revision is that of the local state.
@@ -31,7 +34,7 @@ type Store interface {
 	// it is still true. The number is this server's own.
 	Changes(gr schema.GroupResource) func() uint64
 	// Propose commits ops and returns when the local state has them. It neither keeps nor changes
-	// the objects in them. An error means that it is not known whether they were committed.
+	// the objects in them. An error other than ErrNotWritten means that it is not known whether they were committed.
 	Propose(ctx context.Context, list ...ops.Op) ([]ops.Result, error)
 	// Watch opens a cursor on the changes of one resource after a revision. ErrTooOld if they are
 	// no longer all there.
