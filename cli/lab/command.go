@@ -50,7 +50,7 @@ network as a machine can.`,
 	c.AddCommand(upCommand(t), demoCommand(t), listCommand(t), execCommand(t), logsCommand(t), downCommand(t))
 	c.AddCommand(
 		actCommand(t, "kill", "End everything in nodes with SIGKILL, as a loss of power would", "killed", (*Lab).Kill),
-		actCommand(t, "pause", "Freeze everything in nodes", "paused", (*Lab).Pause),
+		pauseCommand(t),
 		actCommand(t, "resume", "Let paused nodes go on", "resumed", (*Lab).Resume),
 		actCommand(t, "cut", "Pull the network cable of nodes", "cut", (*Lab).Cut),
 		actCommand(t, "heal", "Plug the network cable of nodes in again", "healed", (*Lab).Heal),
@@ -164,6 +164,18 @@ func actCommand(t *target, use, short, done string, act func(*Lab, context.Conte
 		},
 		ValidArgsFunction: t.completeNodes,
 	}
+}
+
+func pauseCommand(t *target) *cobra.Command {
+	var length time.Duration
+	c := actCommand(t, "pause", "Freeze everything in nodes", "paused", func(l *Lab, ctx context.Context, names ...string) error {
+		if length > 0 {
+			return l.PauseFor(ctx, length, names...)
+		}
+		return l.Pause(ctx, names...)
+	})
+	c.Flags().DurationVar(&length, "for", 0, "let them go on after this time; with 0 they stay frozen until they are resumed")
+	return c
 }
 
 // completeNodes offers the nodes' names to the shell.

@@ -133,6 +133,13 @@ func pause(t *testing.T, ctx context.Context, l *Lab) {
 	}
 	must(t, l.Resume(ctx, "server2"))
 	must(t, l.Ready(ctx, "server2"))
+	must(t, l.PauseFor(ctx, time.Millisecond, "server2"))
+	wantState(t, l, "server2", StateRunning)
+	ended, end := context.WithCancel(ctx)
+	end()
+	if err := l.PauseFor(ended, time.Hour, "server2"); !errors.Is(err, context.Canceled) {
+		t.Errorf("a pause that was interrupted says %v", err)
+	}
 	wantState(t, l, "server2", StateRunning)
 }
 

@@ -126,6 +126,19 @@ func (l *Lab) Pause(ctx context.Context, names ...string) error {
 	return l.each(names, inCgroup(func(c cgroup) error { return c.freeze(ctx) }))
 }
 
+// PauseFor freezes everything in the nodes and lets it go on after d, or when ctx ends.
+func (l *Lab) PauseFor(ctx context.Context, d time.Duration, names ...string) error {
+	err := l.Pause(ctx, names...)
+	if err == nil {
+		select {
+		case <-time.After(d):
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	return errors.Join(err, l.Resume(ctx, names...))
+}
+
 // Resume lets paused nodes go on.
 func (l *Lab) Resume(_ context.Context, names ...string) error {
 	return l.each(names, inCgroup(cgroup.thaw))

@@ -138,9 +138,7 @@ func TestFrozenClient(t *testing.T) {
 	c.deploy("frozen", 3, 31804)
 	before := c.pods("frozen")
 	readiness := c.watchNodes()
-	c.do("pause", "client1")
-	time.Sleep(time.Second)
-	c.do("resume", "client1")
+	c.do("pause", "client1", "--for", "1s") // to start a program that resumes it may take another second
 	readiness.settle(3 * time.Second)
 	c.untouched("frozen", before)
 	readiness.wantNone()
