@@ -45,12 +45,14 @@ func (l *loopback) RoundTrip(r *http.Request) (*http.Response, error) {
 	}()
 	select {
 	case answer := <-w.began:
-		return answer, nil
+		if r.Context().Err() == nil { // else the handler may have ended because of that
+			return answer, nil
+		}
 	case <-r.Context().Done():
-		cancel()
-		_ = body.CloseWithError(r.Context().Err())
-		return nil, r.Context().Err()
 	}
+	cancel()
+	_ = body.CloseWithError(r.Context().Err())
+	return nil, r.Context().Err()
 }
 
 // loopbackBody ends the handler when the client has read enough.
