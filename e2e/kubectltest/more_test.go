@@ -40,6 +40,13 @@ func TestPortForwardAndAttach(t *testing.T) {
 	t.Parallel()
 	l, k := space(t)
 	web(t, l, k, "1")
+	pod := k.Must(t, "get", "pods", "-l", "app=web", "-o", "jsonpath={.items[0].metadata.name}")
+	kit.Eventually(t, limit, "the pod to listen", func() error { // kubectl ends when what it forwards is refused
+		if r := k.Try("get", "--raw", "/api/v1/namespaces/"+k.Namespace+"/pods/"+pod+":8080/proxy/healthz"); r.Code != 0 {
+			return fmt.Errorf("%+v", r)
+		}
+		return nil
+	})
 	c := lines(t, k, "port-forward", "deploy/web", ":8080")
 	port := ""
 	for line := range c {
