@@ -281,7 +281,7 @@ int pv_loop(int argc, char **argv) {
 		pv_note("starting", errno);
 		return 1;
 	}
-	pv_reap();          // a child may have ended while nobody listened
+	pv_reap();       // a child may have ended while nobody listened
 	pv_fence_tick(); // and a lease
 	while (!quitting) {
 		int n = epoll_wait(pv_epoll, events, 64, wait_ms());
